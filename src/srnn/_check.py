@@ -1,0 +1,98 @@
+"""The one place that words an error: what came, what was wanted, and the likely repair.
+
+All errors of the package derive from `SrnnError`; the command line prints them as one message and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SrnnError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ShapeError(SrnnError, ValueError):
+    """A tensor has the wrong shape, dtype or lengths."""
+
+
+class ConfigError(SrnnError, ValueError):
+    """A setting, name or argument is not one of those that work."""
+
+
+class DataError(SrnnError):
+    """A data file is missing, truncated, corrupt, or not what its format promises."""
+
+
+class RunError(SrnnError):
+    """A run cannot start, continue or be read."""
+
+
+class DivergedError(SrnnError):
+    """Training produced a number that is not finite."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean X?' when a known name is close, and always the closed list of known names."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {', '.join(known) or '(none)'}."
+
+
+def check_choice(what: str, value: str, known: Sequence[str]) -> str:
+    """Return `value` if it is one of `known`; else raise `ConfigError` with the closed list."""
+    if value not in known:
+        raise ConfigError(f"{what}: there is no {value!r}.{suggest(value, known)}")
+    return value
+
+
+def check_range(what: str, value: float, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
+    """Return `value` if low ≤ value ≤ high (low < value with `open_low`) and finite; else raise `ConfigError`."""
+    if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
+        raise ConfigError(f"{what} is {value}; expected a finite number in {'(' if open_low else '['}{low}, {high}].")
+    return value
+
+
+def check_signal(who: str, x: Tensor, channels: int) -> None:
+    """Raise `ShapeError` unless x is a floating tensor of shape (B, T, C=channels) with B, T ≥ 1."""
+    shape = tuple(x.shape)
+    wanted = f"(B, T, C={channels}) = recordings, time steps, channels"
+    if x.dim() != 3:
+        fix = ""
+        if x.dim() == 2 and shape[1] == channels:
+            fix = "\n  For a single recording pass x.unsqueeze(0)."
+        elif x.dim() == 2 and channels == 1:
+            fix = "\n  For a single channel pass x.unsqueeze(-1)."
+        raise ShapeError(f"{who}: x has shape {shape}; expected {wanted}.{fix}")
+    if shape[2] != channels:
+        axis = shape.index(channels) if channels in shape else None
+        if axis == 0:
+            fix = f"\n  Axis 0 has length {channels}. If it is the channel axis, pass x.permute(1, 2, 0)."
+        elif axis == 1:
+            fix = f"\n  Axis 1 has length {channels}. If it is the channel axis, pass x.transpose(1, 2)."
+        else:
+            fix = f"\n  No axis has length {channels}: build the network for {shape[2]} input channels, or encode the signal differently."
+        raise ShapeError(f"{who}: x has shape {shape}; expected {wanted}.{fix}")
+    if shape[0] == 0 or shape[1] == 0:
+        raise ShapeError(f"{who}: x has shape {shape}: no {'recordings' if shape[0] == 0 else 'time steps'}; expected {wanted}, B and T at least 1.")
+    if not x.is_floating_point():
+        raise ShapeError(f"{who}: x has dtype {x.dtype}; expected a floating type. Pass x.float().")
+
+
+def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
+    """Raise `ShapeError` unless lengths is an integer tensor of shape (B,) with 0 ≤ L ≤ T."""
+    if lengths.shape != (batch,):
+        raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
+    if lengths.is_floating_point() or lengths.is_complex():
+        raise ShapeError(f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long().")
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 0 or high > steps:
+        bad = low if low < 0 else high
+        raise ShapeError(f"{who}: lengths holds {bad}; expected 0 ≤ L ≤ T={steps}. Lengths count steps, not samples or seconds.")

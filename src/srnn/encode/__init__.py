@@ -1,0 +1,3 @@
+"""Encoders: signal in, events or features (T, C) out."""
+
+from srnn.encode.level_crossing import LevelCrossing as LevelCrossing

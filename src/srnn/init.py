@@ -1,0 +1,163 @@
+"""How a number starts: the constants of a neuron (τ, β, a, b …) and the weights of a layer.
+
+A constant of a neuron is written as a plain float (fixed, shared by all neurons) or as one of
+
+    Constant(20)                  trained, one per neuron, all starting at 20
+    Constant(20, shared=True)     trained, one for the whole layer
+    Normal(20, 5)                 trained, one per neuron, drawn once
+    Normal(20, 5, train=False)    drawn once, then fixed
+    Uniform(0.6, 0.96, clamp=True)  trained, and kept inside [0.6, 0.96] by clamping in the forward pass
+    Fixed([0.0, 0.0, 1.8])        given values, one per neuron (or one for all), never trained
+
+Weights start by XavierUniform (Glorot & Bengio 2010), Orthogonal (Saxe et al. 2014), FanIn (torch.nn.Linear's default) or Zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from srnn._check import ConfigError, check_range
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Given values that are never trained: a number for the whole layer, or one per neuron."""
+
+    value: float | Sequence[float] | Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse values that are neither a number nor a list of numbers, or not finite."""
+        value = self.tensor()
+        if value.dim() > 1 or value.numel() == 0 or not bool(torch.isfinite(value).all()):
+            raise ConfigError(f"Fixed: got values of shape {tuple(value.shape)}; expected one finite number, or one per neuron.")
+
+    def tensor(self) -> Tensor:
+        """Return the values as a float64 tensor of shape () or (n,)."""
+        return torch.as_tensor(self.value, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value for every neuron; trained unless train=False; one number for all with shared=True."""
+
+    value: float
+    train: bool = True
+    shared: bool = False
+
+    def sample(self, n: int) -> Tensor:
+        """Return a float64 tensor of shape (n,), or () when shared."""
+        return torch.full(() if self.shared else (n,), float(self.value), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Drawn from a normal distribution, one value per neuron (or one for all with shared=True)."""
+
+    mean: float
+    std: float
+    train: bool = True
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a negative standard deviation."""
+        check_range("Normal: std", self.std, 0.0)
+
+    def sample(self, n: int) -> Tensor:
+        """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global generator."""
+        return self.mean + self.std * torch.randn(() if self.shared else (n,), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Drawn uniformly from [low, high]; with clamp=True the trained value is clamped to that range in every forward pass.
+
+    The gradient of a value outside the range is zero, as in the published code of Bittar & Garner 2022.
+    """
+
+    low: float
+    high: float
+    train: bool = True
+    shared: bool = False
+    clamp: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range."""
+        if not self.low <= self.high:
+            raise ConfigError(f"Uniform: the range [{self.low}, {self.high}] is empty; expected low ≤ high.")
+
+    def sample(self, n: int) -> Tensor:
+        """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global generator."""
+        return self.low + (self.high - self.low) * torch.rand(() if self.shared else (n,), dtype=torch.float64)
+
+
+Init = float | Constant | Normal | Uniform | Fixed
+"""What a neuron's constant may be given as."""
+
+
+def start_value(what: str, init: Init, n: int) -> Tensor | Fixed:
+    """Return how a constant of a layer of n neurons starts: a tensor (to be trained) or `Fixed`. Shape (n,) or ()."""
+    if isinstance(init, Constant | Normal | Uniform):
+        value = init.sample(n)
+        return value if init.train else Fixed(value)
+    fixed = init if isinstance(init, Fixed) else Fixed(float(init))
+    count = fixed.tensor().numel()
+    if fixed.tensor().dim() and count != n:
+        raise ConfigError(f"{what}: Fixed holds {count} values for a layer of {n} neurons; expected {n}, or one number for all.")
+    return fixed
+
+
+def bounds(init: Init) -> tuple[float, float] | None:
+    """Return the range a constant is clamped to in every forward pass, or None."""
+    return (init.low, init.high) if isinstance(init, Uniform) and init.clamp else None
+
+
+# ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class XavierUniform:
+    """U(-b, b) with b = gain·sqrt(6 / (fan_in + fan_out))."""
+
+    gain: float = 1.0
+
+    def __call__(self, weight: Tensor) -> None:
+        """Fill `weight` (N, C) in place."""
+        torch.nn.init.xavier_uniform_(weight, gain=self.gain)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """A random (semi-)orthogonal matrix times gain."""
+
+    gain: float = 1.0
+
+    def __call__(self, weight: Tensor) -> None:
+        """Fill `weight` in place."""
+        torch.nn.init.orthogonal_(weight, gain=self.gain)
+
+
+@dataclass(frozen=True)
+class FanIn:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what torch.nn.Linear does."""
+
+    def __call__(self, weight: Tensor) -> None:
+        """Fill `weight` (N, C) in place."""
+        torch.nn.init.uniform_(weight, -1 / math.sqrt(weight.shape[-1]), 1 / math.sqrt(weight.shape[-1]))
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """All zero."""
+
+    def __call__(self, weight: Tensor) -> None:
+        """Fill `weight` in place."""
+        torch.nn.init.zeros_(weight)
+
+
+WeightInit = XavierUniform | Orthogonal | FanIn | Zeros
+"""What a weight matrix may start as; any callable that fills a tensor in place works too."""

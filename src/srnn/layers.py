@@ -1,0 +1,346 @@
+"""Layers: weights, a neuron, an activation, and the loop over time that joins them.
+
+    I[t] = norm(W x[t] + b) + R s[t-1] + b_R        x: the layer's input, s: its own output
+    x', state = neuron.step(I[t], s[t-1], …);  s[t] = activation(x')
+
+A layer takes and returns explicit state; it keeps none.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srnn import init
+from srnn._check import ConfigError, ShapeError, check_lengths, check_range, check_signal
+from srnn.activations import Activation, Identity, Spike
+from srnn.neuron import Neuron, Params, State
+from srnn.neurons import Leaky
+from srnn.scan import scan
+
+LayerState = State | tuple[State, State]
+"""State of a `Layer`, or the pair of a `Bidirectional` one."""
+
+
+class LayerOutput(NamedTuple):
+    """What a layer returns.
+
+    output: (B, T, N) after dropout. emitted: (B, T, N) before it. potential: (B, T, N) or None. state: after each recording's own last step.
+    """
+
+    output: Tensor
+    emitted: Tensor
+    potential: Tensor | None
+    state: LayerState
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation of W x + b over recordings and valid steps (Bittar & Garner 2022: momentum 0.05)."""
+
+    momentum: float = 0.05
+    eps: float = 1e-5
+
+    def build(self, n: int, **kwargs: Any) -> nn.Module:
+        """Return the module for n channels."""
+        return nn.BatchNorm1d(n, eps=self.eps, momentum=self.momentum, **kwargs)
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Layer normalisation of W x + b over the neurons of each step."""
+
+    eps: float = 1e-5
+
+    def build(self, n: int, **kwargs: Any) -> nn.Module:
+        """Return the module for n channels."""
+        return nn.LayerNorm(n, eps=self.eps, **kwargs)
+
+
+class Constants(nn.Module):
+    """The constants of a neuron as parameters and buffers, at plain paths (`layer.constants.tau_m`)."""
+
+    def __init__(self, neuron: Neuron, n: int, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self._bounds = {name: init.bounds(value) for name, value in neuron.constants().items()}
+        for name, value in neuron.init(n).items():
+            fixed = isinstance(value, init.Fixed)
+            tensor = (value.tensor() if isinstance(value, init.Fixed) else value).to(device=device, dtype=dtype or torch.get_default_dtype())
+            if fixed:
+                self.register_buffer(name, tensor.clone())
+            else:
+                self.register_parameter(name, nn.Parameter(tensor.clone()))
+
+    def forward(self) -> Params:
+        """Return the constants by name, each clamped to its range where it has one."""
+        values = {name: getattr(self, name) for name in self._bounds}
+        return {name: values[name] if b is None else torch.clamp(values[name], *b) for name, b in self._bounds.items()}
+
+
+class Layer(nn.Module):
+    """One layer of neurons over time: (B, T, C) → (B, T, N).
+
+    Args:
+        inputs, neurons: C and N.
+        neuron:          the model, with its constants (`srnn.ALIF()`, `srnn.ALIF(beta=0.0)` …).
+        activation:      default `Spike(MultiGaussian())`.
+        recurrent:       feed the layer's own output of the step before back through R (N, N).
+        bias, recurrent_bias: b and b_R. Yin's networks have both; they get the same gradient.
+        zero_diagonal:   no neuron feeds itself (Bittar & Garner 2022).
+        weight_init, recurrent_init: callables that fill a matrix in place (`srnn.init`); biases start at 0.
+        norm:            `BatchNorm()` or `LayerNorm()` of W x + b, never of the recurrent part; padded steps take no part.
+        dropout:         probability of dropping an output spike on its way up; the feedback inside the layer is not dropped.
+        sparsity, recurrent_sparsity: fraction of the connections of W and R removed at random, once and for all.
+
+    A gated cell has W (G·N, C) and R (G·N, N), one block of rows a gate; its matrices are initialised block by block.
+    Parameters: weight, bias, recurrent, recurrent_bias, constants.<name>, norm.<name>. Raises `ConfigError` for settings that cannot work.
+    """
+
+    weight_mask: Tensor | None
+    recurrent_mask: Tensor | None
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        neuron: Neuron,
+        activation: Activation | None = None,
+        *,
+        recurrent: bool = True,
+        bias: bool = True,
+        recurrent_bias: bool = False,
+        zero_diagonal: bool = False,
+        weight_init: Callable[[Tensor], None] = init.XavierUniform(),
+        recurrent_init: Callable[[Tensor], None] = init.Orthogonal(),
+        norm: BatchNorm | LayerNorm | None = None,
+        dropout: float = 0.0,
+        sparsity: float = 0.0,
+        recurrent_sparsity: float = 0.0,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if inputs < 1 or neurons < 1:
+            raise ConfigError(f"Layer({inputs} → {neurons}): both sizes must be at least 1.")
+        self.inputs, self.neurons, self.neuron = inputs, neurons, neuron
+        self.activation = activation if activation is not None else Spike()
+        if neuron.hard_reset and not self.activation.unit:
+            raise ConfigError(
+                f"{self._who()}: {type(self.activation).__name__} with a hard reset: (1 - s)·u turns negative where s > 1. "
+                "Use a neuron with a soft reset (ALIF, SoftLIF …), or a Spike activation."
+            )
+        if not recurrent and (recurrent_bias or zero_diagonal or recurrent_sparsity):
+            raise ConfigError(f"{self._who()}: recurrent_bias, zero_diagonal and recurrent_sparsity need recurrent=True.")
+        self.dropout = check_range("dropout", dropout, 0.0, 1.0)
+        self.weight_init, self.recurrent_init = weight_init, recurrent_init
+        rows, kwargs = neurons * neuron.gates, {"device": device, "dtype": dtype}
+        self.weight = nn.Parameter(torch.empty(rows, inputs, **kwargs))
+        self.bias = nn.Parameter(torch.empty(rows, **kwargs)) if bias else None
+        self.recurrent = nn.Parameter(torch.empty(rows, neurons, **kwargs)) if recurrent else None
+        self.recurrent_bias = nn.Parameter(torch.empty(rows, **kwargs)) if recurrent_bias else None
+        self.norm = norm.build(rows, **kwargs) if norm is not None else None
+        self.register_buffer("weight_mask", _random_mask(self.weight, "sparsity", sparsity))
+        mask = _random_mask(self.recurrent, "recurrent_sparsity", recurrent_sparsity) if self.recurrent is not None else None
+        if zero_diagonal:
+            off = ~torch.eye(neurons, dtype=torch.bool, device=device).repeat(neuron.gates, 1)
+            mask = off if mask is None else mask & off
+        self.register_buffer("recurrent_mask", mask)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and constants anew from torch's global generator; biases are 0. Masks of sparse connectivity stay."""
+        device, dtype, gates = self.weight.device, self.weight.dtype, self.neuron.gates
+        with torch.no_grad():
+            for block in self.weight.chunk(gates):
+                self.weight_init(block)
+            for block in self.recurrent.chunk(gates) if self.recurrent is not None else ():
+                self.recurrent_init(block)
+            for b in (self.bias, self.recurrent_bias):
+                if b is not None:
+                    b.zero_()
+        self.constants = Constants(self.neuron, self.neurons, device, dtype)
+        if isinstance(self.norm, nn.BatchNorm1d | nn.LayerNorm):
+            self.norm.reset_parameters()
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output: N."""
+        return self.neurons
+
+    def start(self, batch: int) -> State:
+        """Return the neuron's state before the first step for `batch` recordings, each (B, N), with "s" = 0."""
+        given = {**self.neuron.start(self.neurons), "s": 0.0}
+        return {name: torch.as_tensor(v).to(self.weight).expand(batch, self.neurons).clone() for name, v in given.items()}
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
+    ) -> LayerOutput:
+        """Run over time.
+
+        x: (B, T, C). lengths: (B,) valid steps of each recording, or None = T. state: from `start` or an earlier call, or None = start.
+        Raises `ShapeError` when x, lengths or state do not fit.
+        """
+        check_signal(self._who(), x, self.inputs)
+        self._check_dtype(x)
+        valid = valid_steps(self._who(), x, lengths)
+        state = self._check_state(state, x.shape[0])
+        current = functional.linear(x, _masked(self.weight, self.weight_mask), self.bias)
+        if self.norm is not None:
+            current = _normalised(self.norm, current, valid)
+        recurrent = None if self.recurrent is None else _masked(self.recurrent, self.recurrent_mask)
+        if self.recurrent_bias is not None:
+            current = current + self.recurrent_bias
+        coeffs = self.neuron.coeffs(self.constants())
+        run = scan(self.neuron, self.activation, current, recurrent, coeffs, state, valid=valid, potential=potential, backend=backend)
+        output = functional.dropout(run.output, self.dropout, self.training) if self.dropout else run.output
+        return LayerOutput(output, run.output, run.potential, run.state)
+
+    def _check_dtype(self, x: Tensor) -> None:
+        if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ShapeError(f"{self._who()}: x has dtype {x.dtype}, the layer {self.weight.dtype}. Pass x.to({self.weight.dtype}).")
+
+    def _check_state(self, state: LayerState | None, batch: int) -> State:
+        if state is None:
+            return self.start(batch)
+        names = (*self.neuron.states, "s")
+        if not isinstance(state, dict) or set(state) != set(names):
+            got = ", ".join(sorted(state)) if isinstance(state, dict) else type(state).__name__
+            raise ShapeError(f"{self._who()}: state holds {got}; expected {', '.join(names)}: what `start(batch)` or an earlier call returned.")
+        for name in names:
+            if state[name].shape != (batch, self.neurons):
+                raise ShapeError(f"{self._who()}: state[{name!r}] has shape {tuple(state[name].shape)}; expected (B={batch}, N={self.neurons}).")
+        return state
+
+    def _who(self) -> str:
+        return f"Layer({self.inputs} → {self.neurons}, {type(self.neuron).__name__})"
+
+    def extra_repr(self) -> str:
+        """Say what the layer is made of."""
+        return f"{self.inputs} → {self.neurons}, {self.neuron}, {self.activation}, recurrent={self.recurrent is not None}"
+
+
+class Readout(Layer):
+    """A layer of leaky integrators that neither spikes nor feeds back: `Layer(C, K, Leaky(), Identity(), recurrent=False)`, read by its potential."""
+
+    def __init__(self, inputs: int, classes: int, neuron: Neuron | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, classes, neuron if neuron is not None else Leaky(), Identity(), recurrent=False, **kwargs)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Join the two directions on the channel axis: N + N channels."""
+
+    def width(self, n: int) -> int:
+        """Channels after merging two directions of n."""
+        return 2 * n
+
+    def __call__(self, forward: Tensor, backward: Tensor) -> Tensor:
+        """Merge two (B, T, N)."""
+        return torch.cat((forward, backward), -1)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Average the two directions: N channels."""
+
+    def width(self, n: int) -> int:
+        """Channels after merging two directions of n."""
+        return n
+
+    def __call__(self, forward: Tensor, backward: Tensor) -> Tensor:
+        """Merge two (B, T, N)."""
+        return 0.5 * (forward + backward)
+
+
+class Bidirectional(nn.Module):
+    """A layer run forwards and one run backwards over each recording within its own length.
+
+    `Bidirectional(layer)` gives the backward direction its own, freshly drawn weights; `Bidirectional(layer, layer)` shares them.
+    merge: `Concat()` or `Mean()`. The state is the pair (forward, backward). It cannot run on a stream: the backward direction needs the end.
+    """
+
+    def __init__(self, forward_layer: Layer, backward_layer: Layer | None = None, merge: Concat | Mean | None = None) -> None:
+        super().__init__()
+        if backward_layer is None:
+            backward_layer = copy.deepcopy(forward_layer)
+            backward_layer.reset_parameters()
+        if (backward_layer.inputs, backward_layer.neurons) != (forward_layer.inputs, forward_layer.neurons):
+            raise ConfigError(f"Bidirectional: the directions differ in size: {forward_layer._who()} and {backward_layer._who()}.")
+        self.merge = merge if merge is not None else Concat()
+        self.forward_layer, self.backward_layer = forward_layer, backward_layer
+        self.inputs, self.outputs = forward_layer.inputs, self.merge.width(forward_layer.neurons)
+
+    def start(self, batch: int) -> tuple[State, State]:
+        """Return the pair of states before the first step."""
+        return self.forward_layer.start(batch), self.backward_layer.start(batch)
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
+    ) -> LayerOutput:
+        """Run both directions; arguments and result as in `Layer.forward`, with the pair as state."""
+        if state is None:
+            state = self.start(x.shape[0])
+        if not isinstance(state, tuple) or len(state) != 2:
+            raise ShapeError(f"Bidirectional: state is a {type(state).__name__}; expected the pair (forward, backward) that `start(batch)` returns.")
+        check_signal(f"Bidirectional({self.forward_layer._who()})", x, self.inputs)
+        steps = x.new_full((x.shape[0],), x.shape[1], dtype=torch.long) if lengths is None else lengths
+        there = self.forward_layer(x, lengths, state[0], potential=potential, backend=backend)
+        back = self.backward_layer(reverse(x, steps), lengths, state[1], potential=potential, backend=backend)
+
+        def merged(a: Tensor, b: Tensor) -> Tensor:
+            return self.merge(a, reverse(b, steps))
+
+        return LayerOutput(
+            merged(there.output, back.output),
+            merged(there.emitted, back.emitted),
+            merged(there.potential, back.potential) if potential else None,
+            (there.state, back.state),
+        )
+
+
+def reverse(x: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse each recording of x (B, T, C) within its own length; padded steps stay where they are."""
+    t = torch.arange(x.shape[1], device=x.device)
+    ends = lengths.to(x.device).unsqueeze(1)
+    index = torch.where(t < ends, ends - 1 - t, t)
+    return x.gather(1, index.unsqueeze(-1).expand_as(x))
+
+
+def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
+    """Return the (B, T) mask of valid steps, or None when every step of every recording is valid."""
+    if lengths is None:
+        return None
+    check_lengths(who, lengths, x.shape[0], x.shape[1])
+    mask: Tensor = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device).unsqueeze(1)
+    return None if bool(mask.all()) else mask
+
+
+def _random_mask(weight: Tensor, what: str, sparsity: float) -> Tensor | None:
+    """Return a mask that keeps all but round(sparsity · size) connections, chosen at random; None when it keeps all."""
+    removed = round(check_range(what, sparsity, 0.0, 1.0) * weight.numel())
+    if not removed:
+        return None
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[torch.randperm(weight.numel())[:removed]] = False
+    return keep.view(weight.shape).to(weight.device)
+
+
+def _masked(weight: Tensor, mask: Tensor | None) -> Tensor:
+    return weight if mask is None else weight * mask
+
+
+def _normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tensor:
+    """Normalise (B, T, N) over valid steps only; padded steps come out as 0."""
+    if valid is None:
+        flat: Tensor = norm(current.flatten(0, 1))
+        return flat.view_as(current)
+    out = torch.zeros_like(current)
+    if bool(valid.any()):
+        out[valid] = norm(current[valid]).to(out.dtype)
+    return out

@@ -1,0 +1,62 @@
+"""The contract of a neuron: a frozen dataclass of constants with one pure, elementwise step.
+
+    step(I, s, state, c) -> (x, state')
+
+I is the input current (recurrent part included), s the neuron's own output at t-1, x the potential above threshold. What turns x into the
+output, the recurrent product and the loop over time are not the neuron's business (see `activations.py` and `scan.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from srnn import init
+
+State = dict[str, Tensor]
+"""State of a layer, each (B, N): the names in `Neuron.states`, and "s", the output at the last step, owned by the driver."""
+Params = dict[str, Tensor]
+"""The constants of a layer as they are trained, each (N,) or () = shared."""
+Coeffs = dict[str, Tensor]
+"""What the step uses, each (N,) or (): decays instead of time constants and so on."""
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """Base of all neurons. Every field is a constant (`init.Init`), except bool fields, which are options of the equation.
+
+    states:     names of the state variables; by convention "u" is the membrane potential.
+    gates:      a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for each gate.
+    hard_reset: the potential is multiplied by (1 - s), so the activation must stay within [0, 1].
+    """
+
+    states: ClassVar[tuple[str, ...]] = ("u",)
+    gates: ClassVar[int] = 1
+    hard_reset: ClassVar[bool] = False
+
+    def constants(self) -> dict[str, init.Init]:
+        """Return the constants by name, as they were given."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if not isinstance(getattr(self, f.name), bool)}
+
+    def init(self, n: int) -> dict[str, Tensor | init.Fixed]:
+        """Return how the constants of n neurons start: tensors are trained, `Fixed` are not; (n,), or () = shared."""
+        name = type(self).__name__
+        return {key: init.start_value(f"{name}.{key}", value, n) for key, value in self.constants().items()}
+
+    def coeffs(self, p: Params) -> Coeffs:
+        """Return what the step uses, computed once per call; autograd differentiates it. Default: the constants as they are."""
+        return p
+
+    def start(self, n: int) -> dict[str, float | Tensor]:
+        """Return the state before the first step (and before any postponed update): numbers or (n,) tensors."""
+        return dict.fromkeys(self.states, 0.0)
+
+    def step(self, I: Any, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+        """Return (x, state') for one step. Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N)."""
+        raise NotImplementedError
+
+    def potential(self, s: Tensor, state: State) -> Tensor:
+        """Return the observable potential (B, N) after the step that gave s and state."""
+        return state["u"]
