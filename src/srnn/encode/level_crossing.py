@@ -1,0 +1,113 @@
+"""Level crossing: a signal becomes up and down events, and the events become the signal again.
+
+Default (send on delta). Each channel keeps a reference r, which starts at the first sample and moves by one level L when it is crossed:
+
+    up[t]   = x[t] - r[t-1] >= L
+    down[t] = r[t-1] - x[t] >= L
+    r[t]    = r[t-1] + L (up[t] - down[t])           r[0] = x[0], no event at step 0
+
+An event is binary, so r moves by one level a step at most. Where |x[t] - x[t-1]| <= L holds throughout, |x[t] - r[t]| < L: the
+reconstruction r stays within one level. After a faster step r lags and catches up one level a step; `error` measures what that costs.
+
+Published (Yin et al. 2020; L = 0.3 on the z-scored signal). Successive samples are compared, and there is no reference:
+
+    up[t]   = x[t] - x[t-1] >= L
+    down[t] = x[t-1] - x[t] >= L
+
+A movement slower than L a step leaves no event, however far it goes, so the events do not determine the signal: its error is not bounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srnn._check import DataError, ShapeError, check_range
+
+
+def normalise(signal: ArrayLike) -> NDArray[np.float64]:
+    """Z-score each channel over time: mean 0, standard deviation 1; a constant channel becomes zeros.
+
+    signal: (T, C), or (…, T, C); any unit. Returns the same shape, without unit.
+    Raises `ShapeError` for other shapes and `DataError` where a sample is not finite.
+    """
+    x = _samples("normalise", signal)
+    deviation = x.std(axis=-2, keepdims=True)
+    moving = np.ptp(x, axis=-2, keepdims=True) > 0  # the deviation of a constant is a rounding error, not 0
+    return np.where(moving, x - x.mean(axis=-2, keepdims=True), 0.0) / np.where(moving & (deviation > 0), deviation, 1.0)
+
+
+@dataclass(frozen=True)
+class LevelCrossing:
+    """Encode each channel as up and down crossings of levels `threshold` apart.
+
+    threshold: L > 0, in the unit of the signal that is passed (standard deviations after `normalise`).
+    published: compare successive samples, as Yin et al. 2020 do, instead of following a reference (see the module's text).
+    """
+
+    threshold: float = 0.3
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` unless the threshold is positive and finite."""
+        check_range("LevelCrossing(threshold)", self.threshold, 0.0, open_low=True)
+
+    def __call__(self, signal: ArrayLike) -> NDArray[np.float32]:
+        """Encode: (T, C) samples -> (T, 2C) events in {0, 1}, channels a up, a down, b up, b down …
+
+        Recordings of one length may be stacked in front: (…, T, C) -> (…, T, 2C), the same events in less time.
+        Raises `ShapeError` for other shapes and `DataError` where a sample is not finite.
+        """
+        x = np.moveaxis(_samples("LevelCrossing", signal), -2, 0)
+        steps = np.diff(x, axis=0) / self.threshold if self.published else self._follow((x - x[0]) / self.threshold)
+        events = np.zeros((*x.shape, 2), dtype=np.float32)
+        events[1:, ..., 0] = steps >= 1
+        events[1:, ..., 1] = steps <= -1
+        return np.ascontiguousarray(np.moveaxis(events.reshape(*x.shape[:-1], -1), 0, -2))
+
+    @staticmethod
+    def _follow(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(T, …) signal in levels above its first sample -> (T-1, …) steps in {-1, 0, 1} of the reference."""
+        steps = np.empty_like(levels[1:])
+        reference = np.zeros_like(levels[0])
+        for now, step in zip(levels[1:], steps, strict=True):
+            np.trunc(now - reference, out=step)
+            np.maximum(step, -1.0, out=step)
+            np.minimum(step, 1.0, out=step)
+            reference += step
+        return steps
+
+    def reconstruct(self, events: ArrayLike, start: ArrayLike = 0.0) -> NDArray[np.float64]:
+        """Rebuild the signal: (…, T, 2C) events and its (…, C) values at step 0 -> (…, T, C), in the unit of the threshold.
+
+        Raises `ShapeError` unless the events come in pairs of channels.
+        """
+        e = _samples("LevelCrossing.reconstruct", events)
+        if e.shape[-1] % 2:
+            raise ShapeError(
+                f"LevelCrossing.reconstruct: events have shape {e.shape}; expected (T, 2C), an up and a down channel for each of C."
+            )
+        return np.asarray(start, dtype=np.float64)[..., None, :] + self.threshold * np.cumsum(e[..., 0::2] - e[..., 1::2], axis=-2)
+
+    def error(self, signal: ArrayLike) -> NDArray[np.float64]:
+        """Return max over time of |signal - reconstruction| per channel, in levels: (…, T, C) -> (…, C).
+
+        At most 1 is within one level: certain for the default form while no step moves by more than the threshold.
+        """
+        x = _samples("LevelCrossing.error", signal)
+        return np.asarray(np.abs(x - self.reconstruct(self(x), x[..., 0, :])).max(axis=-2) / self.threshold)
+
+
+def _samples(who: str, signal: ArrayLike) -> NDArray[np.float64]:
+    given: NDArray[Any] = np.asarray(signal)
+    if given.ndim < 2 or 0 in given.shape:
+        fix = " For a single channel pass signal[:, None]." if given.ndim == 1 and given.size else ""
+        raise ShapeError(f"{who}: signal has shape {given.shape}; expected (T, C) with T, C ≥ 1.{fix}")
+    x = given.astype(np.float64)
+    if not np.isfinite(x).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise DataError(f"{who}: signal is {x[where]} at {where}; expected finite numbers. Interpolate or cut the gap first.")
+    return x

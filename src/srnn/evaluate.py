@@ -1,0 +1,76 @@
+"""Evaluate a network on one part of a task: accuracy, firing rates, operations and energy, deterministic by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from srnn import energy
+from srnn.datasets import Sample
+from srnn.networks import Stack, Trace
+from srnn.tasks.task import Scores, Task, collate
+
+
+@dataclass
+class Activity:
+    """Sums over recorded batches, from which rates and operation counts follow."""
+
+    steps: int = 0
+    recordings: int = 0
+    spikes: float = 0.0
+    events: bool = True
+    input: float = 0.0
+    network: float = 0.0
+    layers: list[float] = field(default_factory=list)
+
+    def add(self, trace: Trace) -> None:
+        """Take in one recorded batch."""
+        batch, n = energy.Activity.of(trace), trace.steps
+        self.steps, self.recordings, self.spikes = self.steps + n, self.recordings + len(trace.lengths), self.spikes + trace.spikes()
+        self.events &= batch.events
+        self.input += n * batch.input
+        self.network += n * batch.network
+        self.layers = [a + n * b for a, b in zip(self.layers or [0.0] * len(batch.layers), batch.layers, strict=True)]
+
+    def mean(self) -> energy.Activity:
+        """Return the mean activity per step."""
+        n = max(1, self.steps)
+        return energy.Activity(self.input / n, self.events, tuple(r / n for r in self.layers), self.network / n)
+
+
+def evaluate(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", record: bool = True) -> Scores:
+    """Return the results of `task.decode` on `samples`, the mean loss per recording, and with `record` also firing rates and operations.
+
+    The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own.
+    """
+    device = next(net.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    scores, labels, lengths, loss, activity = [], [], [], 0.0, Activity()
+    training = net.training
+    net.eval()
+    with torch.no_grad():
+        for first in range(0, len(samples), task.batch):
+            batch = collate(samples[first : first + task.batch]).to(device)
+            out = net(batch.x, lengths=batch.lengths, state=task.start(net, len(batch.x), generator), record=record, backend=backend)
+            s = task.decode.scores(out, batch.lengths)
+            loss += float(task.decode.loss(s, batch.labels, batch.lengths)) * len(batch.x)
+            scores.append(s.cpu())
+            labels.append(batch.labels.cpu())
+            lengths.append(batch.lengths.cpu())
+            if out.trace is not None:
+                activity.add(out.trace)
+    net.train(training)
+    results = task.decode.results(scores, labels, lengths) | {"loss": loss / len(samples)}
+    if record:
+        mean = activity.mean()
+        results |= {
+            "firing_rate": mean.network,
+            "firing_rates": list(mean.layers),
+            "input_rate": mean.input,
+            "sops_per_sample": activity.spikes / max(1, activity.recordings),
+            "sops_per_step": activity.spikes / max(1, activity.steps),
+            "energy": {name: c.as_dict() for name, c in energy.counts(net, mean).items()},
+        }
+    return results

@@ -1,0 +1,202 @@
+"""The run folder: task.json, env.json, log.jsonl, metrics.json and checkpoints, each written so that a reader never sees half a file.
+
+A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state), and JSON (schedule, position, best result,
+schema version) in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation accuracy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from srnn import __version__
+from srnn._check import RunError
+from srnn.scan import Choice
+from srnn.tasks import load as load_task
+from srnn.tasks.settings import describe, differences, override
+from srnn.tasks.task import Task
+
+SCHEMA = 1
+"""Version of the layout of checkpoints and of task.json."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Create one with `create`, find one with `open`."""
+
+    path: Path
+
+    @staticmethod
+    def create(path: Path, task: Task, settings: list[str], seed: int, environment: dict[str, Any]) -> Run:
+        """Make the folder and write task.json and env.json. Raises `RunError` when it exists or cannot be written."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists already. Continue that run with --resume, or choose another folder with --out.")
+        run = Run(path)
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+        run.write("env.json", environment)
+        run.write("task.json", {"schema": SCHEMA, "task": task.name, "set": settings, "seed": seed, "resolved": describe(task)})
+        return run
+
+    @staticmethod
+    def open(path: Path) -> Run:
+        """Return an existing run. Raises `RunError` when the folder is not one."""
+        if not (path / "task.json").is_file():
+            raise RunError(f"{path} is no run folder: it has no task.json. A run is started with `srnn train TASK --out {path}`.")
+        return Run(path)
+
+    def task(self) -> tuple[Task, int]:
+        """Return the task as it was resolved and the seed. Raises `RunError` when this version would resolve it differently."""
+        stored = self.read("task.json")
+        if stored.get("schema") != SCHEMA:
+            raise RunError(f"{self.path / 'task.json'} has schema {stored.get('schema')}; this version reads {SCHEMA}.")
+        task = override(load_task(stored["task"]), stored["set"])
+        changed = differences(stored["resolved"], json.loads(json.dumps(describe(task))))
+        if changed:
+            raise RunError(f"{self.path}: this version of srnn defines the task differently ({'; '.join(changed[:3])}). Start a new run.")
+        return task, int(stored["seed"])
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file atomically. Raises `RunError` when it cannot be written."""
+        write_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())
+
+    def read(self, name: str) -> Any:
+        """Read a JSON file. Raises `RunError` when it is missing or damaged."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} cannot be read: {error}.") from error
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append one line to log.jsonl."""
+        try:
+            with open(self.path / "log.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}.") from error
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the lines of log.jsonl; a last line cut short is left out."""
+        path, rows = self.path / "log.jsonl", []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+        return rows
+
+    def rewind(self, epochs: int) -> None:
+        """Drop log lines of epochs after the first `epochs`: they will be run again."""
+        kept = [row for row in self.rows() if row["epoch"] <= epochs]
+        write_atomically(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the path of a checkpoint ("last" or "best")."""
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process. Raises `RunError` when another one has it."""
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path} is in use by another process. Wait for it, or choose another folder with --out.") from None
+            yield
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, flush it to disk, and rename it. Raises `RunError`; nothing half-written stays behind."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with open(part, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}. What was there before is unchanged.") from error
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Write tensors and JSON state as one safetensors file, atomically."""
+    from safetensors.torch import save
+
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write_atomically(path, save(plain, metadata={"srnn": json.dumps({"schema": SCHEMA, **state})}))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (tensors, state). Raises `RunError` for a missing, damaged or newer file."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise RunError(f"There is no checkpoint {path}: the run stopped before its first one. Start it again without --resume.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})["srnn"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is damaged or no checkpoint of srnn ({error}). Start the run again, or use another checkpoint.") from error
+    if state["schema"] != SCHEMA:
+        raise RunError(f"{path} has schema {state['schema']}; this version reads {SCHEMA}.")
+    return tensors, state
+
+
+def pack_optimiser(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """Return an optimiser's state as named tensors and JSON groups."""
+    state = optimiser.state_dict()
+    tensors = {f"{index}.{key}": value for index, values in state["state"].items() for key, value in values.items()}
+    return tensors, state["param_groups"]
+
+
+def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+    """Put back what `pack_optimiser` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in groups]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, Any]:
+    """Return what a result depends on beside the task: versions, machine, backend and why, threads, seed, git commit of the package."""
+    commit = None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        here = Path(__file__).parent
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, timeout=10)
+        if tracked.returncode == 0:
+            head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10)
+            commit = head.stdout.strip() or None
+    return {
+        "srnn": __version__,
+        "git_commit": commit,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "backend": backend.name,
+        "backend_reason": backend.reason,
+        "seed": seed,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,24 @@
+"""Tasks: one module each, readable as a row of the papers' tables. A task's name is its module's name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from srnn._check import ConfigError, suggest
+from srnn.tasks.task import Task as Task
+
+_HELPERS = {"task", "settings"}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all tasks, sorted."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _HELPERS and not m.name.startswith("_")))
+
+
+def load(name: str) -> Task:
+    """Return the task called `name`. Raises `ConfigError` with the known names."""
+    if name not in names():
+        raise ConfigError(f"There is no task {name!r}.{suggest(name, names())}")
+    task: Task = importlib.import_module(f"{__name__}.{name}").TASK
+    return task

@@ -1,0 +1,52 @@
+"""ECG wave labelling on simulated recordings: the network of `ecg` on data that comes with the package, for a first try without a download.
+
+The recordings are made by `datasets.ecg_sim` (a dynamical model in the manner of McSharry et al. 2003) and encoded by level crossing. Nothing
+measured here says anything about real ECG; results are marked as simulated and are never compared with published numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from srnn.datasets import ecg_sim, qtdb
+from srnn.tasks.ecg import RATES, EcgNetwork
+from srnn.tasks.task import LevelCrossings, Optimiser, Parts, PerStep, Schedule, Task
+
+
+@dataclass(frozen=True)
+class SimulatedEcg:
+    """How many simulated patients are in each part, one recording of `steps` steps each; seed: which patients."""
+
+    train: int = 256
+    validation: int = 64
+    test: int = 128
+    steps: int = 650
+    seed: int = 0
+
+    simulated: ClassVar[bool] = True
+
+    def load(self, data_dir: str | Path | None) -> Parts:
+        """Return the parts; no patient is in two of them. `data_dir` is not used."""
+        total = self.train + self.validation + self.test
+        made = ecg_sim.generate(total, steps=self.steps, rate=qtdb.RATE, seed=self.seed)
+        cut = self.train + self.validation
+        return Parts(made[: self.train], made[self.train : cut], made[cut:], "Simulated data: no statement about real ECG.")
+
+
+TASK = Task(
+    name="ecg_sim",
+    summary="ECG wave labelling, simulated data that comes with the package",
+    classes=qtdb.CLASSES,
+    step_seconds=1 / qtdb.RATE,
+    data=SimulatedEcg(),
+    network=EcgNetwork(),
+    encode=LevelCrossings(0.3),
+    decode=PerStep(skip=10),
+    optimiser=Optimiser(lr=1e-2, rates=RATES),
+    schedule=Schedule("cosine"),
+    clip_norm=1.0,
+    batch=32,
+    epochs=20,
+)

@@ -1,0 +1,95 @@
+"""Override a task field by field from text (`network.hidden=48`), and describe it as plain JSON."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from srnn._check import ConfigError, suggest
+from srnn.tasks.task import Task
+
+_LOCKED = {"name", "summary", "classes", "published", "step_seconds"}
+
+
+def override(task: Task, settings: Iterable[str]) -> Task:
+    """Return the task with `field=value` settings applied, each checked against its field's type.
+
+    A dotted path reaches nested settings; a choice between dataclasses is made by class name (`start=UniformStart`), before its fields
+    are set; None is written `null`. Raises `ConfigError` naming the field, what was given and what fits.
+    """
+    for setting in settings:
+        path, sep, text = setting.partition("=")
+        if not sep or not path:
+            raise ConfigError(f"--set {setting!r}: expected field=value, for example epochs=30 or network.hidden=48.")
+        task = _set(task, path.strip().split("."), text, path.strip())
+    return task
+
+
+def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
+    known = [f.name for f in fields(node) if not (isinstance(node, Task) and f.name in _LOCKED)]
+    if keys[0] not in known:
+        raise ConfigError(f"--set {path}: {type(node).__name__} has no setting {keys[0]!r}.{suggest(keys[0], known)}")
+    value, hint = getattr(node, keys[0]), typing.get_type_hints(type(node))[keys[0]]
+    if keys[1:]:
+        if isinstance(value, dict):
+            return replace(node, **{keys[0]: {**value, ".".join(keys[1:]): _parse(float, text, path)}})
+        if not is_dataclass(value):
+            raise ConfigError(f"--set {path}: {keys[0]} is {value!r}, which has no settings of its own.")
+        new = _set(value, keys[1:], text, path)
+    else:
+        choices = {c.__name__: c for c in (value_types(hint) or ([type(value)] if is_dataclass(value) else []))}
+        if choices:
+            new = _choose(choices, hint, text, path)
+        else:
+            new = _parse(hint, text, path)
+    return replace(node, **{keys[0]: new})
+
+
+def value_types(hint: Any) -> list[type]:
+    """Return the dataclasses a type hint admits."""
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    return [m for m in members if isinstance(m, type) and is_dataclass(m)]
+
+
+def _choose(choices: dict[str, type], hint: Any, text: str, path: str) -> Any:
+    if text in ("null", "None") and type(None) in typing.get_args(hint):
+        return None
+    if text not in choices:
+        raise ConfigError(f"--set {path}={text}: expected the name of a choice, then its settings as {path}.<setting>=….{suggest(text, choices)}")
+    return choices[text]()
+
+
+def _parse(hint: Any, text: str, path: str) -> Any:
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        return parser.parse_args([f"--value={text}"]).value
+    except (ArgumentError, TypeError, ValueError):
+        name = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
+        raise ConfigError(f"--set {path}={text}: {text!r} is not of type {name}.") from None
+
+
+def describe(value: Any) -> Any:
+    """Return a task (or any part of it) as JSON-like values; a dataclass becomes a dictionary with its class under "is"."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"is": type(value).__name__} | {f.name: describe(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [describe(v) for v in value]
+    return value
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Return the paths at which two descriptions differ, with both values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = []
+        for key in sorted(a.keys() | b.keys()):
+            found += differences(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+        return found
+    return [] if a == b else [f"{path}: {a!r} → {b!r}"]

@@ -1,0 +1,398 @@
+"""The training loop over a task: exact resume, honest selection, and no number that is not finite.
+
+A run is a pure function of (task, seed): the order of epoch e is drawn from (seed, e), everything else from torch's generator, whose state
+every checkpoint holds. A run that was stopped anywhere, by a signal, kill -9 or a full disk, continues from its last checkpoint
+and on a CPU ends with the same bits as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srnn import metrics
+from srnn._check import ConfigError, DivergedError, RunError
+from srnn.evaluate import evaluate
+from srnn.networks import Stack, count_parameters
+from srnn.runs import Run, environment, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
+from srnn.tasks.settings import describe, differences
+from srnn.tasks.task import Batch, Parts, PerStep, Task, collate
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+@dataclass
+class Position:
+    """Where a run is: `epoch` epochs done, `batch` batches into the next one, with that epoch's sums and the best result so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    recordings: int = 0
+    correct: int = 0
+    counted: int = 0
+    grad_norm: float = 0.0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = 0
+
+    def next_epoch(self) -> None:
+        """Go to the start of the next epoch."""
+        self.epoch += 1
+        self.batch = self.recordings = self.correct = self.counted = 0
+        self.loss = self.grad_norm = self.seconds = 0.0
+
+
+@dataclass
+class Progress:
+    """What is shown while a run goes on; every callback may be replaced."""
+
+    start: Callable[[int, int, int], None] = lambda epochs, batches, done: None
+    batch: Callable[[int, int, float], None] = lambda epoch, batch, loss: None
+    epoch: Callable[[dict[str, Any]], None] = lambda row: None
+
+
+def train(
+    task: Task,
+    out: Path,
+    *,
+    settings: list[str] | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    backend: str = "auto",
+    resume: bool = False,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a task into the run folder `out`, evaluate the checkpoint with the best validation accuracy once on the test part, return metrics.json.
+
+    settings: the overrides that made `task`, kept in task.json. Raises `DataError`, `ConfigError`, `RunError`, `DivergedError`, and
+    `Interrupted` after SIGINT or SIGTERM.
+    """
+    parts = task.load(data_dir)
+    where = _device(device)
+    if resume:
+        run = Run.open(out)
+        _check_same(run, task, seed)
+    torch.manual_seed(seed)
+    net = task.network.build().to(where)
+    _check_fit(net, task, parts)
+    env = environment(where, net.which_backend(backend=backend), seed)
+    optimiser = task.optimiser.build(net)
+    if not resume:
+        run = Run.create(out, task, settings or [], seed, env)
+    with run.locked(), _signals() as stopped, _writer(run, tensorboard) as write:
+        loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, write)
+        if resume:
+            loop.restore()
+            _warn_environment(run, env)
+        loop.epochs(parts)
+        return _finish(task, run, net, parts, seed, backend, where)
+
+
+@dataclass
+class _Loop:
+    task: Task
+    run: Run
+    net: Stack
+    optimiser: torch.optim.Optimizer
+    backend: str
+    seed: int
+    device: torch.device
+    progress: Progress
+    stopped: Callable[[], bool]
+    write: Callable[[dict[str, Any]], None]
+
+    def __post_init__(self) -> None:
+        self.schedule = self.task.schedule.build(self.optimiser, self.task.epochs)
+        self.at = Position()
+
+    def epochs(self, parts: Parts) -> None:
+        """Run all epochs that are left."""
+        batches = math.ceil(len(parts.train) / self.task.batch)
+        self.progress.start(self.task.epochs, batches, self.at.epoch)
+        patience = self.task.early_stop
+        while self.at.epoch < self.task.epochs and not (patience and self.at.epoch - self.at.best_epoch >= patience and self.at.epoch):
+            self.one_epoch(parts, batches)
+        if self.at.epoch == 0:
+            raise RunError("No epoch was run.")
+
+    def one_epoch(self, parts: Parts, batches: int) -> None:
+        """Train on every recording once, validate, log, and write the checkpoints."""
+        order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.at.epoch)).tolist()
+        saved = began = time.monotonic()
+        before = self.at.seconds
+        self.net.train()
+        while self.at.batch < batches:
+            chosen = order[self.at.batch * self.task.batch : (self.at.batch + 1) * self.task.batch]
+            self.one_batch(collate([parts.train[i] for i in chosen]).to(self.device))
+            self.at.batch += 1
+            self.at.seconds = before + time.monotonic() - began
+            self.progress.batch(self.at.epoch, self.at.batch, self.at.loss / self.at.recordings)
+            if self.stopped() or time.monotonic() - saved > self.task.checkpoint_seconds:
+                self.save()
+                saved = time.monotonic()
+                if self.stopped():
+                    raise Interrupted(f"Stopped in epoch {self.at.epoch + 1} after batch {self.at.batch} of {batches}; the checkpoint is written.")
+        self.end_epoch(parts)
+        if self.stopped():
+            raise Interrupted(f"Stopped after epoch {self.at.epoch}; the checkpoint is written.")
+
+    def one_batch(self, batch: Batch) -> None:
+        """One step of the optimiser."""
+        task, net = self.task, self.net
+        state = task.start(net, len(batch.x))
+        out = net(batch.x, lengths=batch.lengths, state=state, record=task.regulariser is not None, backend=self.backend)
+        scores = task.decode.scores(out, batch.lengths)
+        loss = task.decode.loss(scores, batch.labels, batch.lengths)
+        if task.regulariser is not None and out.trace is not None:
+            loss = loss + task.regulariser.loss(out.trace)
+        if not bool(torch.isfinite(loss)):
+            self.diverged(batch, "the loss")
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), math.inf if task.clip_norm is None else task.clip_norm)
+        if not bool(torch.isfinite(norm)):
+            self.diverged(batch, "the gradient norm")
+        self.optimiser.step()
+        targets = task.decode.targets(batch.labels, batch.lengths) if isinstance(task.decode, PerStep) else batch.labels
+        correct, counted = metrics.hits(scores.detach(), targets)
+        self.at.loss += float(loss.detach()) * len(batch.x)
+        self.at.recordings += len(batch.x)
+        self.at.correct += correct
+        self.at.counted += counted
+        self.at.grad_norm = max(self.at.grad_norm, float(norm))
+
+    def end_epoch(self, parts: Parts) -> None:
+        """Validate, step the schedule, log, write `last` and, if it is the best so far, `best`."""
+        validated = evaluate(self.net, self.task, parts.validation, seed=self.seed, backend=self.backend)
+        accuracy = validated["accuracy"]
+        row = {
+            "epoch": self.at.epoch + 1,
+            "loss": self.at.loss / self.at.recordings,
+            "train_accuracy": self.at.correct / max(1, self.at.counted),
+            "validation_loss": validated["loss"],
+            "validation_accuracy": accuracy,
+            "firing_rates": validated["firing_rates"],
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "grad_norm_max": self.at.grad_norm,
+            "seconds": round(self.at.seconds, 3),
+        }
+        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.schedule.step(accuracy)
+        else:
+            self.schedule.step()
+        self.at.next_epoch()
+        if accuracy > self.at.best:
+            self.at.best, self.at.best_epoch = accuracy, self.at.epoch
+            save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": self.at.epoch, "validation_accuracy": accuracy})
+        self.run.log(row)
+        self.save()
+        self.write(row)
+        self.progress.epoch(row)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the network's tensors under their names in a checkpoint."""
+        return {f"net.{name}": t for name, t in self.net.state_dict().items()}
+
+    def save(self) -> None:
+        """Write the checkpoint from which the run continues."""
+        tensors, groups = pack_optimiser(self.optimiser)
+        tensors = {f"optimiser.{name}": t for name, t in tensors.items()}
+        rng = {"rng.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {"groups": groups, "schedule": self.schedule.state_dict(), "position": asdict(self.at)}
+        save_checkpoint(self.run.checkpoint("last"), self.weights() | tensors | rng, state)
+
+    def restore(self) -> None:
+        """Continue from the last checkpoint."""
+        tensors, state = load_checkpoint(self.run.checkpoint("last"))
+        load_weights(self.net, tensors)
+        strip = len("optimiser.")
+        unpack_optimiser(self.optimiser, {n[strip:]: t for n, t in tensors.items() if n.startswith("optimiser.")}, state["groups"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.at = Position(**state["position"])
+        torch.set_rng_state(tensors["rng.cpu"])
+        if self.device.type == "cuda" and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+        self.run.rewind(self.at.epoch)
+
+    def diverged(self, batch: Batch, what: str) -> None:
+        """Stop with a message that names the epoch, the batch and the first tensor that is not finite."""
+        kept = f"the last good checkpoint is {self.run.checkpoint('last')}" if self.run.checkpoint("last").exists() else "no checkpoint was written yet"
+        raise DivergedError(
+            f"Epoch {self.at.epoch + 1}, batch {self.at.batch + 1}: {what} is not finite; the first such tensor is "
+            f"{first_not_finite(self.net, batch, self.backend)}. Weights were not changed; {kept}.\n"
+            "  Usual repairs: a smaller learning rate (--set optimiser.lr=…), gradient clipping (--set clip_norm=1)."
+        )
+
+
+def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
+    """Return the name of the first tensor that is not finite: input, parameter, then each layer's potential, then gradients."""
+    if not bool(torch.isfinite(batch.x).all()):
+        return "the input x"
+    for name, value in net.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            return f"the parameter {name}"
+    with torch.no_grad():
+        trace = net(batch.x, lengths=batch.lengths, record=True, backend=backend).trace
+    for k, potential in enumerate(trace.potentials):
+        bad = ~torch.isfinite(potential)
+        if bool(bad.any()):
+            b, t, n = bad.nonzero()[bad.nonzero()[:, 1].argmin()].tolist()
+            return f"the potential of layers.{k} (recording {b} of the batch, step {t}, neuron {n})"
+    for name, value in net.named_parameters():
+        if value.grad is not None and not bool(torch.isfinite(value.grad).all()):
+            return f"the gradient of {name}"
+    return "the loss itself"
+
+
+def load_weights(net: Stack, tensors: dict[str, Tensor]) -> None:
+    """Put the weights of a checkpoint into the network. Raises `RunError` when they do not fit it."""
+    weights = {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"The checkpoint does not fit the network: {error}") from error
+
+
+def load_run(path: Path, device: str = "cpu") -> tuple[Run, Task, int, Stack]:
+    """Return a finished or stopped run: folder, task, seed, and the network with the weights of its best checkpoint."""
+    run = Run.open(path)
+    task, seed = run.task()
+    net = task.network.build()
+    tensors, _ = load_checkpoint(run.checkpoint("best"))
+    load_weights(net, tensors)
+    return run, task, seed, net.to(_device(device)).eval()
+
+
+def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: str, device: torch.device) -> dict[str, Any]:
+    """Evaluate the selected checkpoint once on the test part and write metrics.json."""
+    tensors, best = load_checkpoint(run.checkpoint("best"))
+    load_weights(net, tensors)
+    rows = run.rows()
+    test = evaluate(net, task, parts.test, seed=seed, backend=backend)
+    used, unused = count_parameters(net)
+    result = {
+        "task": task.name,
+        "simulated": task.data.simulated,
+        "seed": seed,
+        "backend": net.which_backend(backend=backend).name,
+        "epochs": len(rows),
+        "best_epoch": best["epoch"],
+        "selected_by": "validation accuracy",
+        "parameters": used,
+        "parameters_unused": unused,
+        "validation_accuracy": best["validation_accuracy"],
+        **{f"test_{key}": test.pop(key) for key in ("accuracy", "accuracy_labelled", "confusion", "recall") if key in test},
+        "test_recordings": test.pop("recordings"),
+        "test_loss": test.pop("loss"),
+        **test,
+        "classes": list(task.classes),
+        "data_note": parts.note,
+        "published": [] if task.data.simulated else [asdict(p) for p in task.published],
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+    }
+    run.write("metrics.json", result)
+    return result
+
+
+def _check_same(run: Run, task: Task, seed: int) -> None:
+    stored = run.read("task.json")
+    if stored["task"] != task.name:
+        raise RunError(f"{run.path} is a run of task {stored['task']!r}, not {task.name!r}. Resume it as that task, or choose another --out.")
+    _, old_seed = run.task()
+    changed = differences(stored["resolved"], _plain(task)) + ([f"seed: {old_seed} → {seed}"] if seed != old_seed else [])
+    if changed:
+        raise RunError(f"{run.path} was started with other settings ({'; '.join(changed[:3])}). A resumed run keeps its settings; start a new one instead.")
+
+
+def _plain(task: Task) -> Any:
+    import json
+
+    return json.loads(json.dumps(describe(task)))
+
+
+def _check_fit(net: Stack, task: Task, parts: Parts) -> None:
+    channels = parts.train[0].signal.shape[1]
+    if net.inputs != channels:
+        raise ConfigError(f"{task.name}: the network takes {net.inputs} channels, the encoded data has {channels}. Set network.inputs={channels}.")
+    if net.outputs != len(task.classes):
+        raise ConfigError(f"{task.name}: the network has {net.outputs} outputs for {len(task.classes)} classes; they must be equal.")
+
+
+def _warn_environment(run: Run, now: dict[str, Any]) -> None:
+    import warnings
+
+    before = run.read("env.json")
+    changed = [f"{k}: {before.get(k)} → {now[k]}" for k in ("torch", "threads", "processor", "device", "backend") if before.get(k) != now[k]]
+    if changed:
+        warnings.warn(f"{run.path} goes on in another environment ({'; '.join(changed)}): it may not end with the same bits.", stacklevel=3)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a request to stop after the batch; a second one stops at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _writer(run: Run, tensorboard: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield what writes one log row to TensorBoard, or nothing."""
+    if not tensorboard:
+        yield lambda row: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError('--tensorboard needs the package tensorboard. Install it with: pip install "srnn[track]"') from None
+    with SummaryWriter(str(run.path / "tensorboard")) as writer:
+
+        def write(row: dict[str, Any]) -> None:
+            for key, value in row.items():
+                if isinstance(value, float | int) and key != "epoch":
+                    writer.add_scalar(key, value, row["epoch"])
+                elif isinstance(value, list):
+                    for k, v in enumerate(value):
+                        writer.add_scalar(f"{key}/{k}", v, row["epoch"])
+
+        yield write
