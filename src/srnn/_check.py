@@ -81,7 +81,8 @@ def check_signal(who: str, x: Tensor, channels: int) -> None:
             fix = f"\n  No axis has length {channels}: build the network for {shape[2]} input channels, or encode the signal differently."
         raise ShapeError(f"{who}: x has shape {shape}; expected {wanted}.{fix}")
     if shape[0] == 0 or shape[1] == 0:
-        raise ShapeError(f"{who}: x has shape {shape}: no {'recordings' if shape[0] == 0 else 'time steps'}; expected {wanted}, B and T at least 1.")
+        none = "recordings" if shape[0] == 0 else "time steps"
+        raise ShapeError(f"{who}: x has shape {shape}: no {none}; expected {wanted}, B and T at least 1.")
     if not x.is_floating_point():
         raise ShapeError(f"{who}: x has dtype {x.dtype}; expected a floating type. Pass x.float().")
 

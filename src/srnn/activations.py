@@ -25,7 +25,7 @@ class Activation:
     """The contract: `forward` gives s, `grad` gives ds/dx for the backward pass; both pure and elementwise.
 
     binary: s is 0 or 1, so that a product with it is a selection.
-    unit: s stays in [0, 1], as a hard reset, (1 - s)·u, needs.
+    unit: s is a spike, sharp or smooth, so that a hard reset, (1 - s)·u, makes sense.
     """
 
     binary: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class Activation:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply under autograd: `forward` forward, `grad` backward."""
-        s: Tensor = _Apply.apply(x, self)
+        s: Tensor = _Apply.apply(x, self)  # type: ignore[no-untyped-call]
         return s
 
 

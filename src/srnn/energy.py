@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 from srnn._check import ConfigError
 from srnn.kernels.trace import Graph, trace_step
 from srnn.layers import Bidirectional, Layer
@@ -242,4 +241,3 @@ def _judge(name: str, kinds: list[str]) -> tuple[str, str]:
 def _step_products(layer: Layer) -> int:
     """Products a neuron's step costs by the published rules."""
     return _step_operations(layer)["product"]
-

@@ -69,6 +69,7 @@ def evaluate(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0
             "firing_rate": mean.network,
             "firing_rates": list(mean.layers),
             "input_rate": mean.input,
+            "input_events": mean.events,
             "sops_per_sample": activity.spikes / max(1, activity.recordings),
             "sops_per_step": activity.spikes / max(1, activity.steps),
             "energy": {name: c.as_dict() for name, c in energy.counts(net, mean).items()},

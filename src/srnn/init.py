@@ -32,9 +32,12 @@ class Fixed:
 
     def __post_init__(self) -> None:
         """Refuse values that are neither a number nor a list of numbers, or not finite."""
-        value = self.tensor()
+        try:
+            value = self.tensor()
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError(f"Fixed({self.value!r}): expected one finite number, or a list of them, one per neuron.") from None
         if value.dim() > 1 or value.numel() == 0 or not bool(torch.isfinite(value).all()):
-            raise ConfigError(f"Fixed: got values of shape {tuple(value.shape)}; expected one finite number, or one per neuron.")
+            raise ConfigError(f"Fixed({self.value!r}): expected one finite number, or a list of them, one per neuron.")
 
     def tensor(self) -> Tensor:
         """Return the values as a float64 tensor of shape () or (n,)."""
@@ -48,6 +51,10 @@ class Constant:
     value: float
     train: bool = True
     shared: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a value that is not finite."""
+        check_range("Constant: value", self.value)
 
     def sample(self, n: int) -> Tensor:
         """Return a float64 tensor of shape (n,), or () when shared."""
@@ -64,7 +71,8 @@ class Normal:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a negative standard deviation."""
+        """Refuse a mean that is not finite and a negative standard deviation."""
+        check_range("Normal: mean", self.mean)
         check_range("Normal: std", self.std, 0.0)
 
     def sample(self, n: int) -> Tensor:
@@ -86,9 +94,9 @@ class Uniform:
     clamp: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an empty range."""
-        if not self.low <= self.high:
-            raise ConfigError(f"Uniform: the range [{self.low}, {self.high}] is empty; expected low ≤ high.")
+        """Refuse an empty or infinite range."""
+        if not (self.low <= self.high and math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ConfigError(f"Uniform: got the range [{self.low}, {self.high}]; expected two finite numbers, low ≤ high.")
 
     def sample(self, n: int) -> Tensor:
         """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global generator."""
@@ -104,10 +112,12 @@ def start_value(what: str, init: Init, n: int) -> Tensor | Fixed:
     if isinstance(init, Constant | Normal | Uniform):
         value = init.sample(n)
         return value if init.train else Fixed(value)
-    fixed = init if isinstance(init, Fixed) else Fixed(float(init))
+    if not isinstance(init, float | int | Fixed):
+        raise ConfigError(f"{what} is {init!r}; expected a number, or Constant, Normal, Uniform or Fixed of srnn.init.")
+    fixed = init if isinstance(init, Fixed) else Fixed(init)
     count = fixed.tensor().numel()
     if fixed.tensor().dim() and count != n:
-        raise ConfigError(f"{what}: Fixed holds {count} values for a layer of {n} neurons; expected {n}, or one number for all.")
+        raise ConfigError(f"{what}: Fixed holds {count} value(s) for a layer of {n} neurons; expected {n}, or one number for all.")
     return fixed
 
 

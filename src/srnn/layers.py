@@ -139,7 +139,8 @@ class Layer(nn.Module):
             raise ConfigError(f"{self._who()}: recurrent_bias, zero_diagonal and recurrent_sparsity need recurrent=True.")
         self.dropout = check_range("dropout", dropout, 0.0, 1.0)
         self.weight_init, self.recurrent_init = weight_init, recurrent_init
-        rows, kwargs = neurons * neuron.gates, {"device": device, "dtype": dtype}
+        rows = neurons * neuron.gates
+        kwargs: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weight = nn.Parameter(torch.empty(rows, inputs, **kwargs))
         self.bias = nn.Parameter(torch.empty(rows, **kwargs)) if bias else None
         self.recurrent = nn.Parameter(torch.empty(rows, neurons, **kwargs)) if recurrent else None

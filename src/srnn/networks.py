@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ class Stack(nn.Module):
         super().__init__()
         if not layers:
             raise ConfigError("Stack: no layers; expected at least one.")
-        for k, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.outputs != above.inputs:
                 raise ConfigError(f"Stack: layer {k} gives {below.outputs} channels, layer {k + 1} takes {above.inputs}; they must be equal.")
         self.layers = nn.ModuleList(layers)
@@ -120,7 +121,7 @@ class Stack(nn.Module):
         if state is None:
             state = self.start(x.shape[0])
         if len(state) != len(self.layers):
-            raise ShapeError(f"Stack: state has {len(state)} parts for {len(self.layers)} layers; pass what `start(batch)` or an earlier call returned.")
+            raise ShapeError(f"Stack: state has {len(state)} parts for {len(self.layers)} layers; pass what `start(batch)` or a call returned.")
         h, states, outputs, potentials, last = x, [], [], [], len(self.layers) - 1
         for k, layer in enumerate(self.layers):
             run = layer(h, lengths, state[k], potential=record or k == last, backend=backend)
@@ -199,6 +200,7 @@ class UniformStart:
 
     def __call__(self, net: Stack, batch: int, generator: torch.Generator | None = None) -> NetworkState:
         """Return the state for `batch` recordings."""
+
         def draw(state: LayerState) -> LayerState:
             if isinstance(state, tuple):
                 return tuple(draw(part) for part in state)  # type: ignore[return-value]

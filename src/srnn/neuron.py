@@ -29,7 +29,7 @@ class Neuron:
 
     states:     names of the state variables; by convention "u" is the membrane potential.
     gates:      a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for each gate.
-    hard_reset: the potential is multiplied by (1 - s), so the activation must stay within [0, 1].
+    hard_reset: the potential is multiplied by (1 - s), so the activation must be a spike (`Activation.unit`).
     """
 
     states: ClassVar[tuple[str, ...]] = ("u",)

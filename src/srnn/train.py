@@ -30,7 +30,7 @@ from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Batch, Parts, PerStep, Task, collate
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     """A signal asked the run to stop; its checkpoint is written."""
 
 
@@ -147,7 +147,8 @@ class _Loop:
                 self.save()
                 saved = time.monotonic()
                 if self.stopped():
-                    raise Interrupted(f"Stopped in epoch {self.at.epoch + 1} after batch {self.at.batch} of {batches}; the checkpoint is written.")
+                    where = f"in epoch {self.at.epoch + 1} after batch {self.at.batch} of {batches}"
+                    raise Interrupted(f"Stopped {where}; the checkpoint is written.")
         self.end_epoch(parts)
         if self.stopped():
             raise Interrupted(f"Stopped after epoch {self.at.epoch}; the checkpoint is written.")
@@ -234,7 +235,8 @@ class _Loop:
 
     def diverged(self, batch: Batch, what: str) -> None:
         """Stop with a message that names the epoch, the batch and the first tensor that is not finite."""
-        kept = f"the last good checkpoint is {self.run.checkpoint('last')}" if self.run.checkpoint("last").exists() else "no checkpoint was written yet"
+        last = self.run.checkpoint("last")
+        kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
         raise DivergedError(
             f"Epoch {self.at.epoch + 1}, batch {self.at.batch + 1}: {what} is not finite; the first such tensor is "
             f"{first_not_finite(self.net, batch, self.backend)}. Weights were not changed; {kept}.\n"
@@ -319,7 +321,8 @@ def _check_same(run: Run, task: Task, seed: int) -> None:
     _, old_seed = run.task()
     changed = differences(stored["resolved"], _plain(task)) + ([f"seed: {old_seed} → {seed}"] if seed != old_seed else [])
     if changed:
-        raise RunError(f"{run.path} was started with other settings ({'; '.join(changed[:3])}). A resumed run keeps its settings; start a new one instead.")
+        what = "; ".join(changed[:3])
+        raise RunError(f"{run.path} was started with other settings ({what}). A resumed run keeps its settings; start a new one instead.")
 
 
 def _plain(task: Task) -> Any:

@@ -43,8 +43,7 @@ def find(root: str | Path, *candidates: str, name: str = "NAME") -> Path:
         if path.exists():
             return path
     raise DataError(
-        f"No {' or '.join(candidates)} in {root}.\n"
-        f"  Get the data with `srnn data fetch {name}`, or say where it lies with --data-dir or $SRNN_DATA."
+        f"No {' or '.join(candidates)} in {root}.\n  Get the data with `srnn data fetch {name}`, or say where it lies with --data-dir or $SRNN_DATA."
     )
 
 

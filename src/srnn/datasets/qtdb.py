@@ -146,9 +146,7 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
     for suffix in ("hea", "dat", annotator):
         if not (folder / f"{name}.{suffix}").is_file():
             known = records(root)
-            raise DataError(
-                f"{folder} has no {name}.{suffix}; {len(known)} records are there: {', '.join(known[:8])}{' …' * (len(known) > 8)}"
-            )
+            raise DataError(f"{folder} has no {name}.{suffix}; {len(known)} records are there: {', '.join(known[:8])}{' …' * (len(known) > 8)}")
     try:
         record = wfdb.rdrecord(str(folder / name))
         marks = wfdb.rdann(str(folder / name), annotator)

@@ -44,4 +44,5 @@ class Sample:
         if label.ndim and label.shape != self.signal.shape[:1]:
             raise DataError(f"{self.name}: {label.shape} labels for {self.signal.shape[0]} steps; expected one a step, or one for all.")
         if not np.issubdtype(label.dtype, np.integer) or int(label.min()) < UNLABELLED:
-            raise DataError(f"{self.name}: labels must be integers ≥ 0 (or {UNLABELLED} = unlabelled); got dtype {label.dtype}, minimum {label.min()}.")
+            got = f"dtype {label.dtype}, minimum {label.min()}"
+            raise DataError(f"{self.name}: labels must be integers ≥ 0 (or {UNLABELLED} = unlabelled); got {got}.")

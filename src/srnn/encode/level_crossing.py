@@ -87,9 +87,7 @@ class LevelCrossing:
         """
         e = _samples("LevelCrossing.reconstruct", events)
         if e.shape[-1] % 2:
-            raise ShapeError(
-                f"LevelCrossing.reconstruct: events have shape {e.shape}; expected (T, 2C), an up and a down channel for each of C."
-            )
+            raise ShapeError(f"LevelCrossing.reconstruct: events have shape {e.shape}; expected (T, 2C), an up and a down channel for each of C.")
         return np.asarray(start, dtype=np.float64)[..., None, :] + self.threshold * np.cumsum(e[..., 0::2] - e[..., 1::2], axis=-2)
 
     def error(self, signal: ArrayLike) -> NDArray[np.float64]:

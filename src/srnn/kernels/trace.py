@@ -66,7 +66,9 @@ def trace_step(neuron: Neuron) -> Graph:
 
     example = [torch.rand(2, n, dtype=torch.float64) for _ in inputs]
     module = make_fx(flat)(*example)
-    ops, names, given = [], {}, iter(inputs)
+    ops: list[Op] = []
+    names: dict[str, str] = {}
+    given = iter(inputs)
     results: list[str | float] = []
     for node in module.graph.nodes:
         if node.op == "placeholder":

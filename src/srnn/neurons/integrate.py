@@ -1,7 +1,7 @@
 """Integrate-and-fire without leak, soft reset (the neuron of tandem learning, Wu et al. 2021).
 
-    u[t] = u[t-1] + I[t] - θ s[t-1]
-    x[t] = u[t] - θ                                       the neuron spikes where x > 0
+u[t] = u[t-1] + I[t] - θ s[t-1]
+x[t] = u[t] - θ                                       the neuron spikes where x > 0
 """
 
 from __future__ import annotations

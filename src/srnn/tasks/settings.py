@@ -41,10 +41,7 @@ def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
         new = _set(value, keys[1:], text, path)
     else:
         choices = {c.__name__: c for c in (value_types(hint) or ([type(value)] if is_dataclass(value) else []))}
-        if choices:
-            new = _choose(choices, hint, text, path)
-        else:
-            new = _parse(hint, text, path)
+        new = _choose(choices, hint, text, path) if choices else _parse(hint, text, path)
     return replace(node, **{keys[0]: new})
 
 

@@ -69,11 +69,11 @@ class LevelCrossings:
     published: bool = False
 
     def __call__(self, sample: Sample) -> Sample:
-        """Return the sample as events (T, 2C)."""
+        """Return the sample as events (T, 2C); the signal stays in meta["signal"] for figures."""
         if sample.events:
             return sample
         events = LevelCrossing(self.threshold, self.published)(normalise(sample.signal))
-        return replace(sample, signal=events, events=True)
+        return replace(sample, signal=events, events=True, meta={**sample.meta, "signal": sample.signal})
 
 
 # ── decoding and loss ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -295,11 +295,11 @@ class Task:
     def load(self, data_dir: str | Path | None) -> Parts:
         """Return the encoded parts, labels checked against the classes. Raises `DataError`."""
         parts = self.data.load(data_dir)
-        encoded = {part: [self.encoded(s) for s in getattr(parts, part)] for part in ("train", "validation", "test")}
-        for part, samples in encoded.items():
+        train, validation, test = ([self.encoded(s) for s in part] for part in (parts.train, parts.validation, parts.test))
+        for name, samples in (("train", train), ("validation", validation), ("test", test)):
             if not samples:
-                raise DataError(f"{self.name}: the {part} part is empty; expected at least one recording.")
-        return replace(parts, **encoded)
+                raise DataError(f"{self.name}: the {name} part is empty; expected at least one recording.")
+        return Parts(train, validation, test, parts.note)
 
     def encoded(self, sample: Sample) -> Sample:
         """Return one sample as the network takes it."""

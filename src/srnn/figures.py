@@ -1,0 +1,161 @@
+"""Figures: a recording with its labels, events and spikes; learning curves; confusion. matplotlib (extra "report"), no display needed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srnn._check import ConfigError, RunError, SrnnError
+from srnn.datasets import Sample
+from srnn.encode.level_crossing import LevelCrossing
+
+COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
+"""Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers, and in grey)."""
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Write a figure; the ending of `path` says the format (svg, png, pdf). Raises `ConfigError`, `RunError`."""
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if path.suffix.lstrip(".") not in known:
+        raise ConfigError(f"{path}: no figure format {path.suffix!r}. Known: {', '.join(known)}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def recording(
+    sample: Sample,
+    classes: Sequence[str],
+    *,
+    predicted: Any = None,
+    spikes: Sequence[Any] = (),
+    simulated: bool = False,
+    title: str = "",
+) -> Any:
+    """Draw one recording with a label a step: signal, input events, spikes of each layer, true and predicted label strips.
+
+    sample: as the network takes it (T, C); meta["signal"] (T, leads), if it is there, is drawn above, else the signal is rebuilt from the events.
+    predicted: (T,) class indices. spikes: (T, N) arrays, one a spiking layer. Returns a matplotlib Figure.
+    """
+    plt = _pyplot()
+    seconds = np.arange(len(sample.signal)) / sample.rate
+    signal = sample.meta.get("signal")
+    unit = "mV" if signal is not None else "levels, rebuilt\nfrom events"
+    if signal is None:
+        signal = LevelCrossing(1.0).reconstruct(np.abs(sample.signal), np.zeros(sample.signal.shape[1] // 2))
+    strips = [("label", np.asarray(sample.label))] + ([("predicted", np.asarray(predicted))] if predicted is not None else [])
+    heights = [2.6, 0.8, *(max(0.8, 0.035 * s.shape[1]) for s in spikes), *(0.28 for _ in strips)]
+    figure, axes = plt.subplots(
+        len(heights), 1, sharex=True, figsize=(10, 1.3 + sum(heights)), height_ratios=heights, layout="constrained", squeeze=False
+    )
+    top, *rest = axes[:, 0]
+    spread = 1.15 * float(np.ptp(signal, axis=0).max() or 1.0)
+    for k, lead in enumerate(np.asarray(signal).T):
+        top.plot(seconds, lead - np.median(lead) - k * spread, color="black", lw=0.8)
+        top.text(-0.005, -k * spread, f"lead {k + 1}", transform=top.get_yaxis_transform(), ha="right", va="center", fontsize=8)
+    top.set_ylabel(unit, fontsize=8, labelpad=32)
+    top.set_yticks([])
+    for start, stop, label in _runs(np.asarray(sample.label)):
+        if label >= 0:
+            top.axvspan(seconds[start], seconds[stop - 1] + 1 / sample.rate, color=COLOURS[label % len(COLOURS)], alpha=0.22, lw=0)
+    _raster(rest[0], seconds, sample.signal, "events")
+    for k, layer in enumerate(spikes):
+        _raster(rest[1 + k], seconds, np.asarray(layer), f"layer {k + 1}\nspikes")
+    for axis, (name, labels) in zip(rest[1 + len(spikes) :], strips, strict=True):
+        for start, stop, label in _runs(labels):
+            if label >= 0:
+                axis.axvspan(seconds[start], seconds[stop - 1] + 1 / sample.rate, color=COLOURS[label % len(COLOURS)], lw=0)
+        axis.set_yticks([])
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    axes[-1, 0].set_xlabel("time (s)")
+    axes[-1, 0].set_xlim(0, len(seconds) / sample.rate)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[k % len(COLOURS)]) for k in range(len(classes))]
+    figure.legend(handles, classes, loc="outside upper right", ncols=len(classes), fontsize=8, frameon=False)
+    figure.suptitle(title or sample.name, x=0.01, ha="left", fontsize=10)
+    if simulated:
+        _mark_simulated(figure)
+    return figure
+
+
+def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: str = "") -> Any:
+    """Draw loss, accuracy and firing rates against epochs. rows: the lines of log.jsonl. Returns a matplotlib Figure."""
+    plt = _pyplot()
+    epochs = [row["epoch"] for row in rows]
+    figure, (loss, accuracy, rate) = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    for axis, name in ((loss, "loss"), (accuracy, "accuracy")):
+        scale = 100 if name == "accuracy" else 1
+        for part, key, colour in (
+            ("training", "loss" if name == "loss" else "train_accuracy", COLOURS[0]),
+            ("validation", f"validation_{name}", COLOURS[4]),
+        ):
+            axis.plot(epochs, [scale * row[key] for row in rows], label=part, color=colour, marker="." if len(rows) < 3 else None)
+    loss.set_ylabel("loss per recording")
+    accuracy.set_ylabel("accuracy (%)")
+    loss.legend(frameon=False, fontsize=8)
+    for k in range(len(rows[0]["firing_rates"])):
+        rate.plot(epochs, [row["firing_rates"][k] for row in rows], label=f"layer {k + 1}", color=COLOURS[k % len(COLOURS)])
+    rate.set_ylabel("validation: spikes per neuron and step")
+    rate.set_ylim(bottom=0)
+    rate.legend(frameon=False, fontsize=8)
+    for axis in (loss, accuracy, rate):
+        axis.set_xlabel("epoch")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    if simulated:
+        _mark_simulated(figure)
+    return figure
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, simulated: bool = False, title: str = "") -> Any:
+    """Draw a confusion matrix in percent of each true class. matrix: (K, K) counts, row = label. Returns a matplotlib Figure."""
+    plt = _pyplot()
+    counts = np.asarray(matrix, dtype=float)
+    share = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
+    figure, axis = plt.subplots(figsize=(1.6 + 0.62 * len(classes), 1.3 + 0.55 * len(classes)), layout="constrained")
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(share):
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color="white" if value > 55 else "black")
+    axis.set_xticks(range(len(classes)), classes)
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("label (rows sum to 100 %)")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    if simulated:
+        _mark_simulated(figure)
+    return figure
+
+
+def _raster(axis: Any, seconds: Any, spikes: Any, name: str) -> None:
+    t, n = np.nonzero(spikes)
+    size = float(np.clip(60 / spikes.shape[1], 1.5, 8))
+    axis.scatter(seconds[t], n, s=size, marker="|", lw=0.6, color="black", rasterized=len(t) > 20_000)
+    axis.set_ylim(spikes.shape[1] - 0.5, -0.5)
+    axis.set_yticks([])
+    axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+
+
+def _runs(labels: Any) -> list[tuple[int, int, int]]:
+    edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
+    return [(a, b, int(labels[a])) for a, b in itertools.pairwise(edges)]
+
+
+def _mark_simulated(figure: Any) -> None:
+    figure.text(0.5, 0.995, "SIMULATED DATA", ha="center", va="top", color="#CC3311", fontsize=9, weight="bold")
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise SrnnError('Figures need matplotlib. Install it with: pip install "srnn[report]"') from None
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt

@@ -1,0 +1,87 @@
+"""Tables for a terminal: results, energy, tasks, data sets. They degrade to plain text in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from srnn.energy import Count
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k == 0 else "right", overflow="fold")
+    return table
+
+
+def plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of text, all columns to the left."""
+    table = _table(title, *columns)
+    for column in table.columns:
+        column.justify = "left"
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def result(metrics: dict[str, Any], title: str) -> list[Table]:
+    """Return the tables of a metrics.json: accuracy (per class), firing, cost; published numbers beside them when the data is real."""
+    published = {p["what"]: p for p in reversed(metrics["published"])}
+
+    def beside(what: str, percent: bool = False) -> str:
+        p = published.get(what)
+        return "" if p is None else f"{100 * p['value']:.1f} %" if percent else f"{p['value']:g}"
+
+    mark = "  SIMULATED DATA: says nothing about real recordings" if metrics["simulated"] else ""
+    columns = [] if metrics["simulated"] else ["published"]
+    accuracy = _table(title + mark, "accuracy (test part)", "measured", *columns)
+
+    def row(table: Table, name: str, value: str, other: str = "") -> None:
+        table.add_row(name, value, *([] if metrics["simulated"] else [other]))
+
+    row(accuracy, "all steps, published convention" if "test_accuracy_labelled" in metrics else "recordings",
+        f"{100 * metrics['test_accuracy']:.2f} %", beside("test accuracy", percent=True))  # fmt: skip
+    if "test_accuracy_labelled" in metrics:
+        row(accuracy, "labelled steps only", f"{100 * metrics['test_accuracy_labelled']:.2f} %")
+    for name, value in zip(metrics["classes"], metrics["test_recall"], strict=True):
+        row(accuracy, f"  recall of {name}", f"{100 * value:.2f} %")
+    row(accuracy, f"validation (selected epoch {metrics['best_epoch']} of {metrics['epochs']})", f"{100 * metrics['validation_accuracy']:.2f} %")
+    cost = _table("", "firing and cost", "measured", *columns)
+    row(cost, "firing rate, all spiking units (spikes per step)", f"{metrics['firing_rate']:.4f}")
+    for k, rate in enumerate(metrics["firing_rates"]):
+        row(cost, f"  layer {k + 1}", f"{rate:.4f}")
+    row(cost, "spikes per step / per recording", f"{metrics['sops_per_step']:.2f} / {metrics['sops_per_sample']:.0f}")
+    for name, count in metrics["energy"].items():
+        paper = name == "yin2021"
+        row(cost, f"MAC per step, rules {name}", f"{count['mac']:g}", beside("MAC per step") if paper else "")
+        row(cost, f"AC per step, rules {name}", f"{count['ac']:.1f}")
+        row(cost, f"energy per step (pJ), rules {name}", f"{count['energy']:.1f}", beside("energy per step (pJ)") if paper else "")
+    row(cost, "trained numbers (and unused ones)", f"{metrics['parameters']} (+ {metrics['parameters_unused']})")
+    return [accuracy, cost]
+
+
+def energy(counts: dict[str, Count], title: str) -> Table:
+    """Return the operations of each layer by every rule set."""
+    table = _table(title, "rules", "layer", "MAC / step", "AC / step", "energy (pJ / step)")
+    for name, count in counts.items():
+        for layer in count.layers:
+            table.add_row(name, layer.name, f"{layer.mac:g}", f"{layer.ac:.1f}", "")
+        table.add_row(name, "all", f"{count.mac:g}", f"{count.ac:.1f}", f"{count.energy:.1f}", end_section=True)
+    return table
+
+
+def spread(results: Sequence[dict[str, Any]], title: str) -> Table:
+    """Return mean ± sd over seeds of the headline numbers."""
+    import statistics
+
+    table = _table(title, f"{len(results)} seeds", "mean", "sd")
+    for key in ("test_accuracy", "test_accuracy_labelled", "validation_accuracy", "firing_rate"):
+        values = [r[key] for r in results if key in r]
+        if len(values) > 1:
+            scale, unit = (1, "") if key == "firing_rate" else (100, " %")
+            table.add_row(key, f"{scale * statistics.mean(values):.4g}{unit}", f"{scale * statistics.stdev(values):.2g}{unit}")
+    return table

@@ -1,0 +1,40 @@
+"""Shared by all tests: one torch thread (bit-equality, and no fight over cores), and the folder with real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real data; skips the test where there is none."""
+    folder = os.environ.get("SRNN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("no real data: $SRNN_DATA is not set")
+    return Path(folder)
+
+
+_real: dict[str, bool] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note which tests on real data passed."""
+    if report.when == "call" and "real_data" in report.keywords:
+        _real[report.nodeid] = report.passed
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail when fewer tests on real data passed than $SRNN_REAL_TESTS demands: a skipped test is not a passed one."""
+    wanted = int(os.environ.get("SRNN_REAL_TESTS", "0"))
+    passed = sum(_real.values())
+    if wanted and passed < wanted and len(session.items) > 50:
+        print(f"\n{passed} tests on real data passed; $SRNN_REAL_TESTS demands {wanted}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    elif wanted:
+        print(f"\n{passed} tests on real data passed, {wanted} demanded")
