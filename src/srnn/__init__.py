@@ -3,11 +3,12 @@
     net = srnn.Stack(srnn.Layer(4, 36, srnn.ALIF(beta=0.0)), srnn.Readout(36, 6))
     out = net(x, lengths=lengths)          # x: (B, T, 4); out.potential: (B, T, 6)
 
-Surrogates, activations, initialisers, decoders and metrics are reached through their modules (`srnn.surrogates.MultiGaussian`).
+Surrogates, activations, initialisers, decoders, metrics and energy are reached through their modules (`srnn.surrogates.MultiGaussian`).
 """
 
 from srnn import activations as activations
 from srnn import decode as decode
+from srnn import energy as energy
 from srnn import init as init
 from srnn import metrics as metrics
 from srnn import surrogates as surrogates
