@@ -62,6 +62,8 @@ def check_range(what: str, value: float, low: float = -math.inf, high: float = m
 
 def check_signal(who: str, x: Tensor, channels: int) -> None:
     """Raise `ShapeError` unless x is a floating tensor of shape (B, T, C=channels) with B, T ≥ 1."""
+    if not hasattr(x, "is_floating_point"):
+        raise ShapeError(f"{who}: x is a {type(x).__name__}; expected a torch tensor. Pass torch.as_tensor(x).")
     shape = tuple(x.shape)
     wanted = f"(B, T, C={channels}) = recordings, time steps, channels"
     if x.dim() != 3:
@@ -89,6 +91,8 @@ def check_signal(who: str, x: Tensor, channels: int) -> None:
 
 def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
     """Raise `ShapeError` unless lengths is an integer tensor of shape (B,) with 0 ≤ L ≤ T."""
+    if not hasattr(lengths, "is_floating_point"):
+        raise ShapeError(f"{who}: lengths is a {type(lengths).__name__}; expected a torch tensor. Pass torch.as_tensor(lengths).")
     if lengths.shape != (batch,):
         raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
     if lengths.is_floating_point() or lengths.is_complex():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnn._check import ConfigError, DivergedError, SrnnError
+from srnn._check import ConfigError, DivergedError, SrnnError, check_range
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,13 +128,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
 
 
 def _print(args: argparse.Namespace, data: Any, *tables: Any) -> None:
     """Print JSON with --json, else the tables."""
     if args.json:
-        print(json.dumps(data, indent=1))
+        print(json.dumps(data, indent=1, allow_nan=False))
     else:
         console = _console()
         for table in tables:
@@ -149,8 +150,6 @@ def _task(name: str, settings: Sequence[str]) -> Any:
 
 def _threads(args: argparse.Namespace) -> None:
     import torch
-
-    from srnn._check import check_range
 
     torch.set_num_threads(int(check_range("--threads", args.threads, 1)))
 
@@ -224,20 +223,16 @@ def _show(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from srnn import tables
-    from srnn.runs import Run
 
     if args.seeds is not None and args.seed is not None:
         raise ConfigError("--seed and --seeds: give one of them.")
     _threads(args)
     results = []
     for seed in args.seeds if args.seeds is not None else [args.seed]:
-        out, settings = args.out or Path("runs") / f"{args.task}-seed{seed or 0}", args.set
+        out = args.out or Path("runs") / f"{args.task}-seed{seed or 0}"
         if args.out is not None and args.seeds is not None:
             out = args.out / f"seed{seed}"
-        if args.resume:
-            stored = Run.open(out).read("task.json")
-            settings, seed = settings or (stored["set"] if stored["task"] == args.task else []), stored["seed"] if seed is None else seed
-        results.append(_train_one(args, out, settings, seed or 0))
+        results.append(_train_one(args, out, seed))
     if len(results) > 1:
         _print(args, results, tables.spread(results, args.task))
     elif args.json:
@@ -245,22 +240,31 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_one(args: argparse.Namespace, out: Path, settings: list[str], seed: int) -> Any:
+def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
     from srnn import tables
     from srnn.progress import shown
+    from srnn.runs import Run
+    from srnn.tasks.settings import override
     from srnn.train import Interrupted, train
 
-    task = _task(args.task, settings)
+    resume = args.resume and (args.seeds is None or (out / "task.json").exists())  # of several seeds some may not have started
+    task = _task(args.task, args.set)
+    if resume and Run.open(out).stored()["task"] == args.task:  # its settings go on; only what is set anew may differ, and is refused
+        task, stored_seed = Run.open(out).task()
+        task, seed = override(task, args.set), stored_seed if seed is None else seed
+    seed = seed or 0
     try:
         with shown(_console(stderr=True), f"{task.name} seed {seed}") as progress:
-            result = train(task, out, settings=settings, data_dir=args.data_dir, seed=seed, device=args.device, backend=args.backend,
-                           resume=args.resume, tensorboard=args.tensorboard, progress=progress)  # fmt: skip
+            result = train(task, out, data_dir=args.data_dir, seed=seed, device=args.device, backend=args.backend,
+                           resume=resume, tensorboard=args.tensorboard, progress=progress)  # fmt: skip
     except Interrupted as stop:
-        print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {out}", file=sys.stderr)
+        data = "" if args.data_dir is None else f" --data-dir {shlex.quote(args.data_dir)}"
+        print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {shlex.quote(str(out))}{data}", file=sys.stderr)
         raise KeyboardInterrupt from None
+    drawn = _figures(out, args.data_dir)
     if not args.json:
         _print(args, None, *tables.result(result, f"{task.name}, seed {seed}"))
-        print(f"{result['data_note']}\nRun folder: {out}\n{_figures(out, args.data_dir)}")
+        print(f"{result['data_note']}\nRun folder: {out}\n{drawn}")
     return result
 
 
@@ -301,7 +305,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     _, task, seed, net = load_run(args.run, args.device)
     result = evaluate(net, task, getattr(task.load(args.data_dir), args.part), seed=seed, backend=args.backend)
     headline = {k: v for k, v in result.items() if k not in ("confusion", "energy")}
-    rows = [(k, ", ".join(f"{x:.4f}" for x in v) if isinstance(v, list) else f"{v:.6g}") for k, v in headline.items()]
+    rows = [(k, ", ".join("no label" if x is None else f"{x:.4f}" for x in v) if isinstance(v, list) else f"{v:.6g}") for k, v in headline.items()]
     energy = [(f"{c} per step, rules {name}", f"{value:.6g}") for name, count in result["energy"].items() for c, value in count.items()]
     title = f"{args.run}, {args.part} part{' (SIMULATED DATA)' if task.data.simulated else ''}"
     _print(args, {"part": args.part, "simulated": task.data.simulated, **result}, tables.plain(title, ("what", "value"), rows + energy))
@@ -324,6 +328,7 @@ def _energy(args: argparse.Namespace) -> int:
         if args.rate is None:
             _task(args.what, args.set)
             raise ConfigError(f"energy {args.what}: an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
+        check_range("--rate", args.rate, 0.0, 1.0)
         net = _task(args.what, args.set).network.build()
         activity, title = energy.Activity.assumed(net, args.rate), f"{args.what}: assumed firing rate {args.rate:g}"
     counts = energy.counts(net, activity)

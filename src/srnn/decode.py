@@ -1,8 +1,8 @@
 """Decoders: from what the last layer does over time to scores.
 
-Every function takes (B, T, K) and optional lengths (B,), ignores steps beyond a recording's length and the first `skip` steps, and returns
-(B, K) scores, or (B, T, K) for `per_step`. A recording with no step left scores 0 for every class. Which signal goes in is the caller's
-choice: potentials for read-outs, spikes for spiking outputs.
+Every function takes (B, T, K) and optional lengths (B,), ignores steps beyond a recording's length and, where it takes that argument, the first
+`skip` steps; it returns (B, K) scores, or (B, T, K) for `per_step`. A recording with no step left scores 0 for every class. Which signal goes
+in is the caller's choice: potentials for read-outs, spikes for spiking outputs.
 
     softmax_sum     Σ_t softmax(u[t])      cumulative softmax (Bittar & Garner 2022; Yin 2021 on SHD skips 11 steps)
     mean            1/n Σ_t u[t]           Yin 2021 on SSC, GSC
@@ -36,7 +36,7 @@ def valid_mask(x: Tensor, lengths: Tensor | None = None, skip: int = 0) -> Tenso
 def softmax_sum(potential: Tensor, lengths: Tensor | None = None, skip: int = 0) -> Tensor:
     """Return Σ_t softmax(u[t]) over valid steps, (B, K): each row sums to its number of valid steps."""
     mask = valid_mask(potential, lengths, skip).unsqueeze(-1)
-    return torch.where(mask, torch.softmax(potential, -1), 0.0).sum(1)
+    return torch.where(mask, torch.softmax(torch.where(mask, potential, 0.0), -1), 0.0).sum(1)  # masked first: no NaN from 0·NaN in the backward pass
 
 
 def mean(x: Tensor, lengths: Tensor | None = None, skip: int = 0) -> Tensor:
@@ -66,4 +66,5 @@ def spike_count(spikes: Tensor, lengths: Tensor | None = None, skip: int = 0) ->
 
 def per_step(potential: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return log_softmax(u[t]) for every valid step, 0 beyond each recording's length: (B, T, K)."""
-    return torch.where(valid_mask(potential, lengths).unsqueeze(-1), torch.log_softmax(potential, -1), 0.0)
+    mask = valid_mask(potential, lengths).unsqueeze(-1)
+    return torch.where(mask, torch.log_softmax(torch.where(mask, potential, 0.0), -1), 0.0)

@@ -106,13 +106,14 @@ class _Source:
 
 
 def _walk(net: Stack, activity: Activity) -> Iterator[tuple[str, Layer, _Source, _Source]]:
-    """Yield (name, layer, source of W, source of R) for every single layer, both directions of bidirectional ones."""
+    """Yield (name, layer, source of W, source of R) for every single layer, both directions of bidirectional ones; names start with the position."""
     source = _Source(activity.input, activity.events)
     for k, (part, rate) in enumerate(zip(net.parts(), activity.layers, strict=True)):
         out = _Source(rate, activation(part).binary)
         if isinstance(part, Bidirectional):
             yield f"{k} forward", part.forward_layer, source, out
             yield f"{k} backward", part.backward_layer, source, out
+            out = _Source(rate * 2 * part.forward_layer.neurons / part.outputs, out.events)  # spikes that arrive at a merged channel
         else:
             yield str(k), part, source, out
         source = out
@@ -129,8 +130,8 @@ class Yin2021:
         """Return operations per step."""
         spiking = any(activation(part).binary for part in net.parts())
         counts = []
-        for k, (name, layer, source, own) in enumerate(_walk(net, activity)):
-            first = k == 0
+        for name, layer, source, own in _walk(net, activity):
+            first = name.split()[0] == "0"
             events = spiking and (not first or activity.events or not self.analog_input_mac) if first else source.events
             mac, ac = _step_products(layer) * layer.neurons, 0.0
             for weight, selected in ((layer.weight, events), (layer.recurrent, own.events)):
@@ -187,7 +188,7 @@ def counts(net: Stack, trace: Trace | Activity) -> dict[str, Count]:
 # ── the traced step ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _TRANSCENDENTAL = {"exp", "log", "log1p", "expm1", "sigmoid", "tanh", "erf", "sqrt", "softplus", "pow", "reciprocal"}
-_FREE = {"literal", "copy", "neg"}
+_FREE = {"copy", "neg"}
 
 
 def _step_operations(layer: Layer) -> Counter[str]:

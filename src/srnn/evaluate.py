@@ -40,8 +40,8 @@ class Activity:
         return energy.Activity(self.input / n, self.events, tuple(r / n for r in self.layers), self.network / n)
 
 
-def evaluate(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", record: bool = True) -> Scores:
-    """Return the results of `task.decode` on `samples`, the mean loss per recording, and with `record` also firing rates and operations.
+def evaluate(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", cost: bool = True) -> Scores:
+    """Return the results of `task.decode` on `samples`, the mean loss per recording, firing rates, and with `cost` operations and energy.
 
     The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own.
     """
@@ -53,25 +53,25 @@ def evaluate(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0
     with torch.no_grad():
         for first in range(0, len(samples), task.batch):
             batch = collate(samples[first : first + task.batch]).to(device)
-            out = net(batch.x, lengths=batch.lengths, state=task.start(net, len(batch.x), generator), record=record, backend=backend)
+            out = net(batch.x, lengths=batch.lengths, state=task.start(net, len(batch.x), generator), record=True, backend=backend)
             s = task.decode.scores(out, batch.lengths)
             loss += float(task.decode.loss(s, batch.labels, batch.lengths)) * len(batch.x)
             scores.append(s.cpu())
             labels.append(batch.labels.cpu())
             lengths.append(batch.lengths.cpu())
-            if out.trace is not None:
-                activity.add(out.trace)
+            assert out.trace is not None
+            activity.add(out.trace)
     net.train(training)
     results = task.decode.results(scores, labels, lengths) | {"loss": loss / len(samples)}
-    if record:
-        mean = activity.mean()
-        results |= {
-            "firing_rate": mean.network,
-            "firing_rates": list(mean.layers),
-            "input_rate": mean.input,
-            "input_events": mean.events,
-            "sops_per_sample": activity.spikes / max(1, activity.recordings),
-            "sops_per_step": activity.spikes / max(1, activity.steps),
-            "energy": {name: c.as_dict() for name, c in energy.counts(net, mean).items()},
-        }
+    mean = activity.mean()
+    results |= {
+        "firing_rate": mean.network,
+        "firing_rates": list(mean.layers),
+        "input_rate": mean.input,
+        "input_events": mean.events,
+        "sops_per_sample": activity.spikes / max(1, activity.recordings),
+        "sops_per_step": activity.spikes / max(1, activity.steps),
+    }
+    if cost:
+        results["energy"] = {name: c.as_dict() for name, c in energy.counts(net, mean).items()}
     return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from srnn._check import ConfigError, RunError, SrnnError
 from srnn.datasets import Sample
 from srnn.encode.level_crossing import LevelCrossing
+from srnn.runs import write_atomically
 
 COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
 """Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers, and in grey)."""
@@ -22,12 +24,13 @@ def save(figure: Any, path: Path) -> Path:
     known = sorted(figure.canvas.get_supported_filetypes())
     if path.suffix.lstrip(".") not in known:
         raise ConfigError(f"{path}: no figure format {path.suffix!r}. Known: {', '.join(known)}.")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lstrip("."), dpi=130)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
     except OSError as error:
-        path.unlink(missing_ok=True)
         raise RunError(f"{path} cannot be written: {error.strerror}.") from error
+    write_atomically(path, drawn.getvalue())
     return path
 
 
@@ -45,7 +48,6 @@ def recording(
     sample: as the network takes it (T, C); meta["signal"] (T, leads), if it is there, is drawn above, else the signal is rebuilt from the events.
     predicted: (T,) class indices. spikes: (T, N) arrays, one a spiking layer. Returns a matplotlib Figure.
     """
-    plt = _pyplot()
     seconds = np.arange(len(sample.signal)) / sample.rate
     signal = sample.meta.get("signal")
     unit = "mV" if signal is not None else "levels, rebuilt\nfrom events"
@@ -53,9 +55,8 @@ def recording(
         signal = LevelCrossing(1.0).reconstruct(np.abs(sample.signal), np.zeros(sample.signal.shape[1] // 2))
     strips = [("label", np.asarray(sample.label))] + ([("predicted", np.asarray(predicted))] if predicted is not None else [])
     heights = [2.6, 0.8, *(max(0.8, 0.035 * s.shape[1]) for s in spikes), *(0.28 for _ in strips)]
-    figure, axes = plt.subplots(
-        len(heights), 1, sharex=True, figsize=(10, 1.3 + sum(heights)), height_ratios=heights, layout="constrained", squeeze=False
-    )
+    figure = _figure(figsize=(10, 1.3 + sum(heights)))
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     top, *rest = axes[:, 0]
     spread = 1.15 * float(np.ptp(signal, axis=0).max() or 1.0)
     for k, lead in enumerate(np.asarray(signal).T):
@@ -77,7 +78,7 @@ def recording(
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     axes[-1, 0].set_xlabel("time (s)")
     axes[-1, 0].set_xlim(0, len(seconds) / sample.rate)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[k % len(COLOURS)]) for k in range(len(classes))]
+    handles = [axes[-1, 0].bar(0, 0, color=COLOURS[k % len(COLOURS)]) for k in range(len(classes))]
     figure.legend(handles, classes, loc="outside upper right", ncols=len(classes), fontsize=8, frameon=False)
     figure.suptitle(title or sample.name, x=0.01, ha="left", fontsize=10)
     if simulated:
@@ -87,9 +88,9 @@ def recording(
 
 def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: str = "") -> Any:
     """Draw loss, accuracy and firing rates against epochs. rows: the lines of log.jsonl. Returns a matplotlib Figure."""
-    plt = _pyplot()
     epochs = [row["epoch"] for row in rows]
-    figure, (loss, accuracy, rate) = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    figure = _figure(figsize=(11, 3.2))
+    loss, accuracy, rate = figure.subplots(1, 3)
     for axis, name in ((loss, "loss"), (accuracy, "accuracy")):
         scale = 100 if name == "accuracy" else 1
         for part, key, colour in (
@@ -102,7 +103,7 @@ def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: 
     loss.legend(frameon=False, fontsize=8)
     for k in range(len(rows[0]["firing_rates"])):
         rate.plot(epochs, [row["firing_rates"][k] for row in rows], label=f"layer {k + 1}", color=COLOURS[k % len(COLOURS)])
-    rate.set_ylabel("validation: spikes per neuron and step")
+    rate.set_ylabel("firing rate (validation)")
     rate.set_ylim(bottom=0)
     rate.legend(frameon=False, fontsize=8)
     for axis in (loss, accuracy, rate):
@@ -115,10 +116,10 @@ def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, simulated: bool = False, title: str = "") -> Any:
     """Draw a confusion matrix in percent of each true class. matrix: (K, K) counts, row = label. Returns a matplotlib Figure."""
-    plt = _pyplot()
     counts = np.asarray(matrix, dtype=float)
     share = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
-    figure, axis = plt.subplots(figsize=(1.6 + 0.62 * len(classes), 1.3 + 0.55 * len(classes)), layout="constrained")
+    figure = _figure(figsize=(1.6 + 0.62 * len(classes), 1.3 + 0.55 * len(classes)))
+    axis = figure.subplots()
     axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(share):
         axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color="white" if value > 55 else "black")
@@ -150,12 +151,10 @@ def _mark_simulated(figure: Any) -> None:
     figure.text(0.5, 0.995, "SIMULATED DATA", ha="center", va="top", color="#CC3311", fontsize=9, weight="bold")
 
 
-def _pyplot() -> Any:
+def _figure(**kwargs: Any) -> Any:
+    """Return an empty figure that belongs to no window: matplotlib's global state is left alone."""
     try:
-        import matplotlib as mpl
+        from matplotlib.figure import Figure
     except ImportError:
         raise SrnnError('Figures need matplotlib. Install it with: pip install "srnn[report]"') from None
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    return Figure(layout="constrained", **kwargs)

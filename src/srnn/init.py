@@ -117,7 +117,9 @@ def start_value(what: str, init: Init, n: int) -> Tensor | Fixed:
     fixed = init if isinstance(init, Fixed) else Fixed(init)
     count = fixed.tensor().numel()
     if fixed.tensor().dim() and count != n:
-        raise ConfigError(f"{what}: Fixed holds {count} value(s) for a layer of {n} neurons; expected {n}, or one number for all.")
+        raise ConfigError(
+            f"{what}: Fixed holds {count} value{'s' if count != 1 else ''} for a layer of {n} neurons; expected {n}, or one number for all."
+        )
     return fixed
 
 

@@ -31,7 +31,8 @@ LayerState = State | tuple[State, State]
 class LayerOutput(NamedTuple):
     """What a layer returns.
 
-    output: (B, T, N) after dropout. emitted: (B, T, N) before it. potential: (B, T, N) or None. state: after each recording's own last step.
+    output: (B, T, N) after dropout. emitted: before it; of a bidirectional layer both directions side by side, (B, T, 2N).
+    potential: (B, T, N) or None. state: after each recording's own last step.
     """
 
     output: Tensor
@@ -191,6 +192,8 @@ class Layer(nn.Module):
         self._check_dtype(x)
         valid = valid_steps(self._who(), x, lengths)
         state = self._check_state(state, x.shape[0])
+        if valid is not None:
+            x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read
         current = functional.linear(x, _masked(self.weight, self.weight_mask), self.bias)
         if self.norm is not None:
             current = _normalised(self.norm, current, valid)
@@ -216,6 +219,8 @@ class Layer(nn.Module):
         for name in names:
             if state[name].shape != (batch, self.neurons):
                 raise ShapeError(f"{self._who()}: state[{name!r}] has shape {tuple(state[name].shape)}; expected (B={batch}, N={self.neurons}).")
+            if state[name].dtype != self.weight.dtype:
+                raise ShapeError(f"{self._who()}: state[{name!r}] has dtype {state[name].dtype}, the layer {self.weight.dtype}.")
         return state
 
     def _who(self) -> str:
@@ -273,6 +278,8 @@ class Bidirectional(nn.Module):
             backward_layer.reset_parameters()
         if (backward_layer.inputs, backward_layer.neurons) != (forward_layer.inputs, forward_layer.neurons):
             raise ConfigError(f"Bidirectional: the directions differ in size: {forward_layer._who()} and {backward_layer._who()}.")
+        if backward_layer.activation != forward_layer.activation:
+            raise ConfigError(f"Bidirectional: the directions differ in activation: {forward_layer.activation} and {backward_layer.activation}.")
         self.merge = merge if merge is not None else Concat()
         self.forward_layer, self.backward_layer = forward_layer, backward_layer
         self.inputs, self.outputs = forward_layer.inputs, self.merge.width(forward_layer.neurons)
@@ -285,11 +292,11 @@ class Bidirectional(nn.Module):
         self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
     ) -> LayerOutput:
         """Run both directions; arguments and result as in `Layer.forward`, with the pair as state."""
+        check_signal(f"Bidirectional({self.forward_layer._who()})", x, self.inputs)
         if state is None:
             state = self.start(x.shape[0])
         if not isinstance(state, tuple) or len(state) != 2:
             raise ShapeError(f"Bidirectional: state is a {type(state).__name__}; expected the pair (forward, backward) that `start(batch)` returns.")
-        check_signal(f"Bidirectional({self.forward_layer._who()})", x, self.inputs)
         steps = x.new_full((x.shape[0],), x.shape[1], dtype=torch.long) if lengths is None else lengths
         there = self.forward_layer(x, lengths, state[0], potential=potential, backend=backend)
         back = self.backward_layer(reverse(x, steps), lengths, state[1], potential=potential, backend=backend)
@@ -299,7 +306,7 @@ class Bidirectional(nn.Module):
 
         return LayerOutput(
             merged(there.output, back.output),
-            merged(there.emitted, back.emitted),
+            torch.cat((there.emitted, reverse(back.emitted, steps)), -1),
             merged(there.potential, back.potential) if potential else None,
             (there.state, back.state),
         )

@@ -16,20 +16,21 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
 
 def hits(scores: Tensor, labels: Tensor) -> tuple[int, int]:
     """Return (correct, labelled) counts. scores: (..., K); labels: (...)."""
-    if scores.shape[:-1] != labels.shape:
-        raise ShapeError(f"metrics: scores {tuple(scores.shape)} and labels {tuple(labels.shape)}: expected (..., K) and (...).")
+    _check_shapes(scores, labels)
     labelled = labels >= 0
     return int(((scores.argmax(-1) == labels) & labelled).sum()), int(labelled.sum())
 
 
 def per_recording_accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     """Return each recording's fraction of correct labelled steps, (B,), NaN without any. scores: (B, T, K); labels: (B, T)."""
+    _check_shapes(scores, labels)
     labelled = labels >= 0
     return ((scores.argmax(-1) == labels) & labelled).sum(1) / labelled.sum(1)
 
 
 def confusion(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the (K, K) matrix of counts: row = label, column = prediction. scores: (..., K); labels: (...)."""
+    _check_shapes(scores, labels)
     k, labelled = scores.shape[-1], labels >= 0
     truth, guess = labels[labelled], scores.argmax(-1)[labelled]
     if truth.numel() and int(truth.max()) >= k:
@@ -43,15 +44,16 @@ def recall(matrix: Tensor) -> Tensor:
 
 
 def anytime_accuracy(scores: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Return the accuracy if the decision were taken at each step, (T,): scores (B, T, K) up to that step, labels (B,).
+    """Return the accuracy if the decision were taken at each step, (T,): scores (B, T, K) up to that step, labels (B,). NaN without any label.
 
     A recording that has ended keeps the decision of its last step.
     """
+    _check_shapes(scores[:, 0], labels)
     steps = torch.arange(scores.shape[1], device=scores.device)
     if lengths is not None:
         steps = torch.minimum(steps, (lengths.to(scores.device).unsqueeze(1) - 1).clamp(min=0))
     guess = scores.argmax(-1).gather(1, steps.expand(scores.shape[0], -1))
-    return (guess == labels.unsqueeze(1)).double().mean(0)
+    return (guess == labels.unsqueeze(1))[labels >= 0].double().mean(0)
 
 
 def credible_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
@@ -59,8 +61,14 @@ def credible_interval(correct: int, total: int, level: float = 0.95) -> tuple[fl
 
     Items must be independent: give recordings, not the steps of one recording. Needs scipy (extra "data").
     """
+    check_range("credible_interval: level", level, 0.0, 1.0)
+    check_range("credible_interval: correct", correct, 0, total)
     from scipy.special import betaincinv
 
-    check_range("credible_interval: level", level, 0.0, 1.0)
     tail = (1 - level) / 2
     return float(betaincinv(correct + 1, total - correct + 1, tail)), float(betaincinv(correct + 1, total - correct + 1, 1 - tail))
+
+
+def _check_shapes(scores: Tensor, labels: Tensor) -> None:
+    if scores.shape[:-1] != labels.shape:
+        raise ShapeError(f"metrics: scores {tuple(scores.shape)} and labels {tuple(labels.shape)}: expected (..., K) and (...).")

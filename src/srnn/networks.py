@@ -24,7 +24,8 @@ NetworkState = tuple[LayerState, ...]
 class Trace:
     """What happened inside, recorded by `Stack(..., record=True)`; padded steps are 0 everywhere.
 
-    input: (B, T, C) as the first layer saw it. outputs, potentials: (B, T, N) for each layer, outputs before dropout.
+    input: (B, T, C) as the first layer saw it. outputs, potentials: (B, T, N) for each layer; outputs before dropout, those of a
+    bidirectional layer side by side (B, T, 2N).
     lengths: (B,) valid steps. spiking: for each layer, whether its outputs are binary spikes.
     """
 
@@ -116,8 +117,6 @@ class Stack(nn.Module):
         valid = valid_steps("Stack", x, lengths)
         if valid is None:
             lengths = None
-        else:
-            x = torch.where(valid.unsqueeze(-1), x, 0.0)
         if state is None:
             state = self.start(x.shape[0])
         if len(state) != len(self.layers):
@@ -134,7 +133,8 @@ class Stack(nn.Module):
         trace = None
         if record:
             counts = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
-            trace = Trace(x, tuple(outputs), tuple(potentials), counts, tuple(activation(layer).binary for layer in self.parts()))
+            seen = x if valid is None else torch.where(valid.unsqueeze(-1), x, 0.0)
+            trace = Trace(seen, tuple(outputs), tuple(potentials), counts, tuple(activation(layer).binary for layer in self.parts()))
         return Output(run.potential, h, tuple(states), trace)
 
 
@@ -154,9 +154,9 @@ def count_parameters(net: Stack) -> tuple[int, int]:
     Examples are τ_adp where β = 0, the diagonal of a zero-diagonal R, connections removed by sparsity. They are found by differentiating
     a smooth copy of the network (`Soft`, float64, graded random start and input) and counting the zeros of the gradient.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        probe = copy.deepcopy(net).cpu().double().eval()
+        probe = copy.deepcopy(net).cpu().double().eval().requires_grad_()
         for layer in single_layers(probe):
             if not isinstance(layer.activation, Identity):
                 layer.activation = Soft(FastSigmoid())

@@ -20,8 +20,8 @@ def shown(console: Console, title: str) -> Iterator[Progress]:
     def line(row: dict[str, Any]) -> str:
         rates = " ".join(f"{r:.3f}" for r in row["firing_rates"])
         return (
-            f"epoch {row['epoch']:>3}  loss {row['loss']:9.3f}  training {100 * row['train_accuracy']:5.2f} %  "
-            f"validation {100 * row['validation_accuracy']:5.2f} %  rates {rates}  {row['seconds']:.1f} s"
+            f"epoch {row['epoch']:>3}  loss {row['loss']:8.2f}  train {100 * row['train_accuracy']:5.2f} %  "
+            f"valid {100 * row['validation_accuracy']:5.2f} %  rates {rates}  {row['seconds']:.1f} s"
         )
 
     if not console.is_terminal:

@@ -10,23 +10,18 @@ import contextlib
 import fcntl
 import json
 import os
-import platform
-import subprocess
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 
-from srnn import __version__
-from srnn._check import RunError
-from srnn.scan import Choice
+from srnn._check import ConfigError, RunError
 from srnn.tasks import load as load_task
-from srnn.tasks.settings import describe, differences, override
+from srnn.tasks.settings import describe, differences, rebuild
 from srnn.tasks.task import Task
 
 SCHEMA = 1
@@ -40,18 +35,31 @@ class Run:
     path: Path
 
     @staticmethod
-    def create(path: Path, task: Task, settings: list[str], seed: int, environment: dict[str, Any]) -> Run:
-        """Make the folder and write task.json and env.json. Raises `RunError` when it exists or cannot be written."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists already. Continue that run with --resume, or choose another folder with --out.")
+    def create(path: Path, task: Task, seed: int, data: dict[str, Any], environment: dict[str, Any]) -> Run:
+        """Make the folder, write task.json (data: its fingerprint) and env.json. Raises `RunError` when it exists or cannot be written."""
         run = Run(path)
+        Run.check_free(path)
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (path / "checkpoints").mkdir(parents=True)  # of two processes that start here at once, one gets it
         except OSError as error:
             raise RunError(f"{path} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
-        run.write("env.json", environment)
-        run.write("task.json", {"schema": SCHEMA, "task": task.name, "set": settings, "seed": seed, "resolved": describe(task)})
+        try:
+            run.write("env.json", environment)
+            run.write("task.json", {"schema": SCHEMA, "task": task.name, "seed": seed, "data": data, "resolved": describe(task)})
+        except BaseException:  # or the name would be taken by a folder that is no run
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return run
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise `RunError` when a new run cannot have this folder."""
+        try:
+            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}. Choose another folder with --out.") from error
+        if taken:
+            raise RunError(f"{path} exists already. Continue that run with --resume, or choose another folder with --out.")
 
     @staticmethod
     def open(path: Path) -> Run:
@@ -61,19 +69,30 @@ class Run:
         return Run(path)
 
     def task(self) -> tuple[Task, int]:
-        """Return the task as it was resolved and the seed. Raises `RunError` when this version would resolve it differently."""
-        stored = self.read("task.json")
-        if stored.get("schema") != SCHEMA:
-            raise RunError(f"{self.path / 'task.json'} has schema {stored.get('schema')}; this version reads {SCHEMA}.")
-        task = override(load_task(stored["task"]), stored["set"])
-        changed = differences(stored["resolved"], json.loads(json.dumps(describe(task))))
+        """Return the task as it was resolved, and the seed. Raises `RunError` when this version of the package cannot express it."""
+        stored = self.stored()
+        try:
+            task = rebuild(load_task(stored["task"]), stored["resolved"])
+        except (ConfigError, TypeError) as error:
+            raise RunError(f"{self.path}: this version of srnn cannot express the task of that run ({error}). Start a new run.") from error
+        changed = differences(stored["resolved"], describe(task))
         if changed:
-            raise RunError(f"{self.path}: this version of srnn defines the task differently ({'; '.join(changed[:3])}). Start a new run.")
+            raise RunError(f"{self.path}: this version of srnn cannot express the task of that run ({'; '.join(changed[:3])}). Start a new run.")
         return task, int(stored["seed"])
+
+    def stored(self) -> dict[str, Any]:
+        """Return task.json. Raises `RunError` when it is damaged or of another version."""
+        stored = self.read("task.json")
+        schema = stored.get("schema") if isinstance(stored, dict) else None
+        if schema != SCHEMA:
+            raise RunError(f"{self.path / 'task.json'} has schema {schema}; this version reads {SCHEMA}.")
+        if missing := {"task", "seed", "data", "resolved"} - stored.keys():
+            raise RunError(f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}.")
+        return dict(stored)
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file atomically. Raises `RunError` when it cannot be written."""
-        write_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())
+        write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
     def read(self, name: str) -> Any:
         """Read a JSON file. Raises `RunError` when it is missing or damaged."""
@@ -86,7 +105,9 @@ class Run:
         """Append one line to log.jsonl."""
         try:
             with open(self.path / "log.jsonl", "a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise RunError(f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}.") from error
 
@@ -109,12 +130,20 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one process. Raises `RunError` when another one has it."""
-        with open(self.path / ".lock", "w") as file:
+        """Hold the folder for one process, and clear away what a killed one left half-written. Raises `RunError` when another one has it."""
+        try:
+            file = open(self.path / ".lock", "w")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be locked: {error.strerror}. A run needs a folder it may write to.") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise RunError(f"{self.path} is in use by another process. Wait for it, or choose another folder with --out.") from None
+            except OSError as error:
+                raise RunError(f"{self.path} cannot be locked: {error.strerror}. Choose a folder on another file system with --out.") from error
+            for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+                part.unlink(missing_ok=True)
             yield
 
 
@@ -147,15 +176,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}: the run stopped before its first one. Start it again without --resume.")
+        raise RunError(f"There is no checkpoint {path}: the run stopped before its first one. Let it go on with --resume.")
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})["srnn"])
+            schema = state["schema"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged or no checkpoint of srnn ({error}). Start the run again, or use another checkpoint.") from error
-    if state["schema"] != SCHEMA:
-        raise RunError(f"{path} has schema {state['schema']}; this version reads {SCHEMA}.")
+    if schema != SCHEMA:
+        raise RunError(f"{path} has schema {schema}; this version reads {SCHEMA}.")
     return tensors, state
 
 
@@ -174,29 +204,3 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor
         state.setdefault(int(index), {})[key] = value
     groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in groups]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
-
-
-def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, Any]:
-    """Return what a result depends on beside the task: versions, machine, backend and why, threads, seed, git commit of the package."""
-    commit = None
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        here = Path(__file__).parent
-        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, timeout=10)
-        if tracked.returncode == 0:
-            head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10)
-            commit = head.stdout.strip() or None
-    return {
-        "srnn": __version__,
-        "git_commit": commit,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "device": str(device),
-        "backend": backend.name,
-        "backend_reason": backend.reason,
-        "seed": seed,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

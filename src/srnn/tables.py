@@ -36,19 +36,22 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
         p = published.get(what)
         return "" if p is None else f"{100 * p['value']:.1f} %" if percent else f"{p['value']:g}"
 
-    mark = "  SIMULATED DATA: says nothing about real recordings" if metrics["simulated"] else ""
+    mark = " (SIMULATED DATA)" if metrics["simulated"] else ""
     columns = [] if metrics["simulated"] else ["published"]
     accuracy = _table(title + mark, "accuracy (test part)", "measured", *columns)
 
     def row(table: Table, name: str, value: str, other: str = "") -> None:
         table.add_row(name, value, *([] if metrics["simulated"] else [other]))
 
-    row(accuracy, "all steps, published convention" if "test_accuracy_labelled" in metrics else "recordings",
-        f"{100 * metrics['test_accuracy']:.2f} %", beside("test accuracy", percent=True))  # fmt: skip
-    if "test_accuracy_labelled" in metrics:
+    if "test_accuracy_labelled" not in metrics:
+        row(accuracy, "recordings", f"{100 * metrics['test_accuracy']:.2f} %", beside("test accuracy", percent=True))
+    elif metrics["simulated"]:
+        row(accuracy, "steps", f"{100 * metrics['test_accuracy']:.2f} %")
+    else:
+        row(accuracy, "all steps, published convention", f"{100 * metrics['test_accuracy']:.2f} %", beside("test accuracy", percent=True))
         row(accuracy, "labelled steps only", f"{100 * metrics['test_accuracy_labelled']:.2f} %")
     for name, value in zip(metrics["classes"], metrics["test_recall"], strict=True):
-        row(accuracy, f"  recall of {name}", f"{100 * value:.2f} %")
+        row(accuracy, f"  recall of {name}", "no label" if value is None else f"{100 * value:.2f} %")
     row(accuracy, f"validation (selected epoch {metrics['best_epoch']} of {metrics['epochs']})", f"{100 * metrics['validation_accuracy']:.2f} %")
     cost = _table("", "firing and cost", "measured", *columns)
     row(cost, "firing rate, all spiking units (spikes per step)", f"{metrics['firing_rate']:.4f}")

@@ -8,24 +8,22 @@ and on a CPU ends with the same bits as one that was never stopped.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from srnn import metrics
-from srnn._check import ConfigError, DivergedError, RunError
+from srnn._check import ConfigError, DivergedError, RunError, check_range
 from srnn.evaluate import evaluate
 from srnn.networks import Stack, count_parameters
-from srnn.runs import Run, environment, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
+from srnn.runs import Run, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
+from srnn.session import environment, find_device, fingerprint, stop_requests, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Batch, Parts, PerStep, Task, collate
 
@@ -69,7 +67,6 @@ def train(
     task: Task,
     out: Path,
     *,
-    settings: list[str] | None = None,
     data_dir: str | Path | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -80,22 +77,28 @@ def train(
 ) -> dict[str, Any]:
     """Train a task into the run folder `out`, evaluate the checkpoint with the best validation accuracy once on the test part, return metrics.json.
 
-    settings: the overrides that made `task`, kept in task.json. Raises `DataError`, `ConfigError`, `RunError`, `DivergedError`, and
-    `Interrupted` after SIGINT or SIGTERM.
+    Raises `DataError`, `ConfigError`, `RunError`, `DivergedError`, and `Interrupted` after SIGINT or SIGTERM.
     """
-    parts = task.load(data_dir)
-    where = _device(device)
-    if resume:
+    check_range("seed", seed, 0, 2**32 - 1)
+    where = find_device(device)
+    if resume:  # what can be refused at once is refused before the data is read
         run = Run.open(out)
         _check_same(run, task, seed)
+    else:
+        Run.check_free(out)
+    parts = task.load(data_dir)
+    data = fingerprint(parts)
+    if resume and (changed := differences(run.stored()["data"], data)):
+        raise RunError(f"{out} was started on other data ({'; '.join(changed)}). Point --data-dir at the same data, or start a new run.")
     torch.manual_seed(seed)
     net = task.network.build().to(where)
     _check_fit(net, task, parts)
     env = environment(where, net.which_backend(backend=backend), seed)
     optimiser = task.optimiser.build(net)
     if not resume:
-        run = Run.create(out, task, settings or [], seed, env)
-    with run.locked(), _signals() as stopped, _writer(run, tensorboard) as write:
+        run = Run.create(out, task, seed, data, env)
+    board = run.path / "tensorboard" if tensorboard else None
+    with run.locked(), stop_requests() as stopped, tensorboard_writer(board) as write:
         loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, write)
         if resume:
             loop.restore()
@@ -143,7 +146,7 @@ class _Loop:
             self.at.batch += 1
             self.at.seconds = before + time.monotonic() - began
             self.progress.batch(self.at.epoch, self.at.batch, self.at.loss / self.at.recordings)
-            if self.stopped() or time.monotonic() - saved > self.task.checkpoint_seconds:
+            if self.at.batch < batches and (self.stopped() or time.monotonic() - saved > self.task.checkpoint_seconds):
                 self.save()
                 saved = time.monotonic()
                 if self.stopped():
@@ -163,13 +166,17 @@ class _Loop:
         if task.regulariser is not None and out.trace is not None:
             loss = loss + task.regulariser.loss(out.trace)
         if not bool(torch.isfinite(loss)):
-            self.diverged(batch, "the loss")
+            self.diverged("the loss", batch)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), math.inf if task.clip_norm is None else task.clip_norm)
-        if not bool(torch.isfinite(norm)):
-            self.diverged(batch, "the gradient norm")
+        norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
+        if not bool(torch.isfinite(norm)):  # found before clipping spreads it over every gradient
+            self.diverged("the gradient norm", batch)
+        if task.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(net.parameters(), task.clip_norm, norm)
         self.optimiser.step()
+        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):  # or the next checkpoint would keep it
+            self.diverged("a parameter after the step of the optimiser", batch)
         targets = task.decode.targets(batch.labels, batch.lengths) if isinstance(task.decode, PerStep) else batch.labels
         correct, counted = metrics.hits(scores.detach(), targets)
         self.at.loss += float(loss.detach()) * len(batch.x)
@@ -180,8 +187,10 @@ class _Loop:
 
     def end_epoch(self, parts: Parts) -> None:
         """Validate, step the schedule, log, write `last` and, if it is the best so far, `best`."""
-        validated = evaluate(self.net, self.task, parts.validation, seed=self.seed, backend=self.backend)
+        validated = evaluate(self.net, self.task, parts.validation, seed=self.seed, backend=self.backend, cost=False)
         accuracy = validated["accuracy"]
+        if not math.isfinite(validated["loss"]):
+            self.diverged("the validation loss", collate(parts.validation[: self.task.batch]).to(self.device))
         row = {
             "epoch": self.at.epoch + 1,
             "loss": self.at.loss / self.at.recordings,
@@ -221,25 +230,31 @@ class _Loop:
         save_checkpoint(self.run.checkpoint("last"), self.weights() | tensors | rng, state)
 
     def restore(self) -> None:
-        """Continue from the last checkpoint."""
+        """Continue from the last checkpoint; a run that was stopped before its first one starts again."""
+        if not self.run.checkpoint("last").exists():
+            self.run.rewind(0)
+            return
         tensors, state = load_checkpoint(self.run.checkpoint("last"))
         load_weights(self.net, tensors)
         strip = len("optimiser.")
-        unpack_optimiser(self.optimiser, {n[strip:]: t for n, t in tensors.items() if n.startswith("optimiser.")}, state["groups"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.at = Position(**state["position"])
-        torch.set_rng_state(tensors["rng.cpu"])
+        try:
+            unpack_optimiser(self.optimiser, {n[strip:]: t for n, t in tensors.items() if n.startswith("optimiser.")}, state["groups"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.at = Position(**state["position"])
+            torch.set_rng_state(tensors["rng.cpu"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(f"{self.run.checkpoint('last')} does not hold what a run needs to continue ({error}). Start a new run.") from error
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
         self.run.rewind(self.at.epoch)
 
-    def diverged(self, batch: Batch, what: str) -> None:
-        """Stop with a message that names the epoch, the batch and the first tensor that is not finite."""
+    def diverged(self, what: str, batch: Batch) -> None:
+        """Stop with a message that names the epoch, the batch and the first tensor that is not finite. Nothing is written."""
         last = self.run.checkpoint("last")
         kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
         raise DivergedError(
-            f"Epoch {self.at.epoch + 1}, batch {self.at.batch + 1}: {what} is not finite; the first such tensor is "
-            f"{first_not_finite(self.net, batch, self.backend)}. Weights were not changed; {kept}.\n"
+            f"Epoch {self.at.epoch + 1}, {'validation' if 'validation' in what else f'batch {self.at.batch + 1}'}: {what} is not finite; "
+            f"the first such tensor is {first_not_finite(self.net, batch, self.backend)}. Nothing of it was saved; {kept}.\n"
             "  Usual repairs: a smaller learning rate (--set optimiser.lr=…), gradient clipping (--set clip_norm=1)."
         )
 
@@ -280,7 +295,7 @@ def load_run(path: Path, device: str = "cpu") -> tuple[Run, Task, int, Stack]:
     net = task.network.build()
     tensors, _ = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)
-    return run, task, seed, net.to(_device(device)).eval()
+    return run, task, seed, net.to(find_device(device)).eval()
 
 
 def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: str, device: torch.device) -> dict[str, Any]:
@@ -315,20 +330,13 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: 
 
 
 def _check_same(run: Run, task: Task, seed: int) -> None:
-    stored = run.read("task.json")
+    stored = run.stored()
     if stored["task"] != task.name:
         raise RunError(f"{run.path} is a run of task {stored['task']!r}, not {task.name!r}. Resume it as that task, or choose another --out.")
-    _, old_seed = run.task()
-    changed = differences(stored["resolved"], _plain(task)) + ([f"seed: {old_seed} → {seed}"] if seed != old_seed else [])
+    changed = differences(stored["resolved"], describe(task)) + differences({"seed": stored["seed"]}, {"seed": seed})
     if changed:
         what = "; ".join(changed[:3])
         raise RunError(f"{run.path} was started with other settings ({what}). A resumed run keeps its settings; start a new one instead.")
-
-
-def _plain(task: Task) -> Any:
-    import json
-
-    return json.loads(json.dumps(describe(task)))
 
 
 def _check_fit(net: Stack, task: Task, parts: Parts) -> None:
@@ -340,62 +348,7 @@ def _check_fit(net: Stack, task: Task, parts: Parts) -> None:
 
 
 def _warn_environment(run: Run, now: dict[str, Any]) -> None:
-    import warnings
-
     before = run.read("env.json")
     changed = [f"{k}: {before.get(k)} → {now[k]}" for k in ("torch", "threads", "processor", "device", "backend") if before.get(k) != now[k]]
     if changed:
         warnings.warn(f"{run.path} goes on in another environment ({'; '.join(changed)}): it may not end with the same bits.", stacklevel=3)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    return device
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a request to stop after the batch; a second one stops at once."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _writer(run: Run, tensorboard: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield what writes one log row to TensorBoard, or nothing."""
-    if not tensorboard:
-        yield lambda row: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError('--tensorboard needs the package tensorboard. Install it with: pip install "srnn[track]"') from None
-    with SummaryWriter(str(run.path / "tensorboard")) as writer:
-
-        def write(row: dict[str, Any]) -> None:
-            for key, value in row.items():
-                if isinstance(value, float | int) and key != "epoch":
-                    writer.add_scalar(key, value, row["epoch"])
-                elif isinstance(value, list):
-                    for k, v in enumerate(value):
-                        writer.add_scalar(f"{key}/{k}", v, row["epoch"])
-
-        yield write

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from srnn import init
+from srnn._check import check_range
 from srnn.datasets import Sample, qtdb
 from srnn.datasets._fetch import data_root
 from srnn.datasets.split import split_groups
@@ -47,6 +48,13 @@ class QtdbData:
     split_seed: int = 0
 
     simulated: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse fractions and sizes that cannot work."""
+        for name in ("validation", "test"):
+            check_range(f"data.{name}", getattr(self, name), 0.0, 1.0, open_low=True)
+        check_range("data.steps", self.steps, 1)
+        check_range("data.split_seed", self.split_seed, 0)
 
     def load(self, data_dir: str | Path | None) -> Parts:
         """Return the parts."""
@@ -110,7 +118,7 @@ TASK = Task(
     epochs=400,
     published=(
         Published("test accuracy", 0.859, "Yin, Corradi & Bohté 2021, Table 2", "best training accuracy; unlabelled steps count as P"),
-        Published("test accuracy", 0.844, "Yin, Corradi & Bohté 2020, Table 1", "unlabelled steps count as P"),
+        Published("test accuracy", 0.844, "Yin, Corradi & Bohté 2020", "unlabelled steps count as P"),
         Published("MAC per step", 90, "Yin, Corradi & Bohté 2021, Table 2"),
         Published("energy per step (pJ)", 325.7, "Yin, Corradi & Bohté 2021, Table S2", "implies a firing rate of 0.282"),
     ),

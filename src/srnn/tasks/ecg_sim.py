@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from srnn._check import check_range
 from srnn.datasets import ecg_sim, qtdb
 from srnn.tasks.ecg import RATES, EcgNetwork
 from srnn.tasks.task import LevelCrossings, Optimiser, Parts, PerStep, Schedule, Task
@@ -19,13 +20,19 @@ from srnn.tasks.task import LevelCrossings, Optimiser, Parts, PerStep, Schedule,
 class SimulatedEcg:
     """How many simulated patients are in each part, one recording of `steps` steps each; seed: which patients."""
 
-    train: int = 256
+    train: int = 160
     validation: int = 64
     test: int = 128
-    steps: int = 650
+    steps: int = 500
     seed: int = 0
 
     simulated: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot work: a negative one would let the parts overlap."""
+        for name in ("train", "validation", "test", "steps"):
+            check_range(f"data.{name}", getattr(self, name), 1)
+        check_range("data.seed", self.seed, 0)
 
     def load(self, data_dir: str | Path | None) -> Parts:
         """Return the parts; no patient is in two of them. `data_dir` is not used."""
@@ -47,6 +54,6 @@ TASK = Task(
     optimiser=Optimiser(lr=1e-2, rates=RATES),
     schedule=Schedule("cosine"),
     clip_norm=1.0,
-    batch=32,
-    epochs=20,
+    batch=16,
+    epochs=36,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -35,7 +36,8 @@ def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
     value, hint = getattr(node, keys[0]), typing.get_type_hints(type(node))[keys[0]]
     if keys[1:]:
         if isinstance(value, dict):
-            return replace(node, **{keys[0]: {**value, ".".join(keys[1:]): _parse(float, text, path)}})
+            key = ".".join(keys[1:])
+            return replace(node, **{keys[0]: {key: _parse(float, text, path)} | {k: v for k, v in value.items() if k != key}})  # in front: it wins
         if not is_dataclass(value):
             raise ConfigError(f"--set {path}: {keys[0]} is {value!r}, which has no settings of its own.")
         new = _set(value, keys[1:], text, path)
@@ -65,14 +67,17 @@ def _parse(hint: Any, text: str, path: str) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=hint)
     try:
-        return parser.parse_args([f"--value={text}"]).value
+        value = parser.parse_args([f"--value={text}"]).value
     except (ArgumentError, TypeError, ValueError):
         name = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
         raise ConfigError(f"--set {path}={text}: {text!r} is not of type {name}.") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"--set {path}={text}: expected a finite number.")
+    return value
 
 
 def describe(value: Any) -> Any:
-    """Return a task (or any part of it) as JSON-like values; a dataclass becomes a dictionary with its class under "is"."""
+    """Return a task (or any part of it) as plain JSON values; a dataclass becomes a dictionary with its class under "is"."""
     if is_dataclass(value) and not isinstance(value, type):
         return {"is": type(value).__name__} | {f.name: describe(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, dict):
@@ -80,6 +85,31 @@ def describe(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [describe(v) for v in value]
     return value
+
+
+def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
+    """Return what `describe` described, where this version can express it; what it cannot stays as in `template`.
+
+    A dataclass is found by its name among the classes that the field's type admits and that of the template (data and networks are known
+    by protocol only). Compare `describe` of the result with the description to see whether anything was left out.
+    """
+    if isinstance(description, dict) and "is" in description:
+        choices = {c.__name__: c for c in (*value_types(hint), *([type(template)] if is_dataclass(template) else []))}
+        if description["is"] not in choices:
+            return template
+        made = choices[description["is"]]
+        same, hints = isinstance(template, made), typing.get_type_hints(made)
+        given = {
+            f.name: rebuild(getattr(template, f.name) if same else None, description[f.name], hints[f.name])
+            for f in fields(made)
+            if f.name in description
+        }
+        return replace(template, **given) if same else made(**given)
+    if isinstance(description, list):
+        items = typing.get_args(hint)[0] if typing.get_args(hint) else None
+        kept = list(template) if isinstance(template, tuple | list) else []
+        return tuple(rebuild(kept[k] if k < len(kept) else None, value, items) for k, value in enumerate(description))
+    return description
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

@@ -8,11 +8,13 @@ Nested choices are small frozen dataclasses too, so that a resolved task is plai
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -68,6 +70,10 @@ class LevelCrossings:
     threshold: float = 0.3
     published: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a threshold that cannot work."""
+        check_range("encode.threshold", self.threshold, 0.0, open_low=True)
+
     def __call__(self, sample: Sample) -> Sample:
         """Return the sample as events (T, 2C); the signal stays in meta["signal"] for figures."""
         if sample.events:
@@ -92,6 +98,18 @@ class PerStep:
     unlabelled_as: int | None = None
     mean_over_steps: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot count."""
+        check_range("decode.skip", self.skip, 0)
+        check_range("decode.unlabelled_as", self.unlabelled_as or 0, 0)
+
+    def counts(self, sample: Sample) -> bool:
+        """Return whether any step of a recording trains and counts. Raises `ConfigError` where it has one label for all steps."""
+        label = np.asarray(sample.label)
+        if not label.ndim:
+            raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. Set decode=PerRecording.")
+        return bool(len(label) > self.skip and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any()))
+
     def scores(self, out: Output, lengths: Tensor | None) -> Tensor:
         """Return (B, T, K) log-probabilities."""
         return decode.per_step(out.potential, lengths)
@@ -110,7 +128,7 @@ class PerStep:
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
         """Return accuracy (published convention: mean over recordings of the fraction of steps), accuracy_labelled (labelled steps only,
-        all pooled), confusion and recall (labelled steps only), and how many steps were counted.
+        all pooled), confusion and recall (labelled steps only; None for a class without any), and how many steps were counted.
         """
         published, correct, labelled, matrix = [], 0, 0, torch.zeros(0)
         for s, y, n in zip(scores, labels, lengths, strict=True):
@@ -127,7 +145,7 @@ class PerStep:
             "recordings": len(each),
             "labelled_steps": labelled,
             "confusion": matrix.tolist(),
-            "recall": metrics.recall(matrix).tolist(),
+            "recall": _recall(matrix),
         }
 
 
@@ -142,6 +160,16 @@ class PerRecording:
     pool: Literal["softmax_sum", "mean", "last", "max_over_time", "spike_count"] = "softmax_sum"
     skip: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot count."""
+        check_range("decode.skip", self.skip, 0)
+
+    def counts(self, sample: Sample) -> bool:
+        """Return whether a recording has a label. Raises `ConfigError` where it has one a step."""
+        if np.ndim(sample.label):
+            raise ConfigError(f"{sample.name} has a label for every step; decode=PerRecording needs one for all. Set decode=PerStep.")
+        return bool(sample.label >= 0)
+
     def scores(self, out: Output, lengths: Tensor | None) -> Tensor:
         """Return (B, K) scores."""
         x = out.potential if self.read == "potential" else out.output
@@ -153,15 +181,19 @@ class PerRecording:
         return functional.cross_entropy(scores, labels, ignore_index=-1)
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
-        """Return accuracy, confusion and recall over recordings."""
+        """Return accuracy, confusion and recall (None for a class without any) over recordings."""
         s, y = torch.cat(list(scores)), torch.cat(list(labels))
         matrix = metrics.confusion(s, y)
         return {
             "accuracy": metrics.accuracy(s, y),
             "recordings": len(y),
             "confusion": matrix.tolist(),
-            "recall": metrics.recall(matrix).tolist(),
+            "recall": _recall(matrix),
         }
+
+
+def _recall(matrix: Tensor) -> list[float | None]:
+    return [None if math.isnan(r) else r for r in metrics.recall(matrix).tolist()]
 
 
 @dataclass(frozen=True)
@@ -200,7 +232,11 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         """Refuse rates that cannot work."""
-        check_range("optimiser.lr", self.lr, 0.0, open_low=True)
+        check_range("optimiser.lr", self.lr, 0.0, 1e30, open_low=True)
+        check_range("optimiser.eps", self.eps, 0.0)
+        check_range("optimiser.weight_decay", self.weight_decay, 0.0)
+        for pattern, factor in self.rates.items():
+            check_range(f"optimiser.rates.{pattern}", factor, 0.0, 1e6)
 
     def build(self, net: Stack) -> torch.optim.Optimizer:
         """Return the optimiser over the parameters of `net`, one group for each factor. Raises `ConfigError` for a pattern that fits nothing."""
@@ -208,7 +244,7 @@ class Optimiser:
         unused, paths = set(self.rates), [name for name, _ in net.named_parameters()]
         for name, parameter in net.named_parameters():
             pattern = next((p for p in self.rates if fnmatch.fnmatchcase(name, p)), None)
-            unused.discard(pattern or "")
+            unused -= {p for p in unused if fnmatch.fnmatchcase(name, p)}
             groups.setdefault(self.rates[pattern] if pattern else 1.0, []).append(parameter)
         if unused:
             pattern = min(unused)
@@ -232,6 +268,13 @@ class Schedule:
     factor: float = 0.5
     patience: int = 10
     min_lr: float = 1e-6
+
+    def __post_init__(self) -> None:
+        """Refuse steps that cannot work."""
+        check_range("schedule.every", self.every, 1)
+        check_range("schedule.factor", self.factor, 0.0, 1.0 if self.kind != "plateau" else 1 - 1e-9, open_low=True)
+        check_range("schedule.patience", self.patience, 0)
+        check_range("schedule.min_lr", self.min_lr, 0.0)
 
     def build(self, optimiser: torch.optim.Optimizer, epochs: int) -> torch.optim.lr_scheduler.LRScheduler:
         """Return torch's scheduler of that kind."""
@@ -291,6 +334,13 @@ class Task:
         """Refuse sizes that cannot work."""
         check_range("batch", self.batch, 1)
         check_range("epochs", self.epochs, 1)
+        check_range("checkpoint_seconds", self.checkpoint_seconds, 0.0)
+        if self.clip_norm is not None:
+            check_range("clip_norm", self.clip_norm, 0.0, open_low=True)
+        if self.early_stop is not None:
+            check_range("early_stop", self.early_stop, 1)
+        if isinstance(self.decode, PerStep):
+            check_range("decode.unlabelled_as", self.decode.unlabelled_as or 0, 0, len(self.classes) - 1)
 
     def load(self, data_dir: str | Path | None) -> Parts:
         """Return the encoded parts, labels checked against the classes. Raises `DataError`."""
@@ -299,6 +349,8 @@ class Task:
         for name, samples in (("train", train), ("validation", validation), ("test", test)):
             if not samples:
                 raise DataError(f"{self.name}: the {name} part is empty; expected at least one recording.")
+            if not any(self.decode.counts(s) for s in samples):
+                raise DataError(f"{self.name}: nothing in the {name} part counts: every step is unlabelled or left out by decode.skip.")
         return Parts(train, validation, test, parts.note)
 
     def encoded(self, sample: Sample) -> Sample:
@@ -332,7 +384,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if len(channels) > 1:
         raise DataError(f"Recordings of {sorted(channels)} channels in one batch ({samples[0].name} …); expected the same number in all.")
     x = torch.zeros(len(samples), int(lengths.max()), channels.pop())
-    each_step = not isinstance(samples[0].label, int)
+    each_step = np.ndim(samples[0].label) == 1
     labels = torch.full(x.shape[:2] if each_step else x.shape[:1], -1)
     for k, sample in enumerate(samples):
         x[k, : lengths[k]] = torch.as_tensor(sample.signal)

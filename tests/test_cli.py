@@ -1,0 +1,498 @@
+"""The command line: every command, its JSON, its help, its exit codes, and what it says to bad input."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from srnn import cli, tables, tasks
+from srnn import train as training
+from srnn.datasets import qtdb
+from srnn.runs import Run
+
+TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=6"]
+SET = [text for setting in TINY for text in ("--set", setting)]
+
+
+@pytest.fixture
+def srnn(capsys):
+    """Run a command; return (exit code, stdout, stderr)."""
+
+    def run(*argv):
+        capsys.readouterr()
+        try:
+            code = cli.main([str(a) for a in argv])
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def strict(text):
+    """Parse JSON and nothing but JSON: no NaN, nothing before or after."""
+    return json.loads(text, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
+
+
+def refuses(result, command, message, code=2):
+    """Check a refusal: exit code, nothing on stdout, one message on stderr. `message` is what it must hold; returns it whole."""
+    got, out, err = result
+    assert got == code, err
+    assert out == ""
+    assert err.startswith(f"srnn {command}: ")
+    assert len(re.findall(r"^srnn ", err, re.M)) == 1
+    assert "Traceback" not in err
+    assert message in err, err
+    return err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run on simulated data, with what the command printed."""
+    import contextlib
+    import io
+
+    out = tmp_path_factory.mktemp("runs") / "sim"
+    shown, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
+        code = cli.main(["train", "ecg_sim", *SET, "--seed", "3", "--out", str(out)])
+    assert code == 0, said.getvalue()
+    return out, shown.getvalue(), said.getvalue()
+
+
+# ── every command ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def commands():
+    (sub,) = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return list(sub.choices)
+
+
+def test_the_commands_are_known():
+    assert commands() == ["tasks", "data", "train", "evaluate", "energy"]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help_of_each_command_shows_examples_that_parse(srnn, command):
+    code, out, err = srnn(command, "--help")
+    assert (code, err) == (0, "")
+    examples = [re.split(r"\s{2,}", line.strip())[0] for line in out.splitlines() if line.startswith(f"  srnn {command}")]
+    assert examples
+    for example in examples:
+        args = cli._parser().parse_args(shlex.split(example)[1:])
+        assert args.command == command
+    assert "--json" in out
+
+
+def test_help_version_and_no_command(srnn):
+    from srnn import __version__
+
+    code, out, err = srnn("--help")
+    assert (code, err) == (0, "")
+    examples = [re.split(r"\s{2,}", line.strip())[0] for line in out.splitlines() if line.startswith("  srnn ")]
+    assert len(examples) >= 6
+    for example in examples:
+        cli._parser().parse_args(shlex.split(example)[1:])
+    assert srnn("--version") == (0, f"srnn {__version__}\n", "")
+    code, out, _ = srnn()
+    assert code == 2
+    assert "srnn train ecg_sim" in out
+    code, out, err = srnn("trian")
+    assert (code, out) == (2, "")
+    assert "invalid choice: 'trian'" in err
+
+
+def test_tasks(srnn):
+    code, out, err = srnn("tasks", "--json")
+    assert (code, err) == (0, "")
+    rows = {row["task"]: row for row in strict(out)}
+    assert set(rows) == set(tasks.names())
+    assert (rows["ecg"]["simulated"], len(rows["ecg"]["classes"]), len(rows["ecg"]["published"])) == (False, 6, 4)
+    assert (rows["ecg_sim"]["simulated"], rows["ecg_sim"]["published"]) == (True, [])
+    code, out, _ = srnn("tasks")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines() if line.split()}
+    assert "85.9 %" in lines["ecg"]
+    assert "%" not in lines["ecg_sim"]
+
+
+def write_mat(folder, part="train", n=12, steps=24, change=lambda x, y: (x, y)):
+    """A small file in the published form; `change` spoils it."""
+    rng = np.random.default_rng(0)
+    x = (rng.random((n, steps, 4)) < 0.2).astype(np.float64)
+    y = np.eye(6)[np.arange(steps) // 4 % 6][None].repeat(n, axis=0)
+    x, y = change(x, y)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"QTDB_{part}.mat"
+    scipy.io.savemat(path, {"x": x, "y": y}, do_compression=True)
+    return path
+
+
+def test_data_list_and_verify(srnn, tmp_path):
+    code, out, err = srnn("data", "list", "--data-dir", tmp_path, "--json")
+    assert (code, err) == (0, "")
+    rows = {row["name"]: row for row in strict(out)}
+    assert (rows["qtdb"]["here"], rows["ecg_sim"]["here"]) == (False, True)
+    assert "ODC-BY" in rows["qtdb"]["licence"]
+    code, out, _ = srnn("data", "list", "--data-dir", tmp_path)
+    assert code == 0
+    assert "srnn data fetch qtdb" in out
+    code, out, _ = srnn("data", "verify", "qtdb", "--data-dir", tmp_path, "--json")
+    assert code == 2
+    assert [(row["file"], row["ok"]) for row in strict(out)] == [("QTDB_train.mat", False), ("QTDB_test.mat", False)]
+    assert all(row["detail"].startswith("missing") for row in strict(out))
+
+
+def test_data_fetch_says_where_the_files_are_and_under_which_licence(srnn, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(qtdb, "fetch", lambda root, raw: asked.append((root, raw)) or [root / "qtdb/a.mat", root / "qtdb/b.mat"])
+    code, out, err = srnn("data", "fetch", "qtdb", "--data-dir", tmp_path)
+    assert (code, err) == (0, "")
+    assert all(text in out for text in (f"2 files in {tmp_path / 'qtdb'}", "ODC-BY 1.0", "Laguna"))
+    code, out, _ = srnn("data", "fetch", "qtdb", "--raw", "--data-dir", tmp_path, "--json")
+    assert strict(out) == [str(tmp_path / "qtdb/a.mat"), str(tmp_path / "qtdb/b.mat")]
+    assert asked == [(tmp_path, False), (tmp_path, True)]
+
+
+@pytest.mark.real_data
+def test_data_on_the_real_files(srnn, real_data, tmp_path):
+    code, out, _ = srnn("data", "verify", "qtdb", "--data-dir", real_data, "--json")
+    assert code == 0
+    assert len(strict(out)) >= 2
+    assert all(row["ok"] for row in strict(out))
+    code, out, _ = srnn("data", "show", "ecg", "--data-dir", real_data, "--out", tmp_path / "real.svg", "--json")
+    assert code == 0
+    assert strict(out)["steps"] == 1301
+    assert "SIMULATED" not in (tmp_path / "real.svg").read_text()
+
+
+def test_data_show_writes_a_figure_that_can_be_read(srnn, tmp_path, monkeypatch):
+    from matplotlib.image import imread
+
+    monkeypatch.chdir(tmp_path)
+    where = ["data", "show", "ecg_sim", *SET]
+    code, out, err = srnn(*where, "--part", "test", "--index", "1")
+    assert (code, err) == (0, "")
+    assert "24 steps at 250 Hz, 4 channels. Figure: ecg_sim-test-1.png" in out
+    image = imread("ecg_sim-test-1.png")
+    assert image.shape[0] > 300
+    assert image.shape[1] > 800
+    assert float(image[..., :3].std()) > 0.02, "blank"
+    code, out, _ = srnn(*where, "--out", "deep/fig[b].svg", "--json")
+    assert code == 0
+    assert strict(out)["figure"] == "deep/fig[b].svg"
+    text = Path("deep/fig[b].svg").read_text()
+    assert ET.fromstring(text).tag.endswith("svg")
+    assert "SIMULATED DATA" in text
+    assert all(f"<!-- {name} -->" in text for name in qtdb.CLASSES)
+    code, out, _ = srnn(*where, "--out", "fig[b].png")
+    assert "Figure: fig[b].png" in out  # brackets are text, not markup
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["ecg_sim-test-1.png", "fig[b].png", "fig[b].svg"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["show"], "data show: which one? Expected the name of a task."),
+        (["fetch"], "data fetch: which one? Expected the name of a data set: qtdb."),
+        (["verify", "mnist"], "There is no data set 'mnist' to verify. Known: qtdb"),
+        (["show", "egc"], "There is no task 'egc'. Did you mean 'ecg'?"),
+        (["show", "ecg_sim", *SET, "--index", "8"], "--index 8: the train part of ecg_sim has recordings 0 … 7."),
+        (["show", "ecg_sim", *SET, "--index", "-1"], "--index -1: the train part of ecg_sim has recordings 0 … 7."),
+        (["show", "ecg_sim", *SET, "--out", "fig.xyz"], "fig.xyz: no figure format '.xyz'. Known: "),
+        (["show", "ecg_sim", *SET, "--out", "file/below.png"], "file/below.png cannot be written: "),
+        (["show", "ecg_sim", *SET, "--out", "folder.png"], "folder.png cannot be written: Is a directory"),
+    ],
+)
+def test_data_refuses(srnn, tmp_path, monkeypatch, argv, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("folder.png").mkdir()
+    refuses(srnn("data", *argv), "data", message)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png"]
+    assert Path("file").read_text() == "mine"
+
+
+# ── train, evaluate, energy ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_train_shows_epochs_results_and_where_the_run_is(finished):
+    out, shown, said = finished
+    assert len(re.findall(r"^epoch", said, re.M)) == 2
+    assert f"Run folder: {out}" in shown
+    metrics = Run(out).read("metrics.json")
+    assert metrics["seed"] == 3
+    assert f"{100 * metrics['test_accuracy']:.2f} %" in shown
+    assert "ecg_sim, seed 3" in shown
+    assert "SIMULATED DATA" in shown
+    assert "no label" in shown  # a recall without any label
+    assert "nan" not in shown
+    figures = sorted(p.name for p in (out / "figures").iterdir())
+    assert figures == ["confusion.svg", "learning.svg", "recording.svg"]
+    for name in figures:
+        text = (out / "figures" / name).read_text()
+        assert "SIMULATED DATA" in text, name
+        ET.fromstring(text)
+
+
+def cells(table):
+    return [str(cell) for column in table.columns for cell in (column.header, *column.cells)]
+
+
+def test_simulated_results_never_show_a_published_number(finished):
+    out, shown, _ = finished
+    metrics = Run(out).read("metrics.json")
+    assert metrics["published"] == []
+    assert "85.9" not in shown
+    published = [{"what": "test accuracy", "value": 0.859}, {"what": "MAC per step", "value": 90}, {"what": "energy per step (pJ)", "value": 325.7}]
+    for simulated in (True, False):
+        both = tables.result({**metrics, "simulated": simulated, "published": published}, "title")
+        assert len(both) == 2
+        for table in both:
+            assert ("published" in [column.header for column in table.columns]) != simulated
+            assert len(table.columns) == (2 if simulated else 3)
+        text = [cell for table in both for cell in cells(table)]
+        assert len(text) > 20
+        assert sum(cell in ("85.9 %", "90", "325.7") for cell in text) == (0 if simulated else 3)
+        assert ("SIMULATED" in both[0].title) == simulated
+
+
+def test_train_prints_only_json_with_json(srnn, finished, tmp_path):
+    code, out, _ = srnn("train", "ecg_sim", *SET, "--seed", "3", "--out", tmp_path / "run", "--json")
+    assert code == 0
+    result = strict(out)
+    stored = Run(finished[0]).read("metrics.json")
+    assert {k: v for k, v in result.items() if k != "seconds"} == {k: v for k, v in stored.items() if k != "seconds"}
+    assert len(list((tmp_path / "run/figures").iterdir())) == 3  # the same run folder as without --json
+
+
+def test_several_seeds(srnn, tmp_path):
+    code, out, _ = srnn("train", "ecg_sim", *SET, "--seeds", "0", "1", "--out", tmp_path / "both", "--json")
+    assert code == 0
+    results = strict(out)
+    assert [r["seed"] for r in results] == [0, 1]
+    assert [Run(tmp_path / f"both/seed{s}").read("metrics.json")["seed"] for s in (0, 1)] == [0, 1]
+    table = tables.spread(results, "title")
+    accuracy = [r["test_accuracy"] for r in results]
+    mean = f"{50 * sum(accuracy):.4g} %"
+    assert mean in cells(table)
+    refuses(srnn("train", "ecg_sim", "--seed", "0", "--seeds", "1"), "train", "--seed and --seeds: give one of them.")
+
+
+def test_resume_takes_settings_and_seed_from_the_run(srnn, finished, tmp_path):
+    import shutil
+
+    out = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    before = Run(out).read("metrics.json")
+    code, text, _ = srnn("train", "ecg_sim", "--resume", "--out", out, "--json")
+    assert code == 0
+    assert {k: v for k, v in strict(text).items() if k != "seconds"} == {k: v for k, v in before.items() if k != "seconds"}
+    message = refuses(srnn("train", "ecg_sim", "--resume", "--out", out, "--seed", "4"), "train", "was started with other settings (seed: 3 → 4)")
+    assert "A resumed run keeps its settings" in message
+
+
+def test_evaluate(srnn, finished):
+    out, _, _ = finished
+    metrics = Run(out).read("metrics.json")
+    for part, key in (("validation", "validation_accuracy"), ("test", "test_accuracy")):
+        code, text, err = srnn("evaluate", out, "--part", part, "--json")
+        assert (code, err) == (0, "")
+        result = strict(text)
+        assert (result["part"], result["simulated"], result["accuracy"]) == (part, True, metrics[key])
+    assert result["energy"] == metrics["energy"]
+    code, text, _ = srnn("evaluate", out)
+    assert code == 0
+    assert "SIMULATED DATA" in text
+    assert f"{metrics['test_accuracy']:.6g}" in text
+    assert "no label" in text
+
+
+def test_energy_of_the_published_network(srnn):
+    code, out, err = srnn("energy", "ecg", "--rate", "0.282", "--json")
+    assert (code, err) == (0, "")
+    counts = strict(out)
+    assert set(counts) == {"yin2021", "measured"}
+    assert counts["yin2021"]["mac"] == 90
+    assert round(counts["yin2021"]["energy"], 1) == 325.7
+    assert sum(layer["mac"] for layer in counts["yin2021"]["layers"]) == 90
+    code, out, _ = srnn("energy", "ecg", "--rate", "0.282")
+    assert code == 0
+    assert "325.7" in out
+    assert "assumed firing rate 0.282" in out
+
+
+def test_energy_of_a_run_uses_its_measured_rates(srnn, finished):
+    out, _, _ = finished
+    code, text, err = srnn("energy", out, "--json")
+    assert (code, err) == (0, "")
+    counts = strict(text)
+    for rules, count in Run(out).read("metrics.json")["energy"].items():
+        assert {k: counts[rules][k] for k in count} == pytest.approx(count)
+    refuses(srnn("energy", out, "--rate", "0.1"), "energy", "is a run: its rates were measured. --rate and --set are for a task.")
+    refuses(srnn("energy", "ecg"), "energy", "an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
+    for rate in ("-0.1", "1.5", "nan"):
+        refuses(srnn("energy", "ecg", f"--rate={rate}"), "energy", f"--rate is {float(rate)}; expected a finite number in [0.0, 1.0].")
+    refuses(srnn("energy", "runs/nothing", "--rate", "0.1"), "energy", "There is no task 'runs/nothing'.")
+
+
+def test_a_run_that_is_not_finished_or_no_run(srnn, finished, tmp_path):
+    import shutil
+
+    out = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    (out / "metrics.json").unlink()
+    refuses(srnn("energy", out), "energy", "metrics.json cannot be read")
+    shutil.rmtree(out / "checkpoints")
+    refuses(srnn("evaluate", out), "evaluate", "There is no checkpoint")
+    refuses(srnn("evaluate", tmp_path), "evaluate", "is no run folder: it has no task.json.")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--threads", "0"], "--threads is 0; expected a finite number in [1, inf]."),
+        (["--seed", "-1"], "seed is -1; expected a finite number in [0, 4294967295]."),
+        (["--device", "gpu"], "device 'gpu' cannot be used here: "),
+        (["--backend", "fast"], "'fast'"),
+    ],
+)
+def test_options_that_do_not_work(srnn, tmp_path, argv, message):
+    refuses(srnn("train", "ecg_sim", *SET, *argv, "--out", tmp_path / "run"), "train", message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exit_code_of_a_run_that_diverged(srnn, tmp_path):
+    result = srnn("train", "ecg_sim", *SET, "--set", "network.tau_m=0", "--out", tmp_path / "run")  # exp(-1/0) has no derivative
+    message = refuses(result, "train", "Epoch 1, batch 1: the gradient norm is not finite", code=1)
+    assert "the first such tensor is the gradient of layers.0.constants.tau_m" in message
+    assert "no checkpoint was written yet" in message
+    assert "Usual repairs" in message
+
+
+def test_exit_code_of_a_run_that_was_interrupted(srnn, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise training.Interrupted("Stopped in epoch 1 after batch 1 of 2; the checkpoint is written.")
+
+    monkeypatch.setattr(training, "train", stop)
+    code, out, err = srnn("train", "ecg_sim", "--out", tmp_path / "a run", "--data-dir", tmp_path)
+    assert (code, out) == (130, "")
+    assert "the checkpoint is written" in err
+    (line,) = [line for line in err.splitlines() if line.startswith("Go on with: ")]
+    args = cli._parser().parse_args(shlex.split(line.removeprefix("Go on with: "))[1:])
+    assert (args.task, args.resume, args.out, args.data_dir) == ("ecg_sim", True, tmp_path / "a run", str(tmp_path))
+
+
+# ── ten bad inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_nan(x, y):
+    x[3, 5, 1] = np.nan
+    return x, y
+
+
+def label_out_of_range(x, y):
+    y[2, 7, 0] = 6
+    return x, y
+
+
+def spoil(path, content):
+    path.write_bytes(content(path.read_bytes()))
+
+
+BAD_FILES = {
+    "wrong shape": (
+        lambda d: write_mat(d, change=lambda x, y: (x[..., :3], y)),
+        "QTDB_train.mat: x has shape (12, 24, 3) and y (12, 24, 6); expected (N, T, 4) and (N, T, 6).",
+    ),
+    "NaN": (lambda d: write_mat(d, change=with_nan), "QTDB_train.mat: x[3, 5, 1] is nan; expected events in (-1, 0, 1)."),
+    "label out of range": (
+        lambda d: write_mat(d, change=label_out_of_range),
+        "QTDB_train.mat: y[2, 7, 0] is 6.0; expected one-hot labels in (0, 1).",
+    ),
+    "empty": (lambda d: spoil(write_mat(d), lambda b: b""), "QTDB_train.mat is empty.\n  Delete it and get it anew with `srnn data fetch qtdb`"),
+    "truncated": (lambda d: spoil(write_mat(d), lambda b: b[: len(b) // 2]), "QTDB_train.mat is truncated or damaged ("),
+    "missing": (
+        lambda d: d.mkdir(),
+        "No qtdb/QTDB_train.mat or QTDB_train.mat in {d}.\n  Get the data with `srnn data fetch qtdb`, or say where it lies with --data-dir",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_data_is_refused_before_anything_is_written(srnn, tmp_path, kind):
+    make, message = BAD_FILES[kind]
+    data = tmp_path / "data"
+    make(data)
+    if kind != "missing":
+        write_mat(data, "test")
+    before = {p.name: p.read_bytes() for p in data.iterdir()}
+    for argv in (["train", "ecg", "--out", tmp_path / "run"], ["data", "show", "ecg", "--out", tmp_path / "fig.png"]):
+        refuses(srnn(*argv, "--data-dir", data), argv[0], message.replace("{d}", str(data)))
+    assert {p.name: p.read_bytes() for p in data.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
+    """The files above are refused for what was spoilt, not for how they were made."""
+    write_mat(tmp_path / "data")
+    write_mat(tmp_path / "data", "test", n=4)
+    code, out, err = srnn(
+        "train", "ecg", "--data-dir", tmp_path / "data", "--set", "epochs=1", "--set", "batch=6", "--out", tmp_path / "run", "--json"
+    )
+    assert code == 0, err
+    assert strict(out)["simulated"] is False
+    assert strict(out)["test_recordings"] == 4
+    for figure in (tmp_path / "run/figures").iterdir():
+        assert "SIMULATED" not in figure.read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("network.hiden=8", "srnn train: --set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
+         "Known: b0, beta, beta_out, classes, hidden, inputs, tau_adp, tau_adp_out, tau_m.\n"),
+        ("epochs=many", "srnn train: --set epochs=many: 'many' is not of type int.\n"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_does_not_fit_is_refused(srnn, tmp_path, setting, message):
+    assert refuses(srnn("train", "ecg_sim", *SET, "--set", setting, "--out", tmp_path / "run"), "train", "--set") == message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_folder_is_refused(srnn, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file/run"
+    message = refuses(srnn("train", "ecg_sim", *SET, "--out", out), "train", "cannot be created")
+    assert message == f"srnn train: {out} cannot be created: Not a directory. Choose a folder you may write to with --out.\n"
+
+    def denied(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    message = refuses(srnn("train", "ecg_sim", *SET, "--out", tmp_path / "run"), "train", "cannot be created: Permission denied")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_resume_of_a_different_task_is_refused(srnn, finished, tmp_path):
+    out, _, _ = finished
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert len(before) > 6
+    message = refuses(srnn("train", "ecg", "--resume", "--out", out, "--data-dir", tmp_path), "train", "is a run of task")
+    assert message == f"srnn train: {out} is a run of task 'ecg_sim', not 'ecg'. Resume it as that task, or choose another --out.\n"
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_that_is_taken_or_no_run_is_refused(srnn, finished, tmp_path):
+    out, _, _ = finished
+    refuses(srnn("train", "ecg_sim", *SET, "--out", out), "train", "exists already. Continue that run with --resume, or choose another folder")
+    refuses(srnn("train", "ecg_sim", "--resume", "--out", tmp_path / "none"), "train", "is no run folder: it has no task.json")
+    assert list(tmp_path.iterdir()) == []
