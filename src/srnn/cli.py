@@ -241,7 +241,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
-    from srnn import tables
+    from srnn import figures, tables
     from srnn.progress import shown
     from srnn.runs import Run
     from srnn.tasks.settings import override
@@ -261,39 +261,14 @@ def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
         data = "" if args.data_dir is None else f" --data-dir {shlex.quote(args.data_dir)}"
         print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {shlex.quote(str(out))}{data}", file=sys.stderr)
         raise KeyboardInterrupt from None
-    drawn = _figures(out, args.data_dir)
+    try:
+        drawn = f"Figures: {figures.of_run(out, args.data_dir)}"
+    except SrnnError as error:
+        drawn = f"No figures: {error}"
     if not args.json:
         _print(args, None, *tables.result(result, f"{task.name}, seed {seed}"))
         print(f"{result['data_note']}\nRun folder: {out}\n{drawn}")
     return result
-
-
-def _figures(out: Path, data_dir: str | None) -> str:
-    """Draw the figures of a finished run; return the line that says where they are, or why there are none."""
-    import torch
-
-    from srnn import figures
-    from srnn.tasks.task import PerStep, collate
-    from srnn.train import load_run
-
-    run, task, seed, net = load_run(out)
-    simulated, where, name = task.data.simulated, out / "figures", f"{task.name}, seed {seed}"
-    try:
-        figures.save(figures.learning(run.rows(), simulated=simulated, title=name), where / "learning.svg")
-        figures.save(figures.confusion(run.read("metrics.json")["test_confusion"], task.classes, simulated=simulated, title=name),
-                     where / "confusion.svg")  # fmt: skip
-        if isinstance(task.decode, PerStep):
-            sample = task.load(data_dir).test[0]
-            batch = collate([sample])
-            with torch.no_grad():
-                done = net(batch.x, state=task.start(net, 1, torch.Generator().manual_seed(seed)), record=True)
-            guess = task.decode.scores(done, None)[0].argmax(-1).numpy()
-            spikes = [o[0].numpy() for o, spiking in zip(done.trace.outputs, done.trace.spiking, strict=True) if spiking]
-            figure = figures.recording(sample, task.classes, predicted=guess, spikes=spikes, simulated=simulated, title=f"{name}: {sample.name}")
-            figures.save(figure, where / "recording.svg")
-    except SrnnError as error:
-        return f"No figures: {error}"
-    return f"Figures: {where}"
 
 
 def _evaluate(args: argparse.Namespace) -> int:

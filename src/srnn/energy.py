@@ -105,17 +105,17 @@ class _Source:
     events: bool
 
 
-def _walk(net: Stack, activity: Activity) -> Iterator[tuple[str, Layer, _Source, _Source]]:
-    """Yield (name, layer, source of W, source of R) for every single layer, both directions of bidirectional ones; names start with the position."""
+def _walk(net: Stack, activity: Activity) -> Iterator[tuple[int, str, Layer, _Source, _Source]]:
+    """Yield (position, name, layer, source of W, source of R) for every single layer, both directions of bidirectional ones."""
     source = _Source(activity.input, activity.events)
     for k, (part, rate) in enumerate(zip(net.parts(), activity.layers, strict=True)):
         out = _Source(rate, activation(part).binary)
         if isinstance(part, Bidirectional):
-            yield f"{k} forward", part.forward_layer, source, out
-            yield f"{k} backward", part.backward_layer, source, out
+            yield k, f"{k} forward", part.forward_layer, source, out
+            yield k, f"{k} backward", part.backward_layer, source, out
             out = _Source(rate * 2 * part.forward_layer.neurons / part.outputs, out.events)  # spikes that arrive at a merged channel
         else:
-            yield str(k), part, source, out
+            yield k, str(k), part, source, out
         source = out
 
 
@@ -130,9 +130,8 @@ class Yin2021:
         """Return operations per step."""
         spiking = any(activation(part).binary for part in net.parts())
         counts = []
-        for name, layer, source, own in _walk(net, activity):
-            first = name.split()[0] == "0"
-            events = spiking and (not first or activity.events or not self.analog_input_mac) if first else source.events
+        for k, name, layer, source, own in _walk(net, activity):
+            events = source.events if k else spiking and (activity.events or not self.analog_input_mac)
             mac, ac = _step_products(layer) * layer.neurons, 0.0
             for weight, selected in ((layer.weight, events), (layer.recurrent, own.events)):
                 if weight is not None:
@@ -151,7 +150,7 @@ class Measured:
     def __call__(self, net: Stack, activity: Activity) -> Count:
         """Return operations per step."""
         counts = []
-        for name, layer, source, own in _walk(net, activity):
+        for _, name, layer, source, own in _walk(net, activity):
             n, ops = layer.neurons, _step_operations(layer)
             mac = n * (ops["mac"] + self.transcendental_macs * ops["transcendental"])
             biased = (layer.bias is not None) + (layer.recurrent_bias is not None)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from srnn._check import ConfigError, RunError, SrnnError
 from srnn.datasets import Sample
 from srnn.encode.level_crossing import LevelCrossing
 from srnn.runs import write_atomically
+from srnn.tasks.task import PerStep, collate
+from srnn.train import load_run
 
 COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
 """Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers, and in grey)."""
@@ -32,6 +35,26 @@ def save(figure: Any, path: Path) -> Path:
         raise RunError(f"{path} cannot be written: {error.strerror}.") from error
     write_atomically(path, drawn.getvalue())
     return path
+
+
+def of_run(path: Path, data_dir: str | Path | None = None) -> Path:
+    """Draw a finished run into path/figures: learning curves, confusion, and, where every step has a label, the first test recording with its spikes.
+
+    Returns the folder. Raises `SrnnError` without matplotlib, when the run cannot be read or the folder not be written.
+    """
+    run, task, seed, net = load_run(path)
+    folder, simulated, name = path / "figures", task.data.simulated, f"{task.name}, seed {seed}"
+    save(learning(run.rows(), simulated=simulated, title=name), folder / "learning.svg")
+    save(confusion(run.read("metrics.json")["test_confusion"], task.classes, simulated=simulated, title=name), folder / "confusion.svg")
+    if isinstance(task.decode, PerStep):
+        sample = task.load(data_dir).test[0]
+        with torch.no_grad():
+            out = net(collate([sample]).x, state=task.start(net, 1, torch.Generator().manual_seed(seed)), record=True)
+        guess = task.decode.scores(out, None)[0].argmax(-1).numpy()
+        spikes = [o[0].numpy() for o, spiking in zip(out.trace.outputs, out.trace.spiking, strict=True) if spiking]
+        figure = recording(sample, task.classes, predicted=guess, spikes=spikes, simulated=simulated, title=f"{name}: {sample.name}")
+        save(figure, folder / "recording.svg")
+    return folder
 
 
 def recording(

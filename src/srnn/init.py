@@ -128,6 +128,17 @@ def bounds(init: Init) -> tuple[float, float] | None:
     return (init.low, init.high) if isinstance(init, Uniform) and init.clamp else None
 
 
+def mean(init: Init) -> float | Tensor:
+    """Return where a constant starts on average: a number, or one value per neuron for `Fixed` ones."""
+    if isinstance(init, Normal):
+        return init.mean
+    if isinstance(init, Uniform):
+        return 0.5 * (init.low + init.high)
+    if isinstance(init, Constant):
+        return init.value
+    return init.tensor() if isinstance(init, Fixed) else init
+
+
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

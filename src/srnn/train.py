@@ -25,7 +25,7 @@ from srnn.networks import Stack, count_parameters
 from srnn.runs import Run, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
 from srnn.session import environment, find_device, fingerprint, stop_requests, tensorboard_writer
 from srnn.tasks.settings import describe, differences
-from srnn.tasks.task import Batch, Parts, PerStep, Task, collate
+from srnn.tasks.task import Batch, Parts, Task, collate
 
 
 class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
@@ -177,8 +177,7 @@ class _Loop:
         self.optimiser.step()
         if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):  # or the next checkpoint would keep it
             self.diverged("a parameter after the step of the optimiser", batch)
-        targets = task.decode.targets(batch.labels, batch.lengths) if isinstance(task.decode, PerStep) else batch.labels
-        correct, counted = metrics.hits(scores.detach(), targets)
+        correct, counted = metrics.hits(scores.detach(), task.decode.targets(batch.labels, batch.lengths))
         self.at.loss += float(loss.detach()) * len(batch.x)
         self.at.recordings += len(batch.x)
         self.at.correct += correct

@@ -245,11 +245,11 @@ def test_start_is_rest(kind):
     assert kind().start(3) == {"u": 0.0, "w": 0.0}
     assert kind(u_rest=-1).start(3) == {"u": -1.0, "w": 0.0}
     assert kind(u_rest=Constant(-0.25)).start(3)["u"] == -0.25
-    assert kind(u_rest=Normal(-0.25, 0.1)).start(3)["u"] == 0.0
+    assert kind(u_rest=Normal(-0.25, 0.1)).start(3)["u"] == -0.25  # drawn: the mean
     given = kind(u_rest=Fixed([-0.1, -0.2, -0.3])).start(3)["u"]
     assert isinstance(given, torch.Tensor)
     assert given.tolist() == [-0.1, -0.2, -0.3]
-    assert kind(u_rest=Fixed(-0.5)).start(3)["u"].tolist() == [-0.5] * 3
+    assert kind(u_rest=Fixed(-0.5)).start(3)["u"] == -0.5
 
 
 def test_izhikevich_rests_at_u_rest_without_input():

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srnn.init import Constant, Fixed, Init, Normal, Uniform
+from srnn import init
+from srnn.init import Init, Uniform
 from srnn.neuron import Coeffs, Neuron, Params, State
 
 
@@ -63,11 +64,8 @@ class Izhikevich(Neuron):
         }
 
     def start(self, n: int) -> dict[str, float | Tensor]:
-        """Return rest: u = u_rest where that is a given value (0 where it is drawn), w = 0."""
-        if isinstance(self.u_rest, Normal | Uniform):
-            return {"u": 0.0, "w": 0.0}
-        rest = self.u_rest.value if isinstance(self.u_rest, Constant) else self.u_rest
-        return {"u": rest.tensor().expand(n) if isinstance(rest, Fixed) else float(rest), "w": 0.0}
+        """Return rest: u where u_rest starts on average, w = 0."""
+        return {"u": init.mean(self.u_rest), "w": 0.0}
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         v = state["u"] - c["u_rest"]

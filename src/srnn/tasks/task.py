@@ -176,6 +176,10 @@ class PerRecording:
         pooled: Tensor = getattr(decode, self.pool)(x, lengths, **({} if self.pool == "last" else {"skip": self.skip}))
         return pooled
 
+    def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the labels (B,) that train and count."""
+        return labels
+
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the mean cross-entropy of a batch, a scalar."""
         return functional.cross_entropy(scores, labels, ignore_index=-1)
