@@ -302,7 +302,7 @@ def _energy(args: argparse.Namespace) -> int:
     else:
         if args.rate is None:
             _task(args.what, args.set)
-            raise ConfigError(f"energy {args.what}: an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
+            raise ConfigError(f"{args.what}: an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
         check_range("--rate", args.rate, 0.0, 1.0)
         net = _task(args.what, args.set).network.build()
         activity, title = energy.Activity.assumed(net, args.rate), f"{args.what}: assumed firing rate {args.rate:g}"
