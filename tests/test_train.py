@@ -918,6 +918,13 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, device):
     assert not (tmp_path / "run").exists()
 
 
+def test_tensorboard_that_is_not_installed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'needs the package tensorboard\. Install it with: pip install "srnn\[track\]"'):
+        run_task(tmp_path / "run", tensorboard=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tensorboard_events_are_written_when_asked_for(tmp_path):
     pytest.importorskip("tensorboard")
     run_task(tmp_path / "run", "epochs=1", tensorboard=True)

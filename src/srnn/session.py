@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import platform
 import signal
 import subprocess
@@ -97,14 +98,12 @@ def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, A
 
 @contextmanager
 def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield what writes one log row to TensorBoard in `folder`, or does nothing for None. Raises `ConfigError` without the package."""
+    """Yield what writes one log row to TensorBoard in `folder`, or does nothing for None. Needs the extra "track" (`check_tensorboard`)."""
     if folder is None:
         yield lambda row: None
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError('--tensorboard needs the package tensorboard. Install it with: pip install "srnn[track]"') from None
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(folder)) as writer:
 
         def write(row: dict[str, Any]) -> None:
@@ -115,3 +114,9 @@ def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[dict[str, Any]
                         writer.add_scalar(name, number, row["epoch"])
 
         yield write
+
+
+def check_tensorboard() -> None:
+    """Raise `ConfigError` where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError('--tensorboard needs the package tensorboard. Install it with: pip install "srnn[track]"')

@@ -23,7 +23,7 @@ from srnn._check import ConfigError, DivergedError, RunError, check_range
 from srnn.evaluate import evaluate
 from srnn.networks import Stack, count_parameters
 from srnn.runs import Run, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
-from srnn.session import environment, find_device, fingerprint, stop_requests, tensorboard_writer
+from srnn.session import check_tensorboard, environment, find_device, fingerprint, stop_requests, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Batch, Parts, Task, collate
 
@@ -81,6 +81,8 @@ def train(
     """
     check_range("seed", seed, 0, 2**32 - 1)
     where = find_device(device)
+    if tensorboard:
+        check_tensorboard()
     if resume:  # what can be refused at once is refused before the data is read
         run = Run.open(out)
         _check_same(run, task, seed)

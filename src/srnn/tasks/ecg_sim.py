@@ -51,7 +51,7 @@ TASK = Task(
     network=EcgNetwork(),
     encode=LevelCrossings(0.3),
     decode=PerStep(skip=10),
-    optimiser=Optimiser(lr=1e-2, rates=RATES),
+    optimiser=Optimiser(lr=2e-2, rates=RATES),
     schedule=Schedule("cosine"),
     clip_norm=1.0,
     batch=16,
