@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-DEMO   ?= runs/demo
 
 .PHONY: setup demo test check format clean
 
@@ -16,8 +15,8 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY)  ## train the ECG network on the simulated recordings that come with the package
-	rm -rf $(DEMO)
-	$(BIN)/srnn train ecg_sim --out $(DEMO)
+	rm -rf runs/demo
+	$(BIN)/srnn train ecg_sim --out runs/demo
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -q

@@ -340,7 +340,7 @@ def test_energy_of_a_run_uses_its_measured_rates(srnn, finished):
     refuses(srnn("energy", out, "--rate", "0.1"), "energy", "is a run: its rates were measured. --rate and --set are for a task.")
     refuses(srnn("energy", "ecg"), "energy", "an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
     for rate in ("-0.1", "1.5", "nan"):
-        refuses(srnn("energy", "ecg", f"--rate={rate}"), "energy", f"--rate is {float(rate)}; expected a finite number in [0.0, 1.0].")
+        refuses(srnn("energy", "ecg", f"--rate={rate}"), "energy", f"--rate is {float(rate)}; expected a number of at least 0 and at most 1.")
     refuses(srnn("energy", "runs/nothing", "--rate", "0.1"), "energy", "There is no task 'runs/nothing'.")
 
 
@@ -349,7 +349,7 @@ def test_a_run_that_is_not_finished_or_no_run(srnn, finished, tmp_path):
 
     out = Path(shutil.copytree(finished[0], tmp_path / "run"))
     (out / "metrics.json").unlink()
-    refuses(srnn("energy", out), "energy", "metrics.json cannot be read")
+    refuses(srnn("energy", out), "energy", "is not finished, so its rates are not known. Let it go on with srnn train")
     shutil.rmtree(out / "checkpoints")
     refuses(srnn("evaluate", out), "evaluate", "There is no checkpoint")
     refuses(srnn("evaluate", tmp_path), "evaluate", "is no run folder: it has no task.json.")
@@ -358,9 +358,11 @@ def test_a_run_that_is_not_finished_or_no_run(srnn, finished, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--threads", "0"], "--threads is 0; expected a finite number in [1, inf]."),
-        (["--seed", "-1"], "seed is -1; expected a finite number in [0, 4294967295]."),
-        (["--device", "gpu"], "device 'gpu' cannot be used here: "),
+        (["--threads", "0"], "--threads is 0; expected a number of at least 1."),
+        (["--seed", "-1"], "seed is -1; expected a number of at least 0 and at most 4294967295."),
+        (["--device", "gpu"], "device: there is no 'gpu'. Did you mean 'cpu'? Known: cpu, cuda."),
+        (["--device", "meta"], "device: there is no 'meta'. Known: cpu, cuda."),
+        (["--device", "cpu:3"], "device 'cpu:3' cannot be used here: there are 1 devices of kind cpu."),
         (["--backend", "fast"], "'fast'"),
     ],
 )
@@ -381,13 +383,14 @@ def test_exit_code_of_a_run_that_was_interrupted(srnn, tmp_path, monkeypatch):
     def stop(*args, **kwargs):
         raise training.Interrupted("Stopped in epoch 1 after batch 1 of 2; the checkpoint is written.")
 
-    monkeypatch.setattr(training, "train", stop)
-    code, out, err = srnn("train", "ecg_sim", "--out", tmp_path / "a run", "--data-dir", tmp_path)
+    monkeypatch.setattr(training, "fit", stop)
+    code, out, err = srnn("train", "ecg_sim", "--out", tmp_path / "a run", "--data-dir", tmp_path, "--threads", "2")
     assert (code, out) == (130, "")
     assert "the checkpoint is written" in err
     (line,) = [line for line in err.splitlines() if line.startswith("Go on with: ")]
     args = cli._parser().parse_args(shlex.split(line.removeprefix("Go on with: "))[1:])
     assert (args.task, args.resume, args.out, args.data_dir) == ("ecg_sim", True, tmp_path / "a run", str(tmp_path))
+    assert (args.threads, args.device, args.tensorboard) == (2, "cpu", False)
 
 
 # ── ten bad inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────

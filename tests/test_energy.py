@@ -374,3 +374,14 @@ def test_a_step_that_is_not_elementwise_is_named(name):
 
     with pytest.raises(TraceError, match=message):
         trace_step(Mine())
+
+
+def test_layer_norm_is_charged_and_a_process_can_be_chosen():
+    plain, normed = (srnn.Stack(srnn.Layer(3, 5, srnn.SoftLIF(), norm=norm)) for norm in (None, srnn.LayerNorm()))
+    activity = energy.Activity(0.1, True, (0.2,), 0.2)
+    a, b = (energy.count(net, activity) for net in (plain, normed))
+    assert (b.mac - a.mac, b.ac - a.ac) == (15, 10)
+    folded = energy.count(srnn.Stack(srnn.Layer(3, 5, srnn.SoftLIF(), norm=srnn.BatchNorm())), activity)
+    assert (folded.mac, folded.ac) == (a.mac, a.ac)
+    other = energy.count(plain, activity, process=energy.Process(mac=4.6, ac=0.9))
+    assert other.energy == pytest.approx(4.6 * a.mac + 0.9 * a.ac)

@@ -1,6 +1,6 @@
 """Gradients: every neuron with every surrogate by finite differences, and the spiking backward pass by adjoints written out by hand.
 
-`python -m tests.test_gradients` prints the table of what the finite differences cover.
+`python tests/test_gradients.py` prints the table of what the finite differences cover.
 
 Finite differences need a smooth network: `Soft(surrogate)` puts the integral of the surrogate in place of the spike. Some integrals have a corner
 (Boxcar at ±width, MGLeft and MGRight at 0), and so have the clamps inside AdEx and Izhikevich. A corner within a step of the finite difference

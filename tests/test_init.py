@@ -95,8 +95,8 @@ def test_bounds():
         (lambda: Fixed([]), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
         (lambda: Fixed(math.nan), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
         (lambda: Fixed([1.0, math.inf]), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
-        (lambda: Normal(20.0, -5.0), r"Normal: std is -5\.0; expected a finite number in \[0\.0, inf\]"),
-        (lambda: Normal(20.0, math.nan), r"Normal: std is nan; expected a finite number"),
+        (lambda: Normal(20.0, -5.0), r"Normal: std is -5\.0; expected a number of at least 0"),
+        (lambda: Normal(20.0, math.nan), r"Normal: std is nan; expected a number of at least 0"),
         (lambda: Uniform(1.0, 0.5), r"Uniform: got the range \[1\.0, 0\.5\]; expected two finite numbers, low ≤ high"),
         (lambda: Uniform(0.0, math.nan), r"Uniform: got the range \[0\.0, nan\]; expected"),
         (

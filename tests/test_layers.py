@@ -535,8 +535,8 @@ def test_a_bidirectional_state_is_a_pair():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Layer(0, 4, LIF()), "Layer(0 → 4): both sizes must be at least 1."),
-        (lambda: Layer(4, 0, LIF()), "Layer(4 → 0): both sizes must be at least 1."),
+        (lambda: Layer(0, 4, LIF()), "Layer(0 → 4): sizes must be integers of at least 1."),
+        (lambda: Layer(4, 0, LIF()), "Layer(4 → 0): sizes must be integers of at least 1."),
         (lambda: Layer(3, 4, LIF(), Relu()), "Layer(3 → 4, LIF): Relu with a hard reset: (1 - s)·u turns negative where s > 1. Use …"),
         (lambda: Layer(3, 4, YinLIF(), Identity()), "Layer(3 → 4, YinLIF): Identity with a hard reset: …"),
         *(
@@ -546,9 +546,16 @@ def test_a_bidirectional_state_is_a_pair():
             )
             for k, v in (("recurrent_bias", True), ("zero_diagonal", True), ("recurrent_sparsity", 0.5))
         ),
-        (lambda: Layer(3, 4, LIF(), dropout=1.5), "dropout is 1.5; expected a finite number in [0.0, 1.0]."),
-        (lambda: Layer(3, 4, LIF(), sparsity=-0.1), "sparsity is -0.1; expected a finite number in [0.0, 1.0]."),
-        (lambda: Layer(3, 4, LIF(), recurrent_sparsity=math.nan), "recurrent_sparsity is nan; expected a finite number in [0.0, 1.0]."),
+        (lambda: Layer(4.5, 6, ALIF()), "Layer(4.5 → 6): sizes must be integers of at least 1."),
+        (lambda: Layer(4, 6, ALIF), "Layer: neuron is the class ALIF; expected a neuron such as srnn.ALIF(). Write ALIF() with parentheses."),
+        (lambda: Layer(4, 6, "LIF"), "Layer: neuron is 'LIF'; expected a neuron such as srnn.ALIF()."),
+        (
+            lambda: Layer(4, 6, ALIF(), MultiGaussian()),
+            "Layer: activation is MultiGaussian(h=0.15, s=6.0, sigma=0.5, gain=0.5); expected …",
+        ),
+        (lambda: Layer(3, 4, LIF(), dropout=1.5), "dropout is 1.5; expected a number of at least 0 and at most 1."),
+        (lambda: Layer(3, 4, LIF(), sparsity=-0.1), "sparsity is -0.1; expected a number of at least 0 and at most 1."),
+        (lambda: Layer(3, 4, LIF(), recurrent_sparsity=math.nan), "recurrent_sparsity is nan; expected a number of at least 0 and at most 1."),
         (lambda: Layer(3, 4, ALIF(beta=Fixed([0.0, 1.8]))), "ALIF.beta: Fixed holds 2 …"),
         (
             lambda: Bidirectional(Layer(3, 4, LIF()), Layer(3, 5, LIF())),

@@ -94,9 +94,9 @@ def test_credible_interval_in_closed_form():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((1, 2, 1.5), r"^credible_interval: level is 1\.5; expected a finite number in \[0\.0, 1\.0\]\.$"),
-        ((3, 2), r"^credible_interval: correct is 3; expected a finite number in \[0, 2\]\.$"),
-        ((-1, 2), r"^credible_interval: correct is -1; expected a finite number in \[0, 2\]\.$"),
+        ((1, 2, 1.5), r"^credible_interval: level is 1\.5; expected a number of at least 0 and at most 1\.$"),
+        ((3, 2), r"^credible_interval: correct is 3; expected a number of at least 0 and at most 2\.$"),
+        ((-1, 2), r"^credible_interval: correct is -1; expected a number of at least 0 and at most 2\.$"),
     ],
 )
 def test_credible_interval_of_nonsense(args, message):

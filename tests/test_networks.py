@@ -12,7 +12,7 @@ from torch import Tensor
 from srnn import BatchNorm, Bidirectional, Layer, Mean, Readout, Stack, init
 from srnn._check import ConfigError, ShapeError
 from srnn.activations import Relu, Soft
-from srnn.networks import NetworkState, UniformStart, Zeros, activation, count_parameters, single_layers
+from srnn.networks import NetworkState, UniformStart, Zeros, activation_of, count_parameters, single_layers
 from srnn.neurons import ALIF, LIF, AdLIF, Leaky, SoftLIF, YinLIF
 from srnn.surrogates import FastSigmoid
 
@@ -219,7 +219,7 @@ def test_the_network_is_its_layers_one_after_the_other():
 def test_walking_the_layers():
     net = Stack(Bidirectional(Layer(2, 3, LIF(), Soft(FastSigmoid())), merge=Mean()), Layer(3, 4, ALIF()))
     assert len(single_layers(net)) == 3
-    assert [activation(part).binary for part in net.parts()] == [False, True]
+    assert [activation_of(part).binary for part in net.parts()] == [False, True]
     assert [tuple(v.shape) for v in flat(net.start(5))] == [(5, 3)] * 4 + [(5, 4)] * 3
 
 
@@ -285,7 +285,10 @@ def test_a_seeded_start_is_the_same_every_time():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda net, x: net(x, state=net.start(2)[:2]), "Stack: state has 2 parts for 3 layers; pass what `start(batch)` or a call returned."),
+        (
+            lambda net, x: net(x, state=net.start(2)[:2]),
+            "Stack: state is 2 parts for 3 layers; pass the tuple that `start(batch)` or a call returned.",
+        ),
         (lambda net, x: net(x, state=net.start(3)), "Layer(3 → 5, ALIF): state['u'] has shape (3, 5); expected (B=2, N=5)."),
         (
             lambda net, x: net(x[0]),
@@ -302,3 +305,16 @@ def test_a_seeded_start_is_the_same_every_time():
 def test_calls_that_do_not_fit(call, message):
     with pytest.raises(ShapeError, match="^" + re.escape(message)):
         call(small(), torch.randn(2, 6, 3))
+
+
+def test_unused_numbers_are_a_matter_of_structure_not_of_values():
+    """The count is the same before and after training: zero weights or constants beyond their bounds do not make a number unused."""
+    net = Stack(Layer(4, 6, SoftLIF()), Readout(6, 2, weight_init=init.Zeros()))
+    before = count_parameters(net)
+    with torch.no_grad():
+        net.layers[0].constants.alpha[:3] = 2.0
+        net.layers[0].weight.zero_()
+    assert count_parameters(net) == before == (4 * 6 + 6 + 6 * 6 + 6 + 6 * 2 + 2 + 2, 0)
+    adapting = ALIF(beta=init.Constant(0.0))  # β starts at 0 but is trained, so τ_adp counts
+    assert count_parameters(Stack(Layer(2, 3, adapting), Readout(3, 2)))[1] == 0
+    assert count_parameters(Stack(Layer(2, 3, ALIF(beta=0.0)), Readout(3, 2)))[1] == 3

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from srnn import Layer
+from srnn import Layer, scan
 from srnn._check import ConfigError
 from srnn.activations import Identity, Spike
 from srnn.init import Constant, Init
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF, SoftLIF, YinLIF
-from srnn.scan import BACKENDS, Choice, scan, which
+from srnn.scan import BACKENDS, Choice, which
 
 FLOAT = torch.float64
 
@@ -51,11 +51,11 @@ def test_the_driver_by_hand():
     """One neuron that feeds itself with weight 2: I = 0.6, then 0 + 2·1, then 0 + 2·1. u = I, θ = 0.5, reset 0.5."""
     current = torch.tensor([[[0.6], [0.0], [0.0], [-9.0]]], dtype=FLOAT)
     c = {"alpha": torch.tensor(0.0, dtype=FLOAT), "threshold": torch.tensor(0.5, dtype=FLOAT)}
-    run = scan(SoftLIF(), Spike(), current, torch.tensor([[2.0]], dtype=FLOAT), c, start("u"), potential=True)
+    run = scan.run(SoftLIF(), Spike(), current, torch.tensor([[2.0]], dtype=FLOAT), c, start("u"), potential=True)
     assert run.potential.flatten().tolist() == pytest.approx([0.6, 2.0 - 0.5, 2.0 - 0.5, -9.0 + 2.0 - 0.5])
     assert run.output.flatten().tolist() == [1, 1, 1, 0]
     assert {k: v.item() for k, v in run.state.items()} == pytest.approx({"u": -7.5, "s": 0.0})
-    alone = scan(SoftLIF(), Spike(), current, None, c, start("u"))
+    alone = scan.run(SoftLIF(), Spike(), current, None, c, start("u"))
     assert alone.potential is None
     assert alone.output.flatten().tolist() == [1, 0, 0, 0]
 
@@ -65,7 +65,7 @@ def test_rows_of_the_recurrent_matrix_receive():
     R = torch.tensor([[0.0, 0.0], [3.0, 0.0]], dtype=FLOAT)
     current = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]], dtype=FLOAT)
     c = {"decay": torch.tensor(0.0, dtype=FLOAT), "threshold": torch.tensor(0.5, dtype=FLOAT)}
-    run = scan(YinLIF(), Spike(), current, R, c, start("u", n=2))
+    run = scan.run(YinLIF(), Spike(), current, R, c, start("u", n=2))
     assert run.output[0].tolist() == [[1, 0], [0, 1]]
 
 
@@ -74,7 +74,7 @@ def test_the_frozen_state_by_hand():
     current = torch.tensor([[[1.0]] * 3, [[1.0]] * 3], dtype=FLOAT)
     valid = torch.tensor([[True] * 3, [True, True, False]])
     c = {"alpha": torch.tensor(0.5, dtype=FLOAT), "threshold": torch.tensor(0.6, dtype=FLOAT)}
-    run = scan(SoftLIF(), Spike(), current, None, c, start("u", batch=2), valid=valid, potential=True)
+    run = scan.run(SoftLIF(), Spike(), current, None, c, start("u", batch=2), valid=valid, potential=True)
     assert run.potential[1].flatten().tolist() == [0.5, 0.75, 0.0]
     assert run.output[1].flatten().tolist() == [0, 1, 0]
     assert (run.state["u"][1].item(), run.state["s"][1].item()) == (0.75, 1.0)
@@ -155,7 +155,7 @@ def layer(lengths: bool) -> Callable[[Tensor], Tensor]:
     def run(current: Tensor) -> Tensor:
         state = {k: torch.zeros(2, 3) for k in ("u", "eta", "s")}
         valid = torch.arange(current.shape[1]) < torch.tensor([[current.shape[1]], [3]]) if lengths else None
-        out = scan(ALIF(), Spike(), current, R, c, state, valid=valid, potential=True)
+        out = scan.run(ALIF(), Spike(), current, R, c, state, valid=valid, potential=True)
         return out.output + out.potential
 
     return run

@@ -27,12 +27,12 @@ import srnn
 from srnn import runs, tasks
 from srnn import train as training
 from srnn._check import ConfigError, DivergedError, RunError
-from srnn.evaluate import evaluate
-from srnn.runs import Run, load_checkpoint
+from srnn.evaluate import assess
+from srnn.runs import Run, load_checkpoint, load_run
 from srnn.tasks.ecg import EcgNetwork
 from srnn.tasks.settings import override
 from srnn.tasks.task import Parts, Task
-from srnn.train import Interrupted, Progress, load_run, train
+from srnn.train import Interrupted, Progress, fit
 
 TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=3", "network.hidden=6"]
 RANDOM = [*TINY, "start=UniformStart", "start.high=0.5"]
@@ -43,7 +43,7 @@ BATCHES = 2
 
 def run_task(out, *extra, settings=RANDOM, resume=False, seed=0, progress=None, **kwargs):
     task = override(tasks.load("ecg_sim"), [*settings, *extra])
-    return train(task, out, resume=resume, seed=seed, progress=progress, **kwargs)
+    return fit(task, out, resume=resume, seed=seed, progress=progress, **kwargs)
 
 
 def less_seconds(row):
@@ -215,13 +215,13 @@ def test_evaluation_is_deterministic_and_leaves_the_generator_alone(whole):
     assert seed == 0
     samples = task.load(None).validation
     before = torch.get_rng_state()
-    first = evaluate(net, task, samples, seed=3)
+    first = assess(net, task, samples, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(5)
-    assert evaluate(net, task, samples, seed=3) == first
-    assert evaluate(net, task, samples, seed=4)["loss"] != first["loss"]  # the start is random
+    assert assess(net, task, samples, seed=3) == first
+    assert assess(net, task, samples, seed=4)["loss"] != first["loss"]  # the start is random
     assert net.training is False
-    evaluate(net.train(), task, samples)
+    assess(net.train(), task, samples)
     assert net.training is True
 
 
@@ -230,10 +230,10 @@ def test_training_does_not_depend_on_evaluation(whole, tmp_path, monkeypatch):
 
     def twice(*args, **kwargs):
         calls.append(1)
-        evaluate(*args, **kwargs)
-        return evaluate(*args, **kwargs)
+        assess(*args, **kwargs)
+        return assess(*args, **kwargs)
 
-    monkeypatch.setattr(training, "evaluate", twice)
+    monkeypatch.setattr(training, "assess", twice)
     run_task(tmp_path / "twice")
     assert len(calls) == 4
     assert_same(final(whole), final(tmp_path / "twice"))
@@ -557,8 +557,8 @@ def test_the_best_checkpoint_has_the_highest_validation_accuracy(tmp_path):
     assert (result["best_epoch"], result["validation_accuracy"]) == (best, max(accuracies))
     assert load_checkpoint(Run(out).checkpoint("best"))[1]["epoch"] == best
     parts = task.load(None)
-    assert evaluate(net, task, parts.validation, seed=seed)["accuracy"] == max(accuracies)
-    assert evaluate(net, task, parts.test, seed=seed)["accuracy"] == result["test_accuracy"]
+    assert assess(net, task, parts.validation, seed=seed)["accuracy"] == max(accuracies)
+    assert assess(net, task, parts.test, seed=seed)["accuracy"] == result["test_accuracy"]
 
 
 def test_the_test_part_is_touched_once_at_the_end(tmp_path, monkeypatch):
@@ -596,6 +596,42 @@ def test_resume_on_other_data_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Task, "load", other)
     with pytest.raises(RunError, match=r"was started on other data \(sha256: .* → .*\)\. Point --data-dir"):
         run_task(out, resume=True)
+
+
+def test_evaluating_on_other_data_is_refused(whole):
+    run, task, _, _ = load_run(whole)
+    parts = task.load(None)
+    run.check_data(parts)
+    with pytest.raises(RunError, match=r"was started on other data \(sha256: .*; train: 8 → 7\)"):
+        run.check_data(replace(parts, train=parts.train[1:]))
+
+
+def test_where_a_run_went_on_is_kept_and_a_change_is_told(tmp_path):
+    out = tmp_path / "run"
+    run_task(out)
+    assert "resumed" not in Run(out).read("env.json")
+    run_task(out, resume=True)
+    Run(out).write("env.json", Run(out).read("env.json") | {"threads": 99})
+    with pytest.warns(UserWarning, match=r"goes on in another environment \(threads: 99 → "):
+        run_task(out, resume=True)
+    env = Run(out).read("env.json")
+    assert [r["threads"] for r in env["resumed"]] == [torch.get_num_threads()] * 2
+
+
+def test_a_folder_left_by_a_process_killed_while_it_began_is_taken_over(tmp_path):
+    out = tmp_path / "run"
+    for left in ([], ["env.json"], ["env.json", ".task.json.1.part"]):
+        (out / "checkpoints").mkdir(parents=True)
+        for name in left:
+            (out / name).write_text("{}")
+        run_task(out)
+        assert Run(out).task()[1] == 0
+        shutil.rmtree(out)
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists already"):
+        run_task(out)
+    assert (out / "notes.txt").read_text() == "mine"
 
 
 # ── numbers that are not finite ──────────────────────────────────────────────────────────────────────────────────────────
@@ -706,9 +742,9 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatc
 
     def infinite(*args, **kwargs):
         calls.append(1)
-        return evaluate(*args, **kwargs) | ({"loss": math.inf} if len(calls) == 2 else {})
+        return assess(*args, **kwargs) | ({"loss": math.inf} if len(calls) == 2 else {})
 
-    monkeypatch.setattr(training, "evaluate", infinite)
+    monkeypatch.setattr(training, "assess", infinite)
     with pytest.raises(DivergedError, match=r"^Epoch 2, validation: the validation loss is not finite"):
         run_task(tmp_path / "run")
     assert len(Run(tmp_path / "run").rows()) == 1
@@ -817,11 +853,11 @@ def test_a_damaged_task_json_is_refused(whole, tmp_path, text, match):
 def test_resume_keeps_task_settings_and_seed(whole, tmp_path):
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     refused(out, r"was started with other settings \(batch: 4 → 8\)\. A resumed run keeps its settings", "batch=8")
-    refused(out, r"other settings \(optimiser\.lr: 0\.01 → 0\.5; schedule\.kind: 'cosine' → 'step'\)", "optimiser.lr=0.5", "schedule.kind=step")
+    refused(out, r"other settings \(optimiser\.lr: 0\.02 → 0\.5; schedule\.kind: 'cosine' → 'step'\)", "optimiser.lr=0.5", "schedule.kind=step")
     refused(out, r"other settings \(seed: 0 → 7\)", seed=7)
     before = snapshot(out)
     with pytest.raises(RunError, match=r"is a run of task 'ecg_sim', not 'ecg'\. Resume it as that task, or choose another --out"):
-        train(tasks.load("ecg"), out, data_dir=tmp_path, resume=True)  # no data there: the folder is looked at first
+        fit(tasks.load("ecg"), out, data_dir=tmp_path, resume=True)  # no data there: the folder is looked at first
     assert snapshot(out) == before
 
 
@@ -911,9 +947,9 @@ def test_a_pattern_that_fits_nothing_is_refused_with_the_names(tmp_path):
 # ── devices and TensorBoard ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
-def test_a_device_that_is_not_there_is_refused(tmp_path, device):
-    with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here: "):
+@pytest.mark.parametrize(("device", "message"), [("nonsense", "there is no 'nonsense'"), ("cuda:99", "'cuda:99' cannot be used here: there are")])
+def test_a_device_that_is_not_there_is_refused(tmp_path, device, message):
+    with pytest.raises(ConfigError, match=message):
         run_task(tmp_path / "run", device=device)
     assert not (tmp_path / "run").exists()
 

@@ -56,8 +56,25 @@ def check_choice(what: str, value: str, known: Sequence[str]) -> str:
 def check_range(what: str, value: float, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
     """Return `value` if low ≤ value ≤ high (low < value with `open_low`) and finite; else raise `ConfigError`."""
     if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
-        raise ConfigError(f"{what} is {value}; expected a finite number in {'(' if open_low else '['}{low}, {high}].")
+        floor, ceiling = (str(v) if isinstance(v, int) else f"{v:g}" for v in (low, high))
+        least = f"a number more than {floor}" if open_low else f"a number of at least {floor}"
+        wanted = "a finite number" if math.isinf(low) else least + ("" if math.isinf(high) else f" and at most {ceiling}")
+        raise ConfigError(f"{what} is {value}; expected {wanted}.")
     return value
+
+
+def check_sizes(who: str, *sizes: object) -> None:
+    """Raise `ConfigError` unless every size is an integer of at least 1."""
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes):
+        raise ConfigError(f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be integers of at least 1.")
+
+
+def check_instance(who: str, what: str, value: object, kind: type, wanted: str) -> None:
+    """Raise `ConfigError` unless `value` is an instance of `kind`; a class given in place of an instance is told so."""
+    if not isinstance(value, kind):
+        fix = f" Write {value.__name__}() with parentheses." if isinstance(value, type) and issubclass(value, kind) else ""
+        given = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        raise ConfigError(f"{who}: {what} is {given}; expected {wanted}.{fix}")
 
 
 def check_signal(who: str, x: Tensor, channels: int) -> None:
@@ -95,7 +112,7 @@ def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
         raise ShapeError(f"{who}: lengths is a {type(lengths).__name__}; expected a torch tensor. Pass torch.as_tensor(lengths).")
     if lengths.shape != (batch,):
         raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
-    if lengths.is_floating_point() or lengths.is_complex():
+    if lengths.is_floating_point() or lengths.is_complex() or str(lengths.dtype) == "torch.bool":
         raise ShapeError(f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long().")
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:

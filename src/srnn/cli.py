@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnn._check import ConfigError, DivergedError, SrnnError, check_range
+from srnn._check import ConfigError, DivergedError, RunError, SrnnError, check_range
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -245,7 +245,7 @@ def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
     from srnn.progress import shown
     from srnn.runs import Run
     from srnn.tasks.settings import override
-    from srnn.train import Interrupted, train
+    from srnn.train import Interrupted, fit
 
     resume = args.resume and (args.seeds is None or (out / "task.json").exists())  # of several seeds some may not have started
     task = _task(args.task, args.set)
@@ -255,11 +255,13 @@ def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
     seed = seed or 0
     try:
         with shown(_console(stderr=True), f"{task.name} seed {seed}") as progress:
-            result = train(task, out, data_dir=args.data_dir, seed=seed, device=args.device, backend=args.backend,
+            result = fit(task, out, data_dir=args.data_dir, seed=seed, device=args.device, backend=args.backend,
                            resume=resume, tensorboard=args.tensorboard, progress=progress)  # fmt: skip
     except Interrupted as stop:
-        data = "" if args.data_dir is None else f" --data-dir {shlex.quote(args.data_dir)}"
-        print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {shlex.quote(str(out))}{data}", file=sys.stderr)
+        given = {"data-dir": (args.data_dir, None), "device": (args.device, "cpu"), "backend": (args.backend, "auto"), "threads": (args.threads, 1)}
+        more = "".join(f" --{name} {shlex.quote(str(value))}" for name, (value, usual) in given.items() if value != usual)
+        more += " --tensorboard" if args.tensorboard else ""
+        print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {shlex.quote(str(out))}{more}", file=sys.stderr)
         raise KeyboardInterrupt from None
     try:
         drawn = f"Figures: {figures.of_run(out, args.data_dir)}"
@@ -273,12 +275,15 @@ def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from srnn import tables
-    from srnn.evaluate import evaluate
-    from srnn.train import load_run
+    from srnn.evaluate import assess
+    from srnn.runs import load_run
+    from srnn.session import find_device
 
     _threads(args)
-    _, task, seed, net = load_run(args.run, args.device)
-    result = evaluate(net, task, getattr(task.load(args.data_dir), args.part), seed=seed, backend=args.backend)
+    run, task, seed, net = load_run(args.run, find_device(args.device))
+    parts = task.load(args.data_dir)
+    run.check_data(parts)
+    result = assess(net, task, getattr(parts, args.part), seed=seed, backend=args.backend)
     headline = {k: v for k, v in result.items() if k not in ("confusion", "energy")}
     rows = [(k, ", ".join("no label" if x is None else f"{x:.4f}" for x in v) if isinstance(v, list) else f"{v:.6g}") for k, v in headline.items()]
     energy = [(f"{c} per step, rules {name}", f"{value:.6g}") for name, count in result["energy"].items() for c, value in count.items()]
@@ -289,13 +294,15 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _energy(args: argparse.Namespace) -> int:
     from srnn import energy, tables
-    from srnn.train import load_run
+    from srnn.runs import load_run
 
     path = Path(args.what)
     if (path / "task.json").exists():
         if args.rate is not None or args.set:
             raise ConfigError(f"{path} is a run: its rates were measured. --rate and --set are for a task.")
         run, _, _, net = load_run(path)
+        if not (path / "metrics.json").exists():
+            raise RunError(f"{path} is not finished, so its rates are not known. Let it go on with srnn train TASK --resume --out {path}.")
         m = run.read("metrics.json")
         activity = energy.Activity(m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"])
         title = f"{path}: rates measured on the test part"
@@ -308,7 +315,7 @@ def _energy(args: argparse.Namespace) -> int:
         activity, title = energy.Activity.assumed(net, args.rate), f"{args.what}: assumed firing rate {args.rate:g}"
     counts = energy.counts(net, activity)
     layers = {name: [asdict(layer) for layer in c.layers] for name, c in counts.items()}
-    _print(args, {name: {**c.as_dict(), "layers": layers[name]} for name, c in counts.items()}, tables.energy(counts, title))
+    _print(args, {name: {**c.as_dict(), "layers": layers[name]} for name, c in counts.items()}, tables.operations(counts, title))
     return 0
 
 

@@ -7,7 +7,8 @@ Counted by walking the layers as built and the neuron's step as traced, never fr
                product of constants is free; constant·I is folded into the weights; a state is counted even where nothing reads it.
                Synapses of a spiking network cost AC · Fr with ONE firing rate Fr, the mean over all spiking units; biases cost nothing.
     Measured   what the recorded network does: every source with its own measured rate, analog inputs as MACs, biases, folded products,
-               selections (AC per spike), the threshold comparison, and transcendental functions (charged as several MACs each).
+               selections (AC per spike), the threshold comparison, layer norm (3 MAC and 2 AC a neuron; batch norm folds into the weights),
+               and transcendental functions (charged as several MACs each).
 
 Energy is in picojoules per step: 45 nm CMOS, 32-bit integer, MAC = 3.1 pJ and AC = 0.1 pJ (Horowitz 2014, as used by Yin 2021), unless another
 `Process` is given.
@@ -17,12 +18,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import nn
 
 from srnn._check import ConfigError
 from srnn.kernels.trace import Graph, trace_step
 from srnn.layers import Bidirectional, Layer
-from srnn.networks import Stack, Trace, activation
+from srnn.networks import Stack, Trace, activation_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _walk(net: Stack, activity: Activity) -> Iterator[tuple[int, str, Layer, _So
     """Yield (position, name, layer, source of W, source of R) for every single layer, both directions of bidirectional ones."""
     source = _Source(activity.input, activity.events)
     for k, (part, rate) in enumerate(zip(net.parts(), activity.layers, strict=True)):
-        out = _Source(rate, activation(part).binary)
+        out = _Source(rate, activation_of(part).binary)
         if isinstance(part, Bidirectional):
             yield k, f"{k} forward", part.forward_layer, source, out
             yield k, f"{k} backward", part.backward_layer, source, out
@@ -128,7 +131,7 @@ class Yin2021:
 
     def __call__(self, net: Stack, activity: Activity) -> Count:
         """Return operations per step."""
-        spiking = any(activation(part).binary for part in net.parts())
+        spiking = any(activation_of(part).binary for part in net.parts())
         counts = []
         for k, name, layer, source, own in _walk(net, activity):
             events = source.events if k else spiking and (activity.events or not self.analog_input_mac)
@@ -156,6 +159,8 @@ class Measured:
             biased = (layer.bias is not None) + (layer.recurrent_bias is not None)
             ac = n * (ops["ac"] + ops["select"] * own.rate + (1.0 if biased else 0.0) * layer.neuron.gates)
             ac += n if layer.activation.binary else 0  # the comparison with the threshold
+            if isinstance(layer.norm, nn.LayerNorm):  # mean, variance, shift and scale; batch norm folds into the weights
+                mac, ac = mac + 3 * n, ac + 2 * n
             for weight, mask, origin in (
                 (layer.weight, layer.weight_mask, source),
                 (layer.recurrent, layer.recurrent_mask, own),
@@ -171,17 +176,20 @@ Rules = Yin2021 | Measured
 """A rule set: called with a network and its activity, gives a `Count`."""
 
 
-def count(net: Stack, trace: Trace | Activity, rules: Rules = Measured()) -> Count:
-    """Return the operations per step of `net` on what was recorded (`net(x, record=True).trace`) by a rule set."""
+def count(net: Stack, trace: Trace | Activity, rules: Rules = Measured(), process: Process = Process()) -> Count:
+    """Return the operations per step of `net` on what was recorded (`net(x, record=True).trace`) by a rule set, with the energies of a process.
+
+    Raises `ConfigError` when the trace is not one of this network.
+    """
     activity = Activity.of(trace) if isinstance(trace, Trace) else trace
     if len(activity.layers) != len(net.layers):
         raise ConfigError(f"energy: rates of {len(activity.layers)} layers for a network of {len(net.layers)}; pass a trace of this network.")
-    return rules(net, activity)
+    return replace(rules(net, activity), process=process)
 
 
-def counts(net: Stack, trace: Trace | Activity) -> dict[str, Count]:
+def counts(net: Stack, trace: Trace | Activity, process: Process = Process()) -> dict[str, Count]:
     """Return the count by every rule set, by name."""
-    return {rules.name: count(net, trace, rules) for rules in (Yin2021(), Measured())}
+    return {rules.name: count(net, trace, rules, process) for rules in (Yin2021(), Measured())}
 
 
 # ── the traced step ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,11 +10,12 @@ import torch
 from srnn import energy
 from srnn.datasets import Sample
 from srnn.networks import Stack, Trace
-from srnn.tasks.task import Scores, Task, collate
+from srnn.tasks.objective import Scores
+from srnn.tasks.task import Task, collate
 
 
 @dataclass
-class Activity:
+class Meter:
     """Sums over recorded batches, from which rates and operation counts follow."""
 
     steps: int = 0
@@ -40,14 +41,14 @@ class Activity:
         return energy.Activity(self.input / n, self.events, tuple(r / n for r in self.layers), self.network / n)
 
 
-def evaluate(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", cost: bool = True) -> Scores:
+def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", cost: bool = True) -> Scores:
     """Return the results of `task.decode` on `samples`, the mean loss per recording, firing rates, and with `cost` operations and energy.
 
     The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own.
     """
     device = next(net.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    scores, labels, lengths, loss, activity = [], [], [], 0.0, Activity()
+    scores, labels, lengths, loss, activity = [], [], [], 0.0, Meter()
     training = net.training
     net.eval()
     with torch.no_grad():

@@ -14,9 +14,9 @@ import torch
 from srnn._check import ConfigError, RunError, SrnnError
 from srnn.datasets import Sample
 from srnn.encode.level_crossing import LevelCrossing
-from srnn.runs import write_atomically
-from srnn.tasks.task import PerStep, collate
-from srnn.train import load_run
+from srnn.runs import load_run, write_atomically
+from srnn.tasks.objective import PerStep
+from srnn.tasks.task import collate
 
 COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
 """Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers, and in grey)."""

@@ -180,7 +180,3 @@ class Zeros:
     def __call__(self, weight: Tensor) -> None:
         """Fill `weight` in place."""
         torch.nn.init.zeros_(weight)
-
-
-WeightInit = XavierUniform | Orthogonal | FanIn | Zeros
-"""What a weight matrix may start as; any callable that fills a tensor in place works too."""

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srnn import init
-from srnn._check import ConfigError, ShapeError, check_lengths, check_range, check_signal
+from srnn import init, scan
+from srnn._check import ConfigError, ShapeError, check_instance, check_lengths, check_range, check_signal, check_sizes
 from srnn.activations import Activation, Identity, Spike
 from srnn.neuron import Neuron, Params, State
 from srnn.neurons import Leaky
-from srnn.scan import scan
 
 LayerState = State | tuple[State, State]
 """State of a `Layer`, or the pair of a `Bidirectional` one."""
@@ -127,8 +126,10 @@ class Layer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if inputs < 1 or neurons < 1:
-            raise ConfigError(f"Layer({inputs} → {neurons}): both sizes must be at least 1.")
+        check_sizes("Layer", inputs, neurons)
+        check_instance("Layer", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
+        if activation is not None:
+            check_instance("Layer", "activation", activation, Activation, "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())")
         self.inputs, self.neurons, self.neuron = inputs, neurons, neuron
         self.activation = activation if activation is not None else Spike()
         if neuron.hard_reset and not self.activation.unit:
@@ -201,7 +202,7 @@ class Layer(nn.Module):
         if self.recurrent_bias is not None:
             current = current + self.recurrent_bias
         coeffs = self.neuron.coeffs(self.constants())
-        run = scan(self.neuron, self.activation, current, recurrent, coeffs, state, valid=valid, potential=potential, backend=backend)
+        run = scan.run(self.neuron, self.activation, current, recurrent, coeffs, state, valid=valid, potential=potential, backend=backend)
         output = functional.dropout(run.output, self.dropout, self.training) if self.dropout else run.output
         return LayerOutput(output, run.output, run.potential, run.state)
 
@@ -349,6 +350,9 @@ def _normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tenso
         flat: Tensor = norm(current.flatten(0, 1))
         return flat.view_as(current)
     out = torch.zeros_like(current)
-    if bool(valid.any()):
+    rows = int(valid.sum())
+    if rows == 1 and norm.training and isinstance(norm, nn.BatchNorm1d):
+        raise ShapeError("BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval().")
+    if rows:
         out[valid] = norm(current[valid]).to(out.dtype)
     return out

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from srnn import scan
-from srnn._check import ConfigError, ShapeError, check_signal
+from srnn import init, scan
+from srnn._check import ConfigError, ShapeError, check_range, check_signal
 from srnn.activations import Activation, Identity, Soft
 from srnn.layers import Bidirectional, Layer, LayerState, valid_steps
 from srnn.surrogates import FastSigmoid
@@ -111,6 +111,7 @@ class Stack(nn.Module):
         """Run over time.
 
         x: (B, T, C). lengths: (B,) integers, 0 ≤ L ≤ T, or None = all steps valid; what lies beyond a length is never read (NaN is harmless).
+        A NaN at a valid step is not looked for: it never spikes, but spoils gradients.
         state: from `start` or an earlier call. record: keep outputs and potentials of every layer. Raises `ShapeError` when something does not fit.
         """
         check_signal("Stack", x, self.inputs)
@@ -119,8 +120,9 @@ class Stack(nn.Module):
             lengths = None
         if state is None:
             state = self.start(x.shape[0])
-        if len(state) != len(self.layers):
-            raise ShapeError(f"Stack: state has {len(state)} parts for {len(self.layers)} layers; pass what `start(batch)` or a call returned.")
+        if not isinstance(state, tuple) or len(state) != len(self.layers):
+            got = f"{len(state)} parts" if isinstance(state, tuple) else f"a {type(state).__name__}"
+            raise ShapeError(f"Stack: state is {got} for {len(self.layers)} layers; pass the tuple that `start(batch)` or a call returned.")
         h, states, outputs, potentials, last = x, [], [], [], len(self.layers) - 1
         for k, layer in enumerate(self.layers):
             run = layer(h, lengths, state[k], potential=record or k == last, backend=backend)
@@ -134,11 +136,11 @@ class Stack(nn.Module):
         if record:
             counts = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
             seen = x if valid is None else torch.where(valid.unsqueeze(-1), x, 0.0)
-            trace = Trace(seen, tuple(outputs), tuple(potentials), counts, tuple(activation(layer).binary for layer in self.parts()))
+            trace = Trace(seen, tuple(outputs), tuple(potentials), counts, tuple(activation_of(layer).binary for layer in self.parts()))
         return Output(run.potential, h, tuple(states), trace)
 
 
-def activation(layer: Layer | Bidirectional) -> Activation:
+def activation_of(layer: Layer | Bidirectional) -> Activation:
     """Return the activation of a layer (of its forward direction)."""
     return layer.forward_layer.activation if isinstance(layer, Bidirectional) else layer.activation
 
@@ -151,8 +153,9 @@ def single_layers(net: Stack) -> list[Layer]:
 def count_parameters(net: Stack) -> tuple[int, int]:
     """Return (used, unused) trained numbers: a number is unused when no output can depend on it.
 
-    Examples are τ_adp where β = 0, the diagonal of a zero-diagonal R, connections removed by sparsity. They are found by differentiating
-    a smooth copy of the network (`Soft`, float64, graded random start and input) and counting the zeros of the gradient.
+    Examples are τ_adp where β is fixed at 0, the diagonal of a zero-diagonal R, connections removed by sparsity. They are found by differentiating
+    a smooth copy of the network (`Soft`, float64, everything trained, the input and a graded start drawn at random) and counting the zeros of
+    the gradient: the count depends on how the network is built, not on the values it holds.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
@@ -160,12 +163,27 @@ def count_parameters(net: Stack) -> tuple[int, int]:
         for layer in single_layers(probe):
             if not isinstance(layer.activation, Identity):
                 layer.activation = Soft(FastSigmoid())
+            _randomise(layer)
         x = torch.randn(2, 5, net.inputs, dtype=torch.float64)
         state = tuple(_random_state(s) for s in probe.start(2))
         out = probe(x, state=state)
         (out.potential.sin().sum() + out.output.sin().sum()).backward()
     unused = sum(int((p.grad == 0).sum()) if p.grad is not None else p.numel() for p in probe.parameters())
     return sum(p.numel() for p in net.parameters()) - unused, unused
+
+
+@torch.no_grad()
+def _randomise(layer: Layer) -> None:
+    """Set everything trained to random values at which no gradient vanishes by chance."""
+    for name, p in layer.named_parameters():
+        constant = name.removeprefix("constants.")
+        bounds = init.bounds(layer.neuron.constants()[constant]) if constant != name else None
+        if bounds is not None:
+            p.uniform_(*bounds)
+        elif constant != name:
+            p.add_(0.01 + 0.01 * torch.rand_like(p))
+        else:
+            p.normal_()
 
 
 def _random_state(state: LayerState) -> LayerState:
@@ -198,12 +216,18 @@ class UniformStart:
     high: float = 1.0
     graded: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse an empty range."""
+        check_range("start.high", self.high, self.low)
+
     def __call__(self, net: Stack, batch: int, generator: torch.Generator | None = None) -> NetworkState:
         """Return the state for `batch` recordings."""
 
         def draw(state: LayerState) -> LayerState:
             if isinstance(state, tuple):
                 return tuple(draw(part) for part in state)  # type: ignore[return-value]
+            if "u" not in state:
+                raise ConfigError("UniformStart: a layer has no potential u to draw; start it from Zeros, or pass a state of your own.")
             u = torch.rand(state["s"].shape, generator=generator, dtype=torch.float64) * (self.high - self.low) + self.low
             u = u.to(state["s"])
             return {**state, "u": u, "s": u if self.graded else state["s"]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from srnn._check import ConfigError, RunError
+from srnn.networks import Stack
 from srnn.tasks import load as load_task
 from srnn.tasks.settings import describe, differences, rebuild
-from srnn.tasks.task import Task
+from srnn.tasks.task import Parts, Task
 
 SCHEMA = 1
 """Version of the layout of checkpoints and of task.json."""
@@ -40,6 +43,8 @@ class Run:
         run = Run(path)
         Run.check_free(path)
         try:
+            if _stillborn(path):
+                shutil.rmtree(path)
             (path / "checkpoints").mkdir(parents=True)  # of two processes that start here at once, one gets it
         except OSError as error:
             raise RunError(f"{path} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
@@ -58,7 +63,7 @@ class Run:
             taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}. Choose another folder with --out.") from error
-        if taken:
+        if taken and not _stillborn(path):
             raise RunError(f"{path} exists already. Continue that run with --resume, or choose another folder with --out.")
 
     @staticmethod
@@ -89,6 +94,12 @@ class Run:
         if missing := {"task", "seed", "data", "resolved"} - stored.keys():
             raise RunError(f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}.")
         return dict(stored)
+
+    def check_data(self, parts: Parts) -> None:
+        """Raise `RunError` unless these are the data the run was started on."""
+        changed = differences(self.stored()["data"], fingerprint(parts))
+        if changed:
+            raise RunError(f"{self.path} was started on other data ({'; '.join(changed)}). Point --data-dir at the same data, or start a new run.")
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file atomically. Raises `RunError` when it cannot be written."""
@@ -147,6 +158,29 @@ class Run:
             yield
 
 
+def fingerprint(parts: Parts) -> dict[str, Any]:
+    """Return the size of each part and one SHA-256 over every name, signal and label: the same data gives the same fingerprint."""
+    digest = hashlib.sha256()
+    sizes = {}
+    for name in ("train", "validation", "test"):
+        samples = getattr(parts, name)
+        sizes[name] = len(samples)
+        for sample in samples:
+            digest.update(sample.name.encode())
+            digest.update(np.ascontiguousarray(sample.signal).tobytes())
+            digest.update(np.asarray(sample.label, dtype=np.int64).tobytes())
+    return {**sizes, "sha256": digest.hexdigest()}
+
+
+def _stillborn(path: Path) -> bool:
+    """Whether a folder is what a process left that was killed while it made a run: no task.json, and nothing but its first files."""
+    if not path.is_dir():
+        return False
+    entries = list(path.iterdir())
+    known = all(e.name in ("env.json", "checkpoints", ".lock") or e.name.endswith(".part") for e in entries)
+    return bool(entries) and known and not (path / "task.json").exists() and not any((path / "checkpoints").glob("*.safetensors"))
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, flush it to disk, and rename it. Raises `RunError`; nothing half-written stays behind."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -168,7 +202,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any
     from safetensors.torch import save
 
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_atomically(path, save(plain, metadata={"srnn": json.dumps({"schema": SCHEMA, **state})}))
+    write_atomically(path, save(plain, metadata={"srnn": json.dumps({"schema": SCHEMA, **state}, allow_nan=False)}))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -204,3 +238,22 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor
         state.setdefault(int(index), {})[key] = value
     groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in groups]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def load_weights(net: Stack, tensors: dict[str, Tensor]) -> None:
+    """Put the weights of a checkpoint into the network. Raises `RunError` when they do not fit it."""
+    weights = {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"The checkpoint does not fit the network: {error}") from error
+
+
+def load_run(path: Path, device: str | torch.device = "cpu") -> tuple[Run, Task, int, Stack]:
+    """Return a finished or stopped run: folder, task, seed, and the network with the weights of its best checkpoint, in evaluation mode."""
+    run = Run.open(path)
+    task, seed = run.task()
+    net = task.network.build()
+    tensors, _ = load_checkpoint(run.checkpoint("best"))
+    load_weights(net, tensors)
+    return run, task, seed, net.to(device).eval()

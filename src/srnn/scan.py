@@ -42,7 +42,7 @@ def which(backend: str) -> Choice:
     return Choice(backend, "asked for")
 
 
-def scan(
+def run(
     neuron: Neuron,
     activation: Activation,
     current: Tensor,

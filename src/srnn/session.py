@@ -1,9 +1,8 @@
-"""What a run needs from where it runs: the device, signals, a fingerprint of the data, and a record of the environment."""
+"""What a run needs from where it runs: the device, signals, TensorBoard, and a record of the environment."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import platform
 import signal
@@ -20,19 +19,18 @@ import numpy as np
 import torch
 
 from srnn import __version__
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_choice
 from srnn.scan import Choice
-from srnn.tasks.task import Parts
 
 
 def find_device(name: str) -> torch.device:
     """Return the device called `name`. Raises `ConfigError` when it cannot be used here."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    return device
+    kind = check_choice("device", name.split(":")[0], ("cpu", "cuda"))
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    index = name.partition(":")[2] or "0"
+    if not index.isdigit() or int(index) >= count:
+        raise ConfigError(f"device {name!r} cannot be used here: there are {count} devices of kind {kind}.")
+    return torch.device(name)
 
 
 @contextmanager
@@ -54,20 +52,6 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def fingerprint(parts: Parts) -> dict[str, Any]:
-    """Return the size of each part and one SHA-256 over every name, signal and label: the same data gives the same fingerprint."""
-    digest = hashlib.sha256()
-    sizes = {}
-    for name in ("train", "validation", "test"):
-        samples = getattr(parts, name)
-        sizes[name] = len(samples)
-        for sample in samples:
-            digest.update(sample.name.encode())
-            digest.update(np.ascontiguousarray(sample.signal).tobytes())
-            digest.update(np.asarray(sample.label, dtype=np.int64).tobytes())
-    return {**sizes, "sha256": digest.hexdigest()}
 
 
 def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, Any]:
@@ -97,14 +81,17 @@ def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, A
 
 
 @contextmanager
-def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield what writes one log row to TensorBoard in `folder`, or does nothing for None. Needs the extra "track" (`check_tensorboard`)."""
+def tensorboard_writer(folder: Path | None, epochs_done: int = 0) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield what writes one log row to TensorBoard in `folder`, or does nothing for None.
+
+    Rows after `epochs_done` replace older ones. Needs the extra "track" (`check_tensorboard`).
+    """
     if folder is None:
         yield lambda row: None
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), purge_step=epochs_done + 1) as writer:
 
         def write(row: dict[str, Any]) -> None:
             for key, value in row.items():

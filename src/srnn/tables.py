@@ -67,7 +67,7 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
     return [accuracy, cost]
 
 
-def energy(counts: dict[str, Count], title: str) -> Table:
+def operations(counts: dict[str, Count], title: str) -> Table:
     """Return the operations of each layer by every rule set."""
     table = _table(title, "rules", "layer", "MAC / step", "AC / step", "energy (pJ / step)")
     for name, count in counts.items():

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from srnn import metrics
 from srnn._check import ConfigError, DivergedError, RunError, check_range
-from srnn.evaluate import evaluate
+from srnn.evaluate import assess
 from srnn.networks import Stack, count_parameters
-from srnn.runs import Run, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
-from srnn.session import check_tensorboard, environment, find_device, fingerprint, stop_requests, tensorboard_writer
+from srnn.runs import Run, fingerprint, load_checkpoint, load_weights, pack_optimiser, save_checkpoint, unpack_optimiser
+from srnn.session import check_tensorboard, environment, find_device, stop_requests, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Batch, Parts, Task, collate
 
@@ -44,7 +44,7 @@ class Position:
     counted: int = 0
     grad_norm: float = 0.0
     seconds: float = 0.0
-    best: float = -math.inf
+    best: float | None = None
     best_epoch: int = 0
 
     def next_epoch(self) -> None:
@@ -63,7 +63,7 @@ class Progress:
     epoch: Callable[[dict[str, Any]], None] = lambda row: None
 
 
-def train(
+def fit(
     task: Task,
     out: Path,
     *,
@@ -89,23 +89,22 @@ def train(
     else:
         Run.check_free(out)
     parts = task.load(data_dir)
-    data = fingerprint(parts)
-    if resume and (changed := differences(run.stored()["data"], data)):
-        raise RunError(f"{out} was started on other data ({'; '.join(changed)}). Point --data-dir at the same data, or start a new run.")
+    if resume:
+        run.check_data(parts)
     torch.manual_seed(seed)
     net = task.network.build().to(where)
     _check_fit(net, task, parts)
     env = environment(where, net.which_backend(backend=backend), seed)
     optimiser = task.optimiser.build(net)
     if not resume:
-        run = Run.create(out, task, seed, data, env)
-    board = run.path / "tensorboard" if tensorboard else None
-    with run.locked(), stop_requests() as stopped, tensorboard_writer(board) as write:
-        loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, write)
+        run = Run.create(out, task, seed, fingerprint(parts), env)
+    with run.locked(), stop_requests() as stopped:
+        loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped)
         if resume:
             loop.restore()
-            _warn_environment(run, env)
-        loop.epochs(parts)
+            _note_environment(run, env)
+        with tensorboard_writer(run.path / "tensorboard" if tensorboard else None, loop.at.epoch) as loop.write:
+            loop.epochs(parts)
         return _finish(task, run, net, parts, seed, backend, where)
 
 
@@ -120,7 +119,7 @@ class _Loop:
     device: torch.device
     progress: Progress
     stopped: Callable[[], bool]
-    write: Callable[[dict[str, Any]], None]
+    write: Callable[[dict[str, Any]], None] = lambda row: None
 
     def __post_init__(self) -> None:
         self.schedule = self.task.schedule.build(self.optimiser, self.task.epochs)
@@ -188,7 +187,7 @@ class _Loop:
 
     def end_epoch(self, parts: Parts) -> None:
         """Validate, step the schedule, log, write `last` and, if it is the best so far, `best`."""
-        validated = evaluate(self.net, self.task, parts.validation, seed=self.seed, backend=self.backend, cost=False)
+        validated = assess(self.net, self.task, parts.validation, seed=self.seed, backend=self.backend, cost=False)
         accuracy = validated["accuracy"]
         if not math.isfinite(validated["loss"]):
             self.diverged("the validation loss", collate(parts.validation[: self.task.batch]).to(self.device))
@@ -208,7 +207,7 @@ class _Loop:
         else:
             self.schedule.step()
         self.at.next_epoch()
-        if accuracy > self.at.best:
+        if self.at.best is None or accuracy > self.at.best:
             self.at.best, self.at.best_epoch = accuracy, self.at.epoch
             save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": self.at.epoch, "validation_accuracy": accuracy})
         self.run.log(row)
@@ -227,7 +226,8 @@ class _Loop:
         rng = {"rng.cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["rng.cuda"] = torch.cuda.get_rng_state(self.device)
-        state = {"groups": groups, "schedule": self.schedule.state_dict(), "position": asdict(self.at)}
+        schedule = {k: v for k, v in self.schedule.state_dict().items() if not isinstance(v, float) or math.isfinite(v)}  # -inf: as it starts
+        state = {"groups": groups, "schedule": schedule, "position": asdict(self.at)}
         save_checkpoint(self.run.checkpoint("last"), self.weights() | tensors | rng, state)
 
     def restore(self) -> None:
@@ -280,31 +280,12 @@ def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
     return "the loss itself"
 
 
-def load_weights(net: Stack, tensors: dict[str, Tensor]) -> None:
-    """Put the weights of a checkpoint into the network. Raises `RunError` when they do not fit it."""
-    weights = {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        raise RunError(f"The checkpoint does not fit the network: {error}") from error
-
-
-def load_run(path: Path, device: str = "cpu") -> tuple[Run, Task, int, Stack]:
-    """Return a finished or stopped run: folder, task, seed, and the network with the weights of its best checkpoint."""
-    run = Run.open(path)
-    task, seed = run.task()
-    net = task.network.build()
-    tensors, _ = load_checkpoint(run.checkpoint("best"))
-    load_weights(net, tensors)
-    return run, task, seed, net.to(find_device(device)).eval()
-
-
 def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: str, device: torch.device) -> dict[str, Any]:
     """Evaluate the selected checkpoint once on the test part and write metrics.json."""
     tensors, best = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)
     rows = run.rows()
-    test = evaluate(net, task, parts.test, seed=seed, backend=backend)
+    test = assess(net, task, parts.test, seed=seed, backend=backend)
     used, unused = count_parameters(net)
     result = {
         "task": task.name,
@@ -348,8 +329,10 @@ def _check_fit(net: Stack, task: Task, parts: Parts) -> None:
         raise ConfigError(f"{task.name}: the network has {net.outputs} outputs for {len(task.classes)} classes; they must be equal.")
 
 
-def _warn_environment(run: Run, now: dict[str, Any]) -> None:
+def _note_environment(run: Run, now: dict[str, Any]) -> None:
+    """Add the environment in which a run goes on to env.json; warn when it may move the bits."""
     before = run.read("env.json")
+    run.write("env.json", {**before, "resumed": [*before.get("resumed", []), now]})
     changed = [f"{k}: {before.get(k)} → {now[k]}" for k in ("torch", "threads", "processor", "device", "backend") if before.get(k) != now[k]]
     if changed:
         warnings.warn(f"{run.path} goes on in another environment ({'; '.join(changed)}): it may not end with the same bits.", stacklevel=3)

@@ -20,7 +20,7 @@ from srnn.networks import Output, Trace, Zeros, count_parameters
 from srnn.tasks import task as task_module
 from srnn.tasks.settings import override
 from srnn.tasks.task import FiringRate, LevelCrossings, Parts, PerRecording, PerStep, Published, Task, collate
-from srnn.train import train
+from srnn.train import fit
 
 
 def test_the_names_of_the_tasks_are_those_of_their_modules():
@@ -173,7 +173,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
         ("encode=null", "ecg_sim: the network takes 4 channels, the encoded data has 2. Set network.inputs=2."),
     ):
         with pytest.raises(ConfigError) as refused:
-            train(override(tasks.load("ecg_sim"), [*TINY, setting]), tmp_path / "run")
+            fit(override(tasks.load("ecg_sim"), [*TINY, setting]), tmp_path / "run")
         assert str(refused.value) == message
         assert not (tmp_path / "run").exists()
 
@@ -329,7 +329,7 @@ def test_a_task_with_one_label_a_recording_trains(tmp_path):
     labelled = [Sample(s.signal, np.int64(k % 6), s.rate, s.name, events=True) for k, s in enumerate(made.train)]
     task = with_data(*labelled, decode=PerRecording(pool="mean"), epochs=2, batch=3)
     task = replace(task, published=(Published("test accuracy", 0.859, "somebody 2020"),))
-    result = train(task, tmp_path / "run")
+    result = fit(task, tmp_path / "run")
     assert (result["epochs"], result["test_recordings"]) == (2, 5)
     assert "test_accuracy_labelled" not in result
     assert (result["simulated"], result["published"]) == (True, [])  # never beside a published number
@@ -379,7 +379,7 @@ def test_ecg_on_the_published_files(real_data, tmp_path, monkeypatch):
 
     few = Parts(*([cut(s) for s in p[:2]] for p in (parts.train, parts.validation, parts.test)))
     monkeypatch.setattr(Task, "load", lambda self, data_dir: few)
-    result = train(task, tmp_path / "run")
+    result = fit(task, tmp_path / "run")
     assert (result["simulated"], result["epochs"], result["test_recordings"]) == (False, 1, 2)
     assert len(result["published"]) == 4
     assert 0 <= result["test_accuracy"] <= 1

@@ -6,9 +6,9 @@
                       u[t] = α (u[t-1] - s[t-1]) + (1-α) (I[t] - w[t])         α in [exp(-1/5), exp(-1/25)]
     both              x[t] = u[t] - θ,  θ = 1;  a in [-1, 1],  b in [0, 2]     the neuron spikes where x > 0
 
-All constants are trained, one per neuron, and clamped to their ranges in the forward pass. The paper's form is stable below threshold for
-every a > -1. sparch's is stable only for a > -(1-β), so that about half of its neurons start out exponentially unstable: fine for 100 steps,
-overflow in float32 near 250. `stable=True` raises a to that bound in the forward pass.
+The paper spikes at x ≥ 0: `Spike(at_threshold=True)`. All constants are trained, one per neuron, and clamped to their ranges in the forward pass.
+The paper's form is stable below threshold for every a > -1. sparch's is stable only for a > -(1-β), so that about half of its neurons start out
+exponentially unstable: fine for 100 steps, overflow in float32 near 250. `stable=True` raises a to that bound in the forward pass.
 """
 
 from __future__ import annotations

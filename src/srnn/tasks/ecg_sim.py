@@ -13,7 +13,9 @@ from typing import ClassVar
 from srnn._check import check_range
 from srnn.datasets import ecg_sim, qtdb
 from srnn.tasks.ecg import RATES, EcgNetwork
-from srnn.tasks.task import LevelCrossings, Optimiser, Parts, PerStep, Schedule, Task
+from srnn.tasks.objective import PerStep
+from srnn.tasks.optimise import Optimiser, Schedule
+from srnn.tasks.task import LevelCrossings, Parts, Task
 
 
 @dataclass(frozen=True)

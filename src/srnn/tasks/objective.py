@@ -1,0 +1,157 @@
+"""What a task wants of its network: how the last layer is read, the loss that trains it, and how it is scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srnn import decode, metrics
+from srnn._check import ConfigError, check_range
+from srnn.datasets import Sample
+from srnn.networks import Output, Trace
+
+Scores = dict[str, Any]
+"""Named results of an evaluation: numbers, or lists for confusion and recall."""
+
+
+@dataclass(frozen=True)
+class PerStep:
+    """A label for every step, read from the last layer's potential: log_softmax(u[t]), negative log-likelihood.
+
+    skip: first steps that neither train nor count. The loss is the mean over recordings of the sum over steps (as published), unless
+    mean_over_steps. unlabelled_as: the class that steps without a label are trained and scored as (the published ECG convention gives 0 = P);
+    None: they are left out.
+    """
+
+    skip: int = 0
+    unlabelled_as: int | None = None
+    mean_over_steps: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot count."""
+        check_range("decode.skip", self.skip, 0)
+        check_range("decode.unlabelled_as", self.unlabelled_as or 0, 0)
+
+    def counts(self, sample: Sample) -> bool:
+        """Return whether any step of a recording trains and counts. Raises `ConfigError` where it has one label for all steps."""
+        label = np.asarray(sample.label)
+        if not label.ndim:
+            raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. Set decode=PerRecording.")
+        return bool(len(label) > self.skip and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any()))
+
+    def scores(self, out: Output, lengths: Tensor | None) -> Tensor:
+        """Return (B, T, K) log-probabilities."""
+        return decode.per_step(out.potential, lengths)
+
+    def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the labels (B, T) that train and count by this task's convention; -1 elsewhere."""
+        if self.unlabelled_as is not None:
+            labels = torch.where(labels < 0, self.unlabelled_as, labels)
+        return torch.where(decode.valid_mask(labels.unsqueeze(-1), lengths, self.skip), labels, -1)
+
+    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        targets = self.targets(labels, lengths)
+        total = functional.nll_loss(scores.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum")
+        return total / ((targets >= 0).sum().clamp(min=1) if self.mean_over_steps else len(labels))
+
+    def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
+        """Return accuracy (published convention: mean over recordings of the fraction of steps), accuracy_labelled (labelled steps only,
+        all pooled), confusion and recall (labelled steps only; None for a class without any), and how many steps were counted.
+        """
+        published, correct, labelled, matrix = [], 0, 0, torch.zeros(0)
+        for s, y, n in zip(scores, labels, lengths, strict=True):
+            published.append(metrics.per_recording_accuracy(s, self.targets(y, n)))
+            masked = replace(self, unlabelled_as=None).targets(y, n)
+            c, t = metrics.hits(s, masked)
+            correct, labelled = correct + c, labelled + t
+            batch = metrics.confusion(s, masked)
+            matrix = batch if matrix.numel() == 0 else matrix + batch
+        each = torch.cat(published)
+        return {
+            "accuracy": float(each.nanmean()),
+            "accuracy_labelled": correct / max(1, labelled),
+            "recordings": len(each),
+            "labelled_steps": labelled,
+            "confusion": matrix.tolist(),
+            "recall": _recall(matrix),
+        }
+
+
+@dataclass(frozen=True)
+class PerRecording:
+    """One label for each recording: a decoder pools the last layer over time, cross-entropy trains it.
+
+    read: the last layer's "potential" or "output"; pool: how time is pooled (see `srnn.decode`); skip: first steps to leave out.
+    """
+
+    read: Literal["potential", "output"] = "potential"
+    pool: Literal["softmax_sum", "mean", "last", "max_over_time", "spike_count"] = "softmax_sum"
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot count."""
+        check_range("decode.skip", self.skip, 0)
+
+    def counts(self, sample: Sample) -> bool:
+        """Return whether a recording has a label. Raises `ConfigError` where it has one a step."""
+        if np.ndim(sample.label):
+            raise ConfigError(f"{sample.name} has a label for every step; decode=PerRecording needs one for all. Set decode=PerStep.")
+        return bool(sample.label >= 0)
+
+    def scores(self, out: Output, lengths: Tensor | None) -> Tensor:
+        """Return (B, K) scores."""
+        x = out.potential if self.read == "potential" else out.output
+        pooled: Tensor = getattr(decode, self.pool)(x, lengths, **({} if self.pool == "last" else {"skip": self.skip}))
+        return pooled
+
+    def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the labels (B,) that train and count."""
+        return labels
+
+    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the mean cross-entropy over the labelled recordings of a batch, a scalar."""
+        return functional.cross_entropy(scores, labels, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
+
+    def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
+        """Return accuracy, confusion and recall (None for a class without any) over recordings."""
+        s, y = torch.cat(list(scores)), torch.cat(list(labels))
+        matrix = metrics.confusion(s, y)
+        return {
+            "accuracy": metrics.accuracy(s, y),
+            "recordings": len(y),
+            "confusion": matrix.tolist(),
+            "recall": _recall(matrix),
+        }
+
+
+def _recall(matrix: Tensor) -> list[float | None]:
+    return [None if math.isnan(r) else r for r in metrics.recall(matrix).tolist()]
+
+
+@dataclass(frozen=True)
+class FiringRate:
+    """Firing-rate regulariser (Bittar & Garner 2022): factor · Σ_k [max(0, low - r_k) + max(0, r_k - high)].
+
+    r_k is unit k's rate, spikes per step over the valid steps of the batch, before dropout; the sum runs over the units of all spiking layers.
+    """
+
+    factor: float = 0.5
+    low: float = 0.01
+    high: float = 0.5
+
+    def loss(self, trace: Trace) -> Tensor:
+        """Return the penalty of a recorded batch, a scalar."""
+        total = trace.input.new_zeros(())
+        for out, spiking in zip(trace.outputs, trace.spiking, strict=True):
+            if spiking:
+                rate = out.sum((0, 1)) / max(1, trace.steps)
+                total = total + (self.low - rate).clamp(min=0).sum() + (rate - self.high).clamp(min=0).sum()
+        return self.factor * total
