@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,6 +234,8 @@ def _train(args: argparse.Namespace) -> int:
         if args.out is not None and args.seeds is not None:
             out = args.out / f"seed{seed}"
         results.append(_train_one(args, out, seed))
+    if not all(results):
+        return 0  # the first of several processes has said it
     if len(results) > 1:
         _print(args, results, tables.spread(results, args.task))
     elif args.json:
@@ -254,7 +257,8 @@ def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
         task, seed = override(task, args.set), stored_seed if seed is None else seed
     seed = seed or 0
     try:
-        with shown(_console(stderr=True), f"{task.name} seed {seed}") as progress:
+        first = os.environ.get("RANK", "0") == "0"  # of the processes torchrun starts, one shows what happens
+        with shown(_console(stderr=True), f"{task.name} seed {seed}") if first else nullcontext() as progress:
             result = fit(task, out, data_dir=args.data_dir, seed=seed, device=args.device, backend=args.backend,
                            resume=resume, tensorboard=args.tensorboard, progress=progress)  # fmt: skip
     except Interrupted as stop:
@@ -263,6 +267,8 @@ def _train_one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
         more += " --tensorboard" if args.tensorboard else ""
         print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {shlex.quote(str(out))}{more}", file=sys.stderr)
         raise KeyboardInterrupt from None
+    if not result:
+        return result
     try:
         drawn = f"Figures: {figures.of_run(out, args.data_dir)}"
     except SrnnError as error:

@@ -1,15 +1,17 @@
-"""What a run needs from where it runs: the device, signals, TensorBoard, and a record of the environment."""
+"""What a run needs from where it runs: the device, the processes that work together, signals, TensorBoard, and a record of the environment."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import platform
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed
 
 from srnn import __version__
 from srnn._check import ConfigError, check_choice
@@ -31,6 +34,50 @@ def find_device(name: str) -> torch.device:
     if not index.isdigit() or int(index) >= count:
         raise ConfigError(f"device {name!r} cannot be used here: there are {count} devices of kind {kind}.")
     return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train one run together, as torchrun starts them: each takes a share of every batch; the first one writes."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes, logs and shows progress."""
+        return self.rank == 0
+
+    def sum(self, *numbers: float) -> list[float]:
+        """Return the sums over all processes; every process must call it at the same point."""
+        if self.world == 1:
+            return list(numbers)
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return total.tolist()
+
+    def sum_gradients(self, net: torch.nn.Module) -> None:
+        """Replace every gradient by its sum over all processes, the same bits on each."""
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        if self.world > 1:
+            flat = torch.cat([g.flatten() for g in gradients])
+            torch.distributed.all_reduce(flat)
+            for gradient, total in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+                gradient.copy_(total.view_as(gradient))
+
+
+@contextmanager
+def team_of(device: torch.device) -> Iterator[Team]:
+    """Join the processes that torchrun started ($WORLD_SIZE of them), or be alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Team()
+        return
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from srnn._check import ConfigError, DivergedError, RunError, check_range
 from srnn.evaluate import assess
 from srnn.networks import Stack, count_parameters
 from srnn.runs import Run, fingerprint, load_checkpoint, load_weights, pack_optimiser, save_checkpoint, unpack_optimiser
-from srnn.session import check_tensorboard, environment, find_device, stop_requests, tensorboard_writer
+from srnn.session import Team, check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Batch, Parts, Task, collate
 
@@ -77,35 +78,41 @@ def fit(
 ) -> dict[str, Any]:
     """Train a task into the run folder `out`, evaluate the checkpoint with the best validation accuracy once on the test part, return metrics.json.
 
+    Started by torchrun, the processes share every batch and the first one writes (the others return {}): the gradient is that of the whole batch
+    for losses that are means over recordings. Random starts and dropout then differ from those of a single process.
     Raises `DataError`, `ConfigError`, `RunError`, `DivergedError`, and `Interrupted` after SIGINT or SIGTERM.
     """
     check_range("seed", seed, 0, 2**32 - 1)
     where = find_device(device)
     if tensorboard:
         check_tensorboard()
-    if resume:  # what can be refused at once is refused before the data is read
-        run = Run.open(out)
-        _check_same(run, task, seed)
-    else:
-        Run.check_free(out)
-    parts = task.load(data_dir)
-    if resume:
-        run.check_data(parts)
-    torch.manual_seed(seed)
-    net = task.network.build().to(where)
-    _check_fit(net, task, parts)
-    env = environment(where, net.which_backend(backend=backend), seed)
-    optimiser = task.optimiser.build(net)
-    if not resume:
-        run = Run.create(out, task, seed, fingerprint(parts), env)
-    with run.locked(), stop_requests() as stopped:
-        loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped)
+    with team_of(where) as team:
+        if resume:  # what can be refused at once is refused before the data is read
+            run = Run.open(out)
+            _check_same(run, task, seed)
+        elif team.first:
+            Run.check_free(out)
+        parts = task.load(data_dir)
         if resume:
-            loop.restore()
-            _note_environment(run, env)
-        with tensorboard_writer(run.path / "tensorboard" if tensorboard else None, loop.at.epoch) as loop.write:
-            loop.epochs(parts)
-        return _finish(task, run, net, parts, seed, backend, where)
+            run.check_data(parts)
+        torch.manual_seed(seed)
+        net = task.network.build().to(where)
+        _check_fit(net, task, parts)
+        env = environment(where, net.which_backend(backend=backend), seed)
+        optimiser = task.optimiser.build(net)
+        if not resume and team.first:
+            Run.create(out, task, seed, fingerprint(parts), env)
+        team.sum(1)  # nobody goes on before the folder is there
+        run = Run.open(out)
+        with run.locked() if team.first else nullcontext(), stop_requests() as stopped:
+            loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, team)
+            if resume:
+                loop.restore()
+                if team.first:
+                    _note_environment(run, env)
+            with tensorboard_writer(run.path / "tensorboard" if tensorboard and team.first else None, loop.at.epoch) as loop.write:
+                loop.epochs(parts)
+            return _finish(task, run, net, parts, seed, backend, where) if team.first else {}
 
 
 @dataclass
@@ -119,11 +126,18 @@ class _Loop:
     device: torch.device
     progress: Progress
     stopped: Callable[[], bool]
+    team: Team
     write: Callable[[dict[str, Any]], None] = lambda row: None
 
     def __post_init__(self) -> None:
         self.schedule = self.task.schedule.build(self.optimiser, self.task.epochs)
         self.at = Position()
+        self.draw_apart()
+
+    def draw_apart(self) -> None:
+        """Let the other processes draw other random numbers than the first one."""
+        if not self.team.first:
+            torch.manual_seed((self.seed + 7919 * self.team.rank) * 1_000_003 + self.at.epoch)
 
     def epochs(self, parts: Parts) -> None:
         """Run all epochs that are left."""
@@ -143,33 +157,39 @@ class _Loop:
         self.net.train()
         while self.at.batch < batches:
             chosen = order[self.at.batch * self.task.batch : (self.at.batch + 1) * self.task.batch]
-            self.one_batch(collate([parts.train[i] for i in chosen]).to(self.device))
+            mine = chosen[self.team.rank :: self.team.world]
+            batch = collate([parts.train[i] for i in mine or chosen[:1]]).to(self.device)
+            self.one_batch(batch, len(mine), len(chosen))
             self.at.batch += 1
             self.at.seconds = before + time.monotonic() - began
             self.progress.batch(self.at.epoch, self.at.batch, self.at.loss / self.at.recordings)
-            if self.at.batch < batches and (self.stopped() or time.monotonic() - saved > self.task.checkpoint_seconds):
+            if self.at.batch == batches:
+                break
+            stop, due = self.team.sum(self.stopped(), self.team.first and time.monotonic() - saved > self.task.checkpoint_seconds)
+            if stop or due:
                 self.save()
                 saved = time.monotonic()
-                if self.stopped():
+                if stop:
                     where = f"in epoch {self.at.epoch + 1} after batch {self.at.batch} of {batches}"
                     raise Interrupted(f"Stopped {where}; the checkpoint is written.")
         self.end_epoch(parts)
-        if self.stopped():
+        if self.team.sum(self.stopped())[0]:
             raise Interrupted(f"Stopped after epoch {self.at.epoch}; the checkpoint is written.")
 
-    def one_batch(self, batch: Batch) -> None:
-        """One step of the optimiser."""
-        task, net = self.task, self.net
+    def one_batch(self, batch: Batch, mine: int, total: int) -> None:
+        """One step of the optimiser: `batch` holds this process's `mine` of the `total` recordings (one that does not count when mine = 0)."""
+        task, net, team = self.task, self.net, self.team
         state = task.start(net, len(batch.x))
         out = net(batch.x, lengths=batch.lengths, state=state, record=task.regulariser is not None, backend=self.backend)
         scores = task.decode.scores(out, batch.lengths)
         loss = task.decode.loss(scores, batch.labels, batch.lengths)
         if task.regulariser is not None and out.trace is not None:
             loss = loss + task.regulariser.loss(out.trace)
-        if not bool(torch.isfinite(loss)):
+        if team.sum(not bool(torch.isfinite(loss)))[0]:
             self.diverged("the loss", batch)
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * (mine / total)).backward()  # type: ignore[no-untyped-call]
+        team.sum_gradients(net)
         norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
         if not bool(torch.isfinite(norm)):  # found before clipping spreads it over every gradient
             self.diverged("the gradient norm", batch)
@@ -178,11 +198,12 @@ class _Loop:
         self.optimiser.step()
         if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):  # or the next checkpoint would keep it
             self.diverged("a parameter after the step of the optimiser", batch)
-        correct, counted = metrics.hits(scores.detach(), task.decode.targets(batch.labels, batch.lengths))
-        self.at.loss += float(loss.detach()) * len(batch.x)
-        self.at.recordings += len(batch.x)
-        self.at.correct += correct
-        self.at.counted += counted
+        correct, counted = metrics.hits(scores.detach(), task.decode.targets(batch.labels, batch.lengths)) if mine else (0, 0)
+        loss_sum, correct_sum, counted_sum = team.sum(float(loss.detach()) * mine, correct, counted)
+        self.at.loss += loss_sum
+        self.at.recordings += total
+        self.at.correct += int(correct_sum)
+        self.at.counted += int(counted_sum)
         self.at.grad_norm = max(self.at.grad_norm, float(norm))
 
     def end_epoch(self, parts: Parts) -> None:
@@ -209,8 +230,10 @@ class _Loop:
         self.at.next_epoch()
         if self.at.best is None or accuracy > self.at.best:
             self.at.best, self.at.best_epoch = accuracy, self.at.epoch
-            save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": self.at.epoch, "validation_accuracy": accuracy})
-        self.run.log(row)
+            if self.team.first:
+                save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": self.at.epoch, "validation_accuracy": accuracy})
+        if self.team.first:
+            self.run.log(row)
         self.save()
         self.write(row)
         self.progress.epoch(row)
@@ -220,7 +243,9 @@ class _Loop:
         return {f"net.{name}": t for name, t in self.net.state_dict().items()}
 
     def save(self) -> None:
-        """Write the checkpoint from which the run continues."""
+        """Write the checkpoint from which the run continues; every process holds the same, the first one writes."""
+        if not self.team.first:
+            return
         tensors, groups = pack_optimiser(self.optimiser)
         tensors = {f"optimiser.{name}": t for name, t in tensors.items()}
         rng = {"rng.cpu": torch.get_rng_state()}
@@ -233,7 +258,8 @@ class _Loop:
     def restore(self) -> None:
         """Continue from the last checkpoint; a run that was stopped before its first one starts again."""
         if not self.run.checkpoint("last").exists():
-            self.run.rewind(0)
+            if self.team.first:
+                self.run.rewind(0)
             return
         tensors, state = load_checkpoint(self.run.checkpoint("last"))
         load_weights(self.net, tensors)
@@ -247,7 +273,9 @@ class _Loop:
             raise RunError(f"{self.run.checkpoint('last')} does not hold what a run needs to continue ({error}). Start a new run.") from error
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
-        self.run.rewind(self.at.epoch)
+        self.draw_apart()
+        if self.team.first:
+            self.run.rewind(self.at.epoch)
 
     def diverged(self, what: str, batch: Batch) -> None:
         """Stop with a message that names the epoch, the batch and the first tensor that is not finite. Nothing is written."""
