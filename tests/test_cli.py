@@ -499,3 +499,30 @@ def test_a_folder_that_is_taken_or_no_run_is_refused(srnn, finished, tmp_path):
     refuses(srnn("train", "ecg_sim", *SET, "--out", out), "train", "exists already. Continue that run with --resume, or choose another folder")
     refuses(srnn("train", "ecg_sim", "--resume", "--out", tmp_path / "none"), "train", "is no run folder: it has no task.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_setting_of_a_task_is_listed_as_set_takes_it(srnn):
+    from srnn import tasks
+    from srnn.tasks.settings import override
+
+    code, out, _ = srnn("tasks", "ecg", "--json")
+    settings = json.loads(out)
+    assert code == 0
+    assert settings["optimiser.rates.layers.0.constants.tau_*"] == "3.0"
+    assert settings["schedule.kind"] == "step"
+    assert len(settings) >= 38
+    task = tasks.load("ecg")
+    for path, value in settings.items():  # each is accepted as it stands, and changes nothing
+        if path not in ("data", "network"):
+            assert override(task, [f"{path}={value}"]) == task or path in ("decode", "schedule", "optimiser")
+    code, out, _ = srnn("tasks", "ecg")
+    assert "epochs=400" in out
+    refuses(srnn("tasks", "egc"), "tasks", "Did you mean 'ecg'?")
+
+
+def test_several_seeds_are_refused_before_the_first_is_trained(srnn, tmp_path):
+    (tmp_path / "runs" / "seed1").mkdir(parents=True)
+    (tmp_path / "runs" / "seed1" / "notes.txt").write_text("mine")
+    refuses(srnn("train", "ecg_sim", *SET, "--seeds", "0", "1", "--out", tmp_path / "runs"), "train", "seed1 exists already")
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["seed1"]
+    refuses(srnn("train", "ecg_sim", *SET, "--seeds", "3", "3", "--out", tmp_path / "runs"), "train", "--seeds 3 3: one is given twice.")

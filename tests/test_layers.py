@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import re
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from srnn import BatchNorm, Bidirectional, Concat, Layer, LayerNorm, Mean, Readout, Stack, init
-from srnn._check import ConfigError, ShapeError
+from srnn._check import ConfigError, DataError, ShapeError
 from srnn.activations import Identity, Relu, Soft, Spike
 from srnn.init import Constant, FanIn, Fixed, Normal, Orthogonal, Uniform, XavierUniform, Zeros
 from srnn.neurons import ALIF, IF, LIF, AdLIF, Leaky, SoftLIF, YinLIF
@@ -587,3 +588,61 @@ def test_the_layer_says_what_it_is_made_of():
     assert "3 → 4, LIF(" in text
     assert "Spike(surrogate=Boxcar(" in text
     assert "recurrent=False" in text
+
+
+def test_slips_of_a_newcomer_are_told_at_once():
+    """Initialisers that fill nothing, neurons that break the contract, things of the wrong kind: refused when the layer is made."""
+
+    @dataclass(frozen=True)
+    class Column(SoftLIF):
+        def step(self, I, s, state, c):
+            x, new = super().step(I, s, state, c)
+            return x.sum(-1, keepdim=True), new
+
+    @dataclass(frozen=True)
+    class Forgets(SoftLIF):
+        states = ("u", "w")
+
+    @dataclass(frozen=True)
+    class Nameless(SoftLIF):
+        states = ("v",)
+
+        def step(self, I, s, state, c):
+            return state["v"] + I, {"v": state["v"] + I}
+
+    class Undecorated(SoftLIF):
+        tau: float = 3.0
+
+    slips = [
+        (lambda: Layer(3, 4, SoftLIF(), weight_init=Orthogonal), "weight_init=<class"),
+        (
+            lambda: Layer(3, 4, SoftLIF(), recurrent_init=lambda w: None),
+            "left values unset; expected a callable that fills a tensor in place, as Orthogonal() does.",
+        ),
+        (lambda: Layer(3, 4, Column()), "Column.step: x has shape (2, 1) for input (2, 4); every operation must be elementwise."),
+        (lambda: Layer(3, 4, Forgets()), "Forgets.step returns the states u; expected u, w, as in `states`."),
+        (lambda: Layer(3, 4, Nameless()), "Nameless has no state 'u'"),
+        (lambda: Layer(3, 4, Undecorated()), "Undecorated: tau is no constant yet; decorate the class with @dataclass(frozen=True)."),
+        (lambda: Layer(3, 4, SoftLIF(), norm=BatchNorm), "Layer: norm is the class BatchNorm; expected srnn.BatchNorm() or srnn.LayerNorm()."),
+        (lambda: Bidirectional(Layer(3, 4, SoftLIF()), Mean()), "Bidirectional: backward_layer is Mean(); expected a Layer"),
+        (lambda: Bidirectional(Layer(3, 4, SoftLIF()), merge="mean"), "Bidirectional: merge is 'mean'; expected srnn.Concat() or srnn.Mean()."),
+        (lambda: Stack([Layer(3, 4, SoftLIF())]), "expected Layer, Readout or Bidirectional, as in Stack(first, second)."),
+        (lambda: Spike("boxcar"), "Spike: surrogate is 'boxcar'; expected a surrogate such as srnn.surrogates.Boxcar()."),
+    ]
+    for build, message in slips:
+        with pytest.raises(ConfigError) as refused:
+            build()
+        assert message in str(refused.value)
+    assert len(slips) == 11
+
+
+def test_a_signal_that_is_not_finite_is_refused_where_it_counts():
+    net = Stack(Layer(3, 4, SoftLIF()), Readout(4, 2))
+    x = torch.zeros(2, 5, 3)
+    x[1, 3, 2] = torch.nan
+    with pytest.raises(DataError, match="Stack: x is nan at recording 1, step 3, channel 2; expected finite numbers"):
+        net(x)
+    assert bool(torch.isfinite(net(x, torch.tensor([5, 3])).potential).all())
+    x[0, 0, 0] = torch.inf
+    with pytest.raises(DataError, match="x is inf at recording 0, step 0, channel 0"):
+        net(x, torch.tensor([5, 3]))

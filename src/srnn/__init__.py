@@ -8,6 +8,7 @@ Surrogates, activations, initialisers, decoders, metrics and energy are reached 
 
 from srnn import activations as activations
 from srnn import decode as decode
+from srnn import encode as encode
 from srnn import energy as energy
 from srnn import init as init
 from srnn import metrics as metrics

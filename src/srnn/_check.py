@@ -69,7 +69,7 @@ def check_sizes(who: str, *sizes: object) -> None:
         raise ConfigError(f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be integers of at least 1.")
 
 
-def check_instance(who: str, what: str, value: object, kind: type, wanted: str) -> None:
+def check_instance(who: str, what: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
     """Raise `ConfigError` unless `value` is an instance of `kind`; a class given in place of an instance is told so."""
     if not isinstance(value, kind):
         fix = f" Write {value.__name__}() with parentheses." if isinstance(value, type) and issubclass(value, kind) else ""
@@ -118,3 +118,17 @@ def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
     if low < 0 or high > steps:
         bad = low if low < 0 else high
         raise ShapeError(f"{who}: lengths holds {bad}; expected 0 ≤ L ≤ T={steps}. Lengths count steps, not samples or seconds.")
+
+
+def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
+    """Raise `DataError` where x (B, T, C) holds a NaN or an infinity at a valid step: such a neuron would never spike again, unseen."""
+    import torch
+
+    bad = ~torch.isfinite(x)
+    if valid is not None:
+        bad &= valid.unsqueeze(-1)
+    if bool(bad.any()):
+        b, t, c = bad.nonzero()[0].tolist()
+        raise DataError(
+            f"{who}: x is {float(x[b, t, c])} at recording {b}, step {t}, channel {c}; expected finite numbers. Interpolate or cut the gap."
+        )

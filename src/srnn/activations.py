@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from srnn._check import check_instance
 from srnn.surrogates import MultiGaussian, Surrogate
 
 
@@ -64,6 +65,11 @@ class Spike(Activation):
 
     surrogate: Surrogate = field(default_factory=MultiGaussian)
     at_threshold: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no surrogate."""
+        check_instance("Spike", "surrogate", self.surrogate, Surrogate, "a surrogate such as srnn.surrogates.Boxcar()")
+
     binary: ClassVar[bool] = True
     unit: ClassVar[bool] = True
 

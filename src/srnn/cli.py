@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         why = "the reference loop makes many tiny products, which more threads only slow down"
         p.add_argument("--threads", type=int, default=1, metavar="N", help=f"threads of torch (default 1: {why})")
 
-    command("tasks", "List the tasks.", "  srnn tasks\n  srnn tasks --json")
+    listing = command("tasks", "List the tasks, or every setting of one.", "  srnn tasks\n  srnn tasks ecg     all settings, as --set takes them")
+    listing.add_argument("task", nargs="?", help="show the settings of this task")
 
     data = command("data", "List, fetch, verify or show data.",
                    "  srnn data list\n  srnn data fetch qtdb            the encoded files of Yin et al. (0.6 MB)\n"
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--part", default="test", choices=("train", "validation", "test"), help="which part (default: test)")
     run_options(evaluate)
 
-    energy = command("energy", "Count operations and energy per step, by the published rules and by honest ones.",
+    energy = command("energy", "Count operations and energy per step, by the published rules and by rules that leave nothing out.",
                      "  srnn energy runs/ecg-seed0         with the rates measured in that run\n"
                      "  srnn energy ecg --rate 0.282       with one assumed firing rate: the published row (90 MAC, 325.7 pJ)")  # fmt: skip
     energy.add_argument("what", help="run folder or task")
@@ -160,7 +161,13 @@ def _threads(args: argparse.Namespace) -> None:
 
 def _tasks(args: argparse.Namespace) -> int:
     from srnn import tables, tasks
+    from srnn.tasks.settings import listed
 
+    if args.task is not None:
+        settings = listed(tasks.load(args.task))
+        shown = [(f"{path}={value}", hint) for path, value, hint in settings]
+        _print(args, {path: value for path, value, _ in settings}, tables.plain(f"Settings of {args.task}", ("--set", "type"), shown))
+        return 0
     known = [tasks.load(name) for name in tasks.names()]
     rows = [
         {"task": t.name, "summary": t.summary, "classes": t.classes, "step_seconds": t.step_seconds, "simulated": t.data.simulated,
@@ -224,16 +231,19 @@ def _show(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from srnn import tables
+    from srnn.runs import Run
 
     if args.seeds is not None and args.seed is not None:
         raise ConfigError("--seed and --seeds: give one of them.")
     _threads(args)
-    results = []
-    for seed in args.seeds if args.seeds is not None else [args.seed]:
-        out = args.out or Path("runs") / f"{args.task}-seed{seed or 0}"
-        if args.out is not None and args.seeds is not None:
-            out = args.out / f"seed{seed}"
-        results.append(_train_one(args, out, seed))
+    seeds = args.seeds if args.seeds is not None else [args.seed]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: one is given twice.")
+    several = args.out is not None and args.seeds is not None
+    folders = [args.out / f"seed{s}" if several else args.out or Path("runs") / f"{args.task}-seed{s or 0}" for s in seeds]
+    for out in folders if not args.resume else []:  # all of them, before the first one is trained
+        Run.check_free(out)
+    results = [_train_one(args, out, seed) for out, seed in zip(folders, seeds, strict=True)]
     if not all(results):
         return 0  # the first of several processes has said it
     if len(results) > 1:
@@ -310,6 +320,8 @@ def _energy(args: argparse.Namespace) -> int:
         if not (path / "metrics.json").exists():
             raise RunError(f"{path} is not finished, so its rates are not known. Let it go on with srnn train TASK --resume --out {path}.")
         m = run.read("metrics.json")
+        if missing := {"input_rate", "input_events", "firing_rates", "firing_rate"} - set(m):
+            raise RunError(f"{path / 'metrics.json'} is damaged: it has no {', '.join(sorted(missing))}. Write it anew with --resume.")
         activity = energy.Activity(m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"])
         title = f"{path}: rates measured on the test part"
     else:

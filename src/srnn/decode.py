@@ -22,6 +22,8 @@ from srnn._check import ConfigError, ShapeError, check_lengths
 
 def valid_mask(x: Tensor, lengths: Tensor | None = None, skip: int = 0) -> Tensor:
     """Return the (B, T) mask of steps that count: from `skip` on, before each recording's end. Raises `ShapeError`, `ConfigError`."""
+    if not isinstance(x, Tensor):
+        raise ShapeError(f"decode: got a {type(x).__name__}; expected a tensor (B, T, K), such as net(x).potential.")
     if x.dim() != 3:
         raise ShapeError(f"decode: got shape {tuple(x.shape)}; expected (B, T, K) = recordings, time steps, classes.")
     if skip < 0:

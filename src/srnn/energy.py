@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_instance
 from srnn.kernels.trace import Graph, trace_step
 from srnn.layers import Bidirectional, Layer
 from srnn.networks import Stack, Trace, activation_of
@@ -181,6 +181,7 @@ def count(net: Stack, trace: Trace | Activity, rules: Rules = Measured(), proces
 
     Raises `ConfigError` when the trace is not one of this network.
     """
+    check_instance("energy.count", "trace", trace, (Trace, Activity), "a trace: net(x, record=True).trace")
     activity = Activity.of(trace) if isinstance(trace, Trace) else trace
     if len(activity.layers) != len(net.layers):
         raise ConfigError(f"energy: rates of {len(activity.layers)} layers for a network of {len(net.layers)}; pass a trace of this network.")

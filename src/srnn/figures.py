@@ -43,6 +43,8 @@ def of_run(path: Path, data_dir: str | Path | None = None) -> Path:
     Returns the folder. Raises `SrnnError` without matplotlib, when the run cannot be read or the folder not be written.
     """
     run, task, seed, net = load_run(path)
+    if not run.rows():
+        raise RunError(f"{path / 'log.jsonl'} holds no epoch: there is nothing to draw.")
     folder, simulated, name = path / "figures", task.data.simulated, f"{task.name}, seed {seed}"
     save(learning(run.rows(), simulated=simulated, title=name), folder / "learning.svg")
     save(confusion(run.read("metrics.json")["test_confusion"], task.classes, simulated=simulated, title=name), folder / "confusion.svg")
@@ -159,7 +161,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, simula
 def _raster(axis: Any, seconds: Any, spikes: Any, name: str) -> None:
     t, n = np.nonzero(spikes)
     size = float(np.clip(60 / spikes.shape[1], 1.5, 8))
-    axis.scatter(seconds[t], n, s=size, marker="|", lw=0.6, color="black", rasterized=len(t) > 20_000)
+    axis.scatter(seconds[t], n, s=size, marker="|", lw=0.6, color="black", rasterized=len(t) > 4_000)
     axis.set_ylim(spikes.shape[1] - 0.5, -0.5)
     axis.set_yticks([])
     axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)

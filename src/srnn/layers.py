@@ -147,6 +147,8 @@ class Layer(nn.Module):
         self.bias = nn.Parameter(torch.empty(rows, **kwargs)) if bias else None
         self.recurrent = nn.Parameter(torch.empty(rows, neurons, **kwargs)) if recurrent else None
         self.recurrent_bias = nn.Parameter(torch.empty(rows, **kwargs)) if recurrent_bias else None
+        if norm is not None:
+            check_instance("Layer", "norm", norm, (BatchNorm, LayerNorm), "srnn.BatchNorm() or srnn.LayerNorm()")
         self.norm = norm.build(rows, **kwargs) if norm is not None else None
         self.register_buffer("weight_mask", _random_mask(self.weight, "sparsity", sparsity))
         mask = _random_mask(self.recurrent, "recurrent_sparsity", recurrent_sparsity) if self.recurrent is not None else None
@@ -155,21 +157,52 @@ class Layer(nn.Module):
             mask = off if mask is None else mask & off
         self.register_buffer("recurrent_mask", mask)
         self.reset_parameters()
+        self._check_neuron()
 
     def reset_parameters(self) -> None:
         """Draw weights and constants anew from torch's global generator; biases are 0. Masks of sparse connectivity stay."""
-        device, dtype, gates = self.weight.device, self.weight.dtype, self.neuron.gates
+        device, dtype = self.weight.device, self.weight.dtype
         with torch.no_grad():
-            for block in self.weight.chunk(gates):
-                self.weight_init(block)
-            for block in self.recurrent.chunk(gates) if self.recurrent is not None else ():
-                self.recurrent_init(block)
+            self._fill("weight_init", self.weight)
+            if self.recurrent is not None:
+                self._fill("recurrent_init", self.recurrent)
             for b in (self.bias, self.recurrent_bias):
                 if b is not None:
                     b.zero_()
         self.constants = Constants(self.neuron, self.neurons, device, dtype)
         if isinstance(self.norm, nn.BatchNorm1d | nn.LayerNorm):
             self.norm.reset_parameters()
+
+    @torch.no_grad()
+    def _check_neuron(self) -> None:
+        """Run one step and compare what comes with the contract of `srnn.neuron`. Raises `ConfigError` saying what to mend."""
+        neuron, who, names = self.neuron, type(self.neuron).__name__, set(self.neuron.states)
+        state = self.start(2)
+        s = state.pop("s")
+        I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
+        x, new = neuron.step(I, s, state, neuron.coeffs(self.constants()))
+        if set(new) != names:
+            raise ConfigError(
+                f"{who}.step returns the states {', '.join(sorted(new)) or '(none)'}; expected {', '.join(sorted(names))}, as in `states`."
+            )
+        for name, value in {"x": x, **new}.items():
+            if value.shape != s.shape:
+                raise ConfigError(
+                    f"{who}.step: {name} has shape {tuple(value.shape)} for input {tuple(s.shape)}; every operation must be elementwise."
+                )
+        if "u" not in names and type(neuron).potential is Neuron.potential:
+            raise ConfigError(f"{who} has no state 'u'; name the membrane potential 'u', or define potential(s, state).")
+
+    def _fill(self, what: str, weight: Tensor) -> None:
+        """Let an initialiser fill a matrix, gate by gate; refuse one that leaves values unset."""
+        fill = getattr(self, what)
+        weight.fill_(torch.nan)
+        for block in weight.chunk(self.neuron.gates):
+            fill(block)
+        if not weight.is_meta and not bool(torch.isfinite(weight).all()):
+            raise ConfigError(
+                f"{self._who()}: {what}={fill!r} left values unset; expected a callable that fills a tensor in place, as Orthogonal() does."
+            )
 
     @property
     def outputs(self) -> int:
@@ -274,6 +307,11 @@ class Bidirectional(nn.Module):
 
     def __init__(self, forward_layer: Layer, backward_layer: Layer | None = None, merge: Concat | Mean | None = None) -> None:
         super().__init__()
+        check_instance("Bidirectional", "forward_layer", forward_layer, Layer, "a Layer")
+        if backward_layer is not None:
+            check_instance("Bidirectional", "backward_layer", backward_layer, Layer, "a Layer (the merge is merge=srnn.Mean())")
+        if merge is not None:
+            check_instance("Bidirectional", "merge", merge, (Concat, Mean), "srnn.Concat() or srnn.Mean()")
         if backward_layer is None:
             backward_layer = copy.deepcopy(forward_layer)
             backward_layer.reset_parameters()
@@ -346,13 +384,13 @@ def _masked(weight: Tensor, mask: Tensor | None) -> Tensor:
 
 def _normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tensor:
     """Normalise (B, T, N) over valid steps only; padded steps come out as 0."""
+    rows = current.shape[0] * current.shape[1] if valid is None else int(valid.sum())
+    if rows == 1 and norm.training and isinstance(norm, nn.BatchNorm1d):
+        raise ShapeError("BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval().")
     if valid is None:
         flat: Tensor = norm(current.flatten(0, 1))
         return flat.view_as(current)
     out = torch.zeros_like(current)
-    rows = int(valid.sum())
-    if rows == 1 and norm.training and isinstance(norm, nn.BatchNorm1d):
-        raise ShapeError("BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval().")
     if rows:
         out[valid] = norm(current[valid]).to(out.dtype)
     return out

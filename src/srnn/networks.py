@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from srnn import init, scan
-from srnn._check import ConfigError, ShapeError, check_range, check_signal
+from srnn._check import ConfigError, ShapeError, check_finite, check_instance, check_range, check_signal
 from srnn.activations import Activation, Identity, Soft
 from srnn.layers import Bidirectional, Layer, LayerState, valid_steps
 from srnn.surrogates import FastSigmoid
@@ -78,6 +78,8 @@ class Stack(nn.Module):
         super().__init__()
         if not layers:
             raise ConfigError("Stack: no layers; expected at least one.")
+        for k, layer in enumerate(layers):
+            check_instance("Stack", f"layer {k}", layer, (Layer, Bidirectional), "Layer, Readout or Bidirectional, as in Stack(first, second)")
         for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.outputs != above.inputs:
                 raise ConfigError(f"Stack: layer {k} gives {below.outputs} channels, layer {k + 1} takes {above.inputs}; they must be equal.")
@@ -106,16 +108,18 @@ class Stack(nn.Module):
         return scan.which(backend)
 
     def forward(
-        self, x: Tensor, *, lengths: Tensor | None = None, state: NetworkState | None = None, record: bool = False, backend: str = "auto"
+        self, x: Tensor, lengths: Tensor | None = None, *, state: NetworkState | None = None, record: bool = False, backend: str = "auto"
     ) -> Output:
         """Run over time.
 
         x: (B, T, C). lengths: (B,) integers, 0 ≤ L ≤ T, or None = all steps valid; what lies beyond a length is never read (NaN is harmless).
-        A NaN at a valid step is not looked for: it never spikes, but spoils gradients.
-        state: from `start` or an earlier call. record: keep outputs and potentials of every layer. Raises `ShapeError` when something does not fit.
+
+        state: from `start` or an earlier call. record: keep outputs and potentials of every layer. Raises `ShapeError` when
+        something does not fit, `DataError` where a valid step is not finite.
         """
         check_signal("Stack", x, self.inputs)
         valid = valid_steps("Stack", x, lengths)
+        check_finite("Stack", x, valid)
         if valid is None:
             lengths = None
         if state is None:

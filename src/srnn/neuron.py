@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from srnn import init
+from srnn._check import ConfigError
 
 State = dict[str, Tensor]
 """State of a layer, each (B, N): the names in `Neuron.states`, and "s", the output at the last step, owned by the driver."""
@@ -37,7 +38,13 @@ class Neuron:
     hard_reset: ClassVar[bool] = False
 
     def constants(self) -> dict[str, init.Init]:
-        """Return the constants by name, as they were given."""
+        """Return the constants by name, as they were given. Raises `ConfigError` where the class is no dataclass."""
+        names, own = {f.name for f in fields(self)}, vars(type(self)).get("__annotations__", {})
+        forgotten = [name for name, kind in own.items() if name not in names and "ClassVar" not in str(kind)]
+        if forgotten:
+            raise ConfigError(f"{type(self).__name__}: {forgotten[0]} is no constant yet; decorate the class with @dataclass(frozen=True).")
+        if "s" in self.states:
+            raise ConfigError(f"{type(self).__name__}: no state may be called 's': that is the neuron's own output.")
         return {f.name: getattr(self, f.name) for f in fields(self) if not isinstance(getattr(self, f.name), bool)}
 
     def init(self, n: int) -> dict[str, Tensor | init.Fixed]:

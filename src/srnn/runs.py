@@ -210,7 +210,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}: the run stopped before its first one. Let it go on with --resume.")
+        beside = path.with_name("last.safetensors").exists()
+        fix = "Delete last.safetensors beside it and train again with --resume." if beside else "The run stopped before its first one: use --resume."
+        raise RunError(f"There is no checkpoint {path}. {fix}")
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})["srnn"])

@@ -106,3 +106,12 @@ def test_bad_signals() -> None:
         LevelCrossing()(np.where(np.arange(10).reshape(5, 2) == 7, np.nan, 0.0))
     with pytest.raises(ShapeError, match=r"\(5, 3\); expected \(T, 2C\)"):
         LevelCrossing().reconstruct(np.zeros((5, 3)))
+
+
+def test_reconstruct_from_any_start() -> None:
+    signal = np.cumsum(np.full((30, 2), 0.1), axis=0)
+    code = LevelCrossing(0.3)
+    events = code(signal)
+    np.testing.assert_allclose(code.reconstruct(events) + signal[0], code.reconstruct(events, signal[0]))
+    with pytest.raises(ShapeError, match=r"start has shape \(3,\); expected a number, or one for each of 2 channels"):
+        code.reconstruct(events, [0.0, 0.0, 0.0])

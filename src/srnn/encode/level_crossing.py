@@ -88,7 +88,12 @@ class LevelCrossing:
         e = _samples("LevelCrossing.reconstruct", events)
         if e.shape[-1] % 2:
             raise ShapeError(f"LevelCrossing.reconstruct: events have shape {e.shape}; expected (T, 2C), an up and a down channel for each of C.")
-        return np.asarray(start, dtype=np.float64)[..., None, :] + self.threshold * np.cumsum(e[..., 0::2] - e[..., 1::2], axis=-2)
+        first = np.asarray(start, dtype=np.float64)
+        if first.ndim and first.shape[-1] != e.shape[-1] // 2:
+            raise ShapeError(
+                f"LevelCrossing.reconstruct: start has shape {first.shape}; expected a number, or one for each of {e.shape[-1] // 2} channels."
+            )
+        return (first[..., None, :] if first.ndim else first) + self.threshold * np.cumsum(e[..., 0::2] - e[..., 1::2], axis=-2)
 
     def error(self, signal: ArrayLike) -> NDArray[np.float64]:
         """Return max over time of |signal - reconstruction| per channel, in levels: (…, T, C) -> (…, C).

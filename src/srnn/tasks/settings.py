@@ -87,6 +87,24 @@ def describe(value: Any) -> Any:
     return value
 
 
+def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
+    """Return every setting as (path, value, type): what `--set path=value` takes, nested settings after the choice they belong to."""
+    rows = []
+    for f in fields(task):
+        if isinstance(task, Task) and f.name in _LOCKED:
+            continue
+        value, hint, here = getattr(task, f.name), typing.get_type_hints(type(task))[f.name], f"{path}{f.name}"
+        choices = " | ".join(c.__name__ for c in value_types(hint)) or (hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", ""))
+        optional = " | null" if type(None) in typing.get_args(hint) and value_types(hint) else ""
+        if is_dataclass(value) and not isinstance(value, type):
+            rows += [(here, type(value).__name__, choices + optional), *listed(value, f"{here}.")]
+        elif isinstance(value, dict):
+            rows += [(f"{here}.{key}", str(v), "float") for key, v in value.items()]
+        else:
+            rows.append((here, "null" if value is None else str(value), choices + optional))
+    return rows
+
+
 def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
     """Return what `describe` described, where this version can express it; what it cannot stays as in `template`.
 
