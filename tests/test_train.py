@@ -639,7 +639,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     settings = [*TINY, "data.train=9", "batch=4"]  # batches of 4, 4 and 1: in the last one a process has nothing
     run_task(one, settings=settings)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "srnn.cli", "train", "ecg_sim"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "srnn", "train", "ecg_sim"]
     command += ["--out", str(two), "--json", *(word for s in settings for word in ("--set", s))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,5 @@
 """`python -m srnn` is the command line."""
 
-import sys
+from srnn.cli import run
 
-from srnn.cli import main
-
-sys.exit(main())
+run()

@@ -337,5 +337,15 @@ def _energy(args: argparse.Namespace) -> int:
     return 0
 
 
+def run() -> None:
+    """Run the command line as a program. A process of torchrun ends at once: gloo's threads may outlive the interpreter and abort it."""
+    code = main()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -112,7 +112,9 @@ def fit(
                     _note_environment(run, env)
             with tensorboard_writer(run.path / "tensorboard" if tensorboard and team.first else None, loop.at.epoch) as loop.write:
                 loop.epochs(parts)
-            return _finish(task, run, net, parts, seed, backend, where) if team.first else {}
+            result = _finish(task, run, net, parts, seed, backend, where) if team.first else {}
+        team.sum(1)  # nobody leaves while another still works: the process group ends for all at once
+        return result
 
 
 @dataclass
