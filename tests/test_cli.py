@@ -285,6 +285,10 @@ def test_several_seeds(srnn, tmp_path):
     accuracy = [r["test_accuracy"] for r in results]
     mean = f"{50 * sum(accuracy):.4g} %"
     assert mean in cells(table)
+    for rules in ("yin2021", "measured"):
+        energies = [r["energy"][rules]["energy"] for r in results]
+        assert f"energy per step (pJ), rules {rules}" in cells(table)
+        assert f"{sum(energies) / 2:.4g}" in cells(table)
     refuses(srnn("train", "ecg_sim", "--seed", "0", "--seeds", "1"), "train", "--seed and --seeds: give one of them.")
 
 

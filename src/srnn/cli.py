@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         data_option(p)
         p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 … (default: cpu)")
         p.add_argument("--backend", default="auto", help="who runs the time loop: auto or reference (default: auto)")
-        why = "the reference loop makes many tiny products, which more threads only slow down"
+        why = "the reference loop makes many tiny products; with more threads they wait for each other when the machine is busy"
         p.add_argument("--threads", type=int, default=1, metavar="N", help=f"threads of torch (default 1: {why})")
 
     listing = command("tasks", "List the tasks, or every setting of one.", "  srnn tasks\n  srnn tasks ecg     all settings, as --set takes them")
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
     data = command("data", "List, fetch, verify or show data.",
                    "  srnn data list\n  srnn data fetch qtdb            the encoded files of Yin et al. (0.6 MB)\n"
-                   "  srnn data fetch qtdb --raw      the PhysioNet records (75 MB)\n  srnn data verify qtdb\n"
+                   "  srnn data fetch qtdb --raw      the PhysioNet records (about 75 MB)\n  srnn data verify qtdb\n"
                    "  srnn data show ecg --index 3 --out ecg.png")  # fmt: skip
     data.add_argument("action", choices=("list", "fetch", "verify", "show"))
     data.add_argument("name", nargs="?", help="data set (fetch, verify) or task (show)")
@@ -338,7 +338,10 @@ def _energy(args: argparse.Namespace) -> int:
 
 
 def run() -> None:
-    """Run the command line as a program. A process of torchrun ends at once: gloo's threads may outlive the interpreter and abort it."""
+    """Run the command line as a program. A process of torchrun ends without the interpreter's own clean-up.
+
+    One such process was once seen to abort in it ("terminate called without an active exception"), after its run was written; the cause is not known.
+    """
     code = main()
     if "TORCHELASTIC_RUN_ID" in os.environ:
         sys.stdout.flush()

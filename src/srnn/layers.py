@@ -70,12 +70,11 @@ class Constants(nn.Module):
         super().__init__()
         self._bounds = {name: init.bounds(value) for name, value in neuron.constants().items()}
         for name, value in neuron.init(n).items():
-            fixed = isinstance(value, init.Fixed)
-            tensor = (value.tensor() if isinstance(value, init.Fixed) else value).to(device=device, dtype=dtype or torch.get_default_dtype())
-            if fixed:
-                self.register_buffer(name, tensor.clone())
+            kwargs: dict[str, Any] = {"device": device, "dtype": dtype or torch.get_default_dtype(), "copy": True}
+            if isinstance(value, init.Fixed):
+                self.register_buffer(name, value.tensor().to(**kwargs))
             else:
-                self.register_parameter(name, nn.Parameter(tensor.clone()))
+                self.register_parameter(name, nn.Parameter(value.to(**kwargs)))
 
     def forward(self) -> Params:
         """Return the constants by name, each clamped to its range where it has one."""

@@ -113,7 +113,6 @@ class Stack(nn.Module):
         """Run over time.
 
         x: (B, T, C). lengths: (B,) integers, 0 ≤ L ≤ T, or None = all steps valid; what lies beyond a length is never read (NaN is harmless).
-
         state: from `start` or an earlier call. record: keep outputs and potentials of every layer. Raises `ShapeError` when
         something does not fit, `DataError` where a valid step is not finite.
         """

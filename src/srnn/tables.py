@@ -82,9 +82,13 @@ def spread(results: Sequence[dict[str, Any]], title: str) -> Table:
     import statistics
 
     table = _table(title, f"{len(results)} seeds", "mean", "sd")
-    for key in ("test_accuracy", "test_accuracy_labelled", "validation_accuracy", "firing_rate"):
-        values = [r[key] for r in results if key in r]
+    accuracies = ("test_accuracy", "test_accuracy_labelled", "validation_accuracy")
+    rows = {key: [100 * r[key] for r in results if key in r] for key in accuracies} | {"firing_rate": [r["firing_rate"] for r in results]}
+    for rules in results[0]["energy"]:
+        rows[f"MAC per step, rules {rules}"] = [r["energy"][rules]["mac"] for r in results]
+        rows[f"energy per step (pJ), rules {rules}"] = [r["energy"][rules]["energy"] for r in results]
+    for name, values in rows.items():
         if len(values) > 1:
-            scale, unit = (1, "") if key == "firing_rate" else (100, " %")
-            table.add_row(key, f"{scale * statistics.mean(values):.4g}{unit}", f"{scale * statistics.stdev(values):.2g}{unit}")
+            unit = " %" if name in accuracies else ""
+            table.add_row(name, f"{statistics.mean(values):.4g}{unit}", f"{statistics.stdev(values):.2g}{unit}")
     return table

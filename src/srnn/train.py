@@ -112,7 +112,7 @@ def fit(
                     _note_environment(run, env)
             with tensorboard_writer(run.path / "tensorboard" if tensorboard and team.first else None, loop.at.epoch) as loop.write:
                 loop.epochs(parts)
-            result = _finish(task, run, net, parts, seed, backend, where) if team.first else {}
+            result = _finish(task, run, net, parts, seed, backend) if team.first else {}
         team.sum(1)  # nobody leaves while another still works: the process group ends for all at once
         return result
 
@@ -310,7 +310,7 @@ def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
     return "the loss itself"
 
 
-def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: str, device: torch.device) -> dict[str, Any]:
+def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: str) -> dict[str, Any]:
     """Evaluate the selected checkpoint once on the test part and write metrics.json."""
     tensors, best = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)

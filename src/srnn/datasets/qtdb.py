@@ -287,7 +287,7 @@ def segments(sample: Sample, steps: int = 1301) -> list[Sample]:
 
 
 def fetch(root: str | Path, raw: bool = False, raw_url: str = RAW_URL) -> list[Path]:
-    """Download the encoded files into root/qtdb; with `raw`, the records (header, signal, q1c and q2c marks; 75 MB) into root/qtdb/1.0.0.
+    """Download the encoded files into root/qtdb; with `raw`, the records (header, signal, q1c and q2c marks; about 75 MB) into root/qtdb/1.0.0.
 
     Files that are there and right are left alone, so that an interrupted download is resumed. Returns the paths.
     Raises `DataError` where the network, a checksum or the folder fails; see `_fetch.download`.

@@ -53,6 +53,10 @@ def value_types(hint: Any) -> list[type]:
     return [m for m in members if isinstance(m, type) and is_dataclass(m)]
 
 
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
 def _choose(choices: dict[str, type], hint: Any, text: str, path: str) -> Any:
     if text in ("null", "None") and type(None) in typing.get_args(hint):
         return None
@@ -69,8 +73,7 @@ def _parse(hint: Any, text: str, path: str) -> Any:
     try:
         value = parser.parse_args([f"--value={text}"]).value
     except (ArgumentError, TypeError, ValueError):
-        name = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise ConfigError(f"--set {path}={text}: {text!r} is not of type {name}.") from None
+        raise ConfigError(f"--set {path}={text}: {text!r} is not of type {_type_name(hint)}.") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"--set {path}={text}: expected a finite number.")
     return value
@@ -94,7 +97,7 @@ def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
         if isinstance(task, Task) and f.name in _LOCKED:
             continue
         value, hint, here = getattr(task, f.name), typing.get_type_hints(type(task))[f.name], f"{path}{f.name}"
-        choices = " | ".join(c.__name__ for c in value_types(hint)) or (hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", ""))
+        choices = " | ".join(c.__name__ for c in value_types(hint)) or _type_name(hint)
         optional = " | null" if type(None) in typing.get_args(hint) and value_types(hint) else ""
         if is_dataclass(value) and not isinstance(value, type):
             rows += [(here, type(value).__name__, choices + optional), *listed(value, f"{here}.")]
