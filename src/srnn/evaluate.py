@@ -12,6 +12,7 @@ from srnn.datasets import Sample
 from srnn.networks import Stack, Trace
 from srnn.tasks.objective import Scores
 from srnn.tasks.task import Task, collate
+from srnn.tasks.truncation import Whole, walk
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Meter:
     layers: list[float] = field(default_factory=list)
 
     def add(self, trace: Trace) -> None:
-        """Take in one recorded batch."""
+        """Take in a recorded batch, or some of its steps; who adds counts the recordings."""
         batch, n = energy.Activity.of(trace), trace.steps
-        self.steps, self.recordings, self.spikes = self.steps + n, self.recordings + len(trace.lengths), self.spikes + trace.spikes()
+        self.steps, self.spikes = self.steps + n, self.spikes + trace.spikes()
         self.events &= batch.events
         self.input += n * batch.input
         self.network += n * batch.network
@@ -44,7 +45,8 @@ class Meter:
 def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", cost: bool = True) -> Scores:
     """Return the results of `task.decode` on `samples`, the mean loss per recording, firing rates, and with `cost` operations and energy.
 
-    The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own.
+    The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own. A task that is trained
+    in chunks or segments is evaluated in such pieces too, with no more memory.
     """
     device = next(net.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -54,14 +56,16 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     with torch.no_grad():
         for first in range(0, len(samples), task.batch):
             batch = collate(samples[first : first + task.batch]).to(device)
-            out = net(batch.x, lengths=batch.lengths, state=task.start(net, len(batch.x), generator), record=True, backend=backend)
-            s = task.decode.scores(out, batch.lengths)
-            loss += float(task.decode.loss(s, batch.labels, batch.lengths)) * len(batch.x)
-            scores.append(s.cpu())
+            whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
+            for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
+                whole.add(out, start)
+                assert out.trace is not None
+                activity.add(out.trace)
+            activity.recordings += len(batch.x)
+            loss += float(whole.loss()) * len(batch.x)
+            scores.append(whole.scores().cpu())
             labels.append(batch.labels.cpu())
             lengths.append(batch.lengths.cpu())
-            assert out.trace is not None
-            activity.add(out.trace)
     net.train(training)
     results = task.decode.results(scores, labels, lengths) | {"loss": loss / len(samples)}
     mean = activity.mean()

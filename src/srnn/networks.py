@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from srnn import init, scan
 from srnn._check import ConfigError, ShapeError, check_finite, check_instance, check_range, check_signal
 from srnn.activations import Activation, Identity, Soft
 from srnn.layers import Bidirectional, Layer, LayerState, valid_steps
+from srnn.segments import recomputed
 from srnn.surrogates import FastSigmoid
 
 NetworkState = tuple[LayerState, ...]
@@ -104,17 +106,31 @@ class Stack(nn.Module):
         return tuple(layer.start(batch) for layer in self.parts())
 
     def which_backend(self, x: Tensor | None = None, backend: str = "auto") -> scan.Choice:
-        """Return the backend that runs this network on x, and why."""
-        return scan.which(backend)
+        """Return the backend that runs this network, and why; where layers differ, each with its own."""
+        chosen = [layer.which_backend(backend) for layer in single_layers(self)]
+        if len(set(chosen)) == 1:
+            return chosen[0]
+        return scan.Choice(
+            " + ".join(dict.fromkeys(c.name for c in chosen)), "; ".join(f"layer {k}: {c.name} ({c.reason})" for k, c in enumerate(chosen))
+        )
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, *, state: NetworkState | None = None, record: bool = False, backend: str = "auto"
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        state: NetworkState | None = None,
+        record: bool = False,
+        backend: str = "auto",
+        segment: int | None = None,
     ) -> Output:
         """Run over time.
 
         x: (B, T, C). lengths: (B,) integers, 0 ≤ L ≤ T, or None = all steps valid; what lies beyond a length is never read (NaN is harmless).
-        state: from `start` or an earlier call. record: keep outputs and potentials of every layer. Raises `ShapeError` when
-        something does not fit, `DataError` where a valid step is not finite.
+        state: from `start` or an earlier call. record: keep outputs and potentials of every layer. segment: activation checkpointing: run
+        in segments of that many steps, of which the backward pass keeps the state at the start and computes the rest anew; the same result and
+        the same (untruncated) gradient with less memory. Raises `ShapeError` when something does not fit, `DataError` where a valid step
+        is not finite, `ConfigError` for a network that cannot run in segments.
         """
         check_signal("Stack", x, self.inputs)
         valid = valid_steps("Stack", x, lengths)
@@ -126,6 +142,16 @@ class Stack(nn.Module):
         if not isinstance(state, tuple) or len(state) != len(self.layers):
             got = f"{len(state)} parts" if isinstance(state, tuple) else f"a {type(state).__name__}"
             raise ShapeError(f"Stack: state is {got} for {len(self.layers)} layers; pass the tuple that `start(batch)` or a call returned.")
+        run = self._run(x, lengths, state, record, backend) if segment is None else self._segments(x, lengths, state, record, backend, segment)
+        trace = None
+        if record:
+            counts = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
+            seen = x if valid is None else torch.where(valid.unsqueeze(-1), x, 0.0)
+            trace = Trace(seen, run.outputs, run.potentials, counts, tuple(activation_of(layer).binary for layer in self.parts()))
+        return Output(run.potential, run.output, run.state, trace)
+
+    def _run(self, x: Tensor, lengths: Tensor | None, state: NetworkState, record: bool, backend: str) -> _Run:
+        """Run all layers over the steps of x, one after the other."""
         h, states, outputs, potentials, last = x, [], [], [], len(self.layers) - 1
         for k, layer in enumerate(self.layers):
             run = layer(h, lengths, state[k], potential=record or k == last, backend=backend)
@@ -135,12 +161,76 @@ class Stack(nn.Module):
                 outputs.append(run.emitted)
                 potentials.append(run.potential)
         assert run.potential is not None
-        trace = None
-        if record:
-            counts = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
-            seen = x if valid is None else torch.where(valid.unsqueeze(-1), x, 0.0)
-            trace = Trace(seen, tuple(outputs), tuple(potentials), counts, tuple(activation_of(layer).binary for layer in self.parts()))
-        return Output(run.potential, h, tuple(states), trace)
+        return _Run(run.potential, h, tuple(states), tuple(outputs), tuple(potentials))
+
+    def _segments(self, x: Tensor, lengths: Tensor | None, state: NetworkState, record: bool, backend: str, segment: int) -> _Run:
+        """Run segment after segment; of each one only its input and the state at its start are kept for the backward pass."""
+        if not isinstance(segment, int) or isinstance(segment, bool) or segment < 1:
+            raise ConfigError(f"Stack: segment is {segment!r}; expected a whole number of steps, at least 1, or None.")
+        self.check_pieces(f"segment={segment}", whole=True)
+        layers = single_layers(self)
+        names = [(*layer.neuron.states, "s") for layer in layers]
+        state = tuple(layer._check_state(part, x.shape[0]) for layer, part in zip(layers, state, strict=True))
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        random, contiguous = any(layer.dropout and layer.training for layer in layers), x.is_contiguous()
+        parts: list[list[Tensor]] = []
+        for first, piece in zip(range(0, x.shape[1], segment), torch.split(x, segment, 1), strict=True):  # split: one backward for all pieces
+            valid = piece_lengths(lengths, first, piece)
+
+            def run(x: Tensor, *values: Tensor, valid: Tensor | None = valid) -> list[Tensor]:
+                # laid out as the whole is: torch adds the bias in another order where it is not, and the bits would differ
+                made = self._run(x.contiguous() if contiguous else x, valid, _named(names, values), record, backend)
+                return [*_values(names, made.state), made.potential, made.output, *made.outputs, *made.potentials]
+
+            parts.append(recomputed(run, [piece, *_values(names, state)], parameters, random=random))
+            state = _named(names, parts[-1])
+        potential, output, *recorded = (torch.cat(pieces, 1) for pieces in list(zip(*parts, strict=True))[sum(map(len, names)) :])
+        return _Run(potential, output, state, tuple(recorded[: len(recorded) // 2]), tuple(recorded[len(recorded) // 2 :]))
+
+    def check_pieces(self, why: str, *, whole: bool) -> None:
+        """Raise `ConfigError` where this network cannot run piece by piece; whole: and give what it gives on all steps together."""
+        for k, layer in enumerate(self.parts()):
+            if isinstance(layer, Bidirectional):
+                raise ConfigError(f"{why}: layer {k} is bidirectional and needs a recording's end before its start: it cannot run piece by piece.")
+            if whole and isinstance(layer.norm, nn.BatchNorm1d) and layer.training:
+                raise ConfigError(
+                    f"{why}: the batch norm of layer {k} takes its statistics over all steps together, a segment has only its own. "
+                    "Use LayerNorm(), truncated BPTT (its chunks have their own statistics), or net.eval()."
+                )
+
+
+class _Run(NamedTuple):
+    """What the layers give on a stretch of steps; outputs and potentials of every layer where they are recorded."""
+
+    potential: Tensor
+    output: Tensor
+    state: NetworkState
+    outputs: tuple[Tensor, ...]
+    potentials: tuple[Tensor, ...]
+
+
+def _values(names: Sequence[Sequence[str]], state: NetworkState) -> list[Tensor]:
+    return [part[name] for part, own in zip(state, names, strict=True) for name in own]  # type: ignore[call-overload, misc]
+
+
+def _named(names: Sequence[Sequence[str]], values: Sequence[Tensor]) -> NetworkState:
+    """Return the state whose `_values` are the first of `values`."""
+    given = iter(values)
+    return tuple({name: next(given) for name in own} for own in names)
+
+
+def piece_lengths(lengths: Tensor | None, first: int, piece: Tensor) -> Tensor | None:
+    """Return how many steps of `piece` (B, T', C), cut out at step `first`, are valid; (B,) or None = all."""
+    return None if lengths is None else (lengths - first).clamp(0, piece.shape[1])
+
+
+def detached(state: NetworkState) -> NetworkState:
+    """Return the same state without its history: no gradient flows back into the steps before it."""
+
+    def cut(part: LayerState) -> LayerState:
+        return tuple(cut(p) for p in part) if isinstance(part, tuple) else {name: value.detach() for name, value in part.items()}  # type: ignore[return-value]
+
+    return tuple(cut(part) for part in state)
 
 
 def activation_of(layer: Layer | Bidirectional) -> Activation:
@@ -169,7 +259,7 @@ def count_parameters(net: Stack) -> tuple[int, int]:
             _randomise(layer)
         x = torch.randn(2, 5, net.inputs, dtype=torch.float64)
         state = tuple(_random_state(s) for s in probe.start(2))
-        out = probe(x, state=state)
+        out = probe(x, state=state, backend="reference")
         (out.potential.sin().sum() + out.output.sin().sum()).backward()
     unused = sum(int((p.grad == 0).sum()) if p.grad is not None else p.numel() for p in probe.parameters())
     return sum(p.numel() for p in net.parameters()) - unused, unused

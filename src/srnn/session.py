@@ -58,13 +58,17 @@ class Team:
         return total.tolist()
 
     def sum_gradients(self, net: torch.nn.Module) -> None:
-        """Replace every gradient by its sum over all processes, the same bits on each."""
-        gradients = [p.grad for p in net.parameters() if p.grad is not None]
-        if self.world > 1:
-            flat = torch.cat([g.flatten() for g in gradients])
-            torch.distributed.all_reduce(flat)
-            for gradient, total in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-                gradient.copy_(total.view_as(gradient))
+        """Replace every gradient by its sum over all processes, the same bits on each. One that only others have counts as 0 here."""
+        if self.world == 1:
+            return
+        parameters = list(net.parameters())
+        found = self.sum(*(p.grad is not None for p in parameters))  # a process without a valid step in a chunk may lack some
+        reached = [p for p, n in zip(parameters, found, strict=True) if n]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in reached]
+        flat = torch.cat([g.flatten() for g in gradients])
+        torch.distributed.all_reduce(flat)
+        for p, total in zip(reached, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+            p.grad = total.view_as(p)
 
 
 @contextmanager

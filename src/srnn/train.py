@@ -27,6 +27,7 @@ from srnn.runs import Run, fingerprint, load_checkpoint, load_weights, pack_opti
 from srnn.session import Team, check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Batch, Parts, Task, collate
+from srnn.tasks.truncation import chunks
 
 
 class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
@@ -160,7 +161,8 @@ class _Loop:
         while self.at.batch < batches:
             chosen = order[self.at.batch * self.task.batch : (self.at.batch + 1) * self.task.batch]
             mine = chosen[self.team.rank :: self.team.world]
-            batch = collate([parts.train[i] for i in mine or chosen[:1]]).to(self.device)
+            steps = max(len(parts.train[i].signal) for i in chosen) if self.task.truncation else 0  # on every process the same number of chunks
+            batch = collate([parts.train[i] for i in mine or chosen[:1]], steps).to(self.device)
             self.one_batch(batch, len(mine), len(chosen))
             self.at.batch += 1
             self.at.seconds = before + time.monotonic() - began
@@ -179,33 +181,38 @@ class _Loop:
             raise Interrupted(f"Stopped after epoch {self.at.epoch}; the checkpoint is written.")
 
     def one_batch(self, batch: Batch, mine: int, total: int) -> None:
-        """One step of the optimiser: `batch` holds this process's `mine` of the `total` recordings (one that does not count when mine = 0)."""
-        task, net, team = self.task, self.net, self.team
-        state = task.start(net, len(batch.x))
-        out = net(batch.x, lengths=batch.lengths, state=state, record=task.regulariser is not None, backend=self.backend)
-        scores = task.decode.scores(out, batch.lengths)
-        loss = task.decode.loss(scores, batch.labels, batch.lengths)
-        if task.regulariser is not None and out.trace is not None:
-            loss = loss + task.regulariser.loss(out.trace)
-        if team.sum(not bool(torch.isfinite(loss)))[0]:
-            self.diverged("the loss", batch)
-        self.optimiser.zero_grad()
-        (loss * (mine / total)).backward()  # type: ignore[no-untyped-call]
-        team.sum_gradients(net)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
-        if not bool(torch.isfinite(norm)):  # found before clipping spreads it over every gradient
-            self.diverged("the gradient norm", batch)
-        if task.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(net.parameters(), task.clip_norm, norm)
-        self.optimiser.step()
-        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):  # or the next checkpoint would keep it
-            self.diverged("a parameter after the step of the optimiser", batch)
-        correct, counted = metrics.hits(scores.detach(), task.decode.targets(batch.labels, batch.lengths)) if mine else (0, 0)
-        loss_sum, correct_sum, counted_sum = team.sum(float(loss.detach()) * mine, correct, counted)
+        """Train on a batch, which holds this process's `mine` of the `total` recordings (one that does not count when mine = 0)."""
+        task, fresh = self.task, True
+        for chunk in chunks(task, self.net, batch, self.backend):
+            if self.team.sum(not bool(torch.isfinite(chunk.loss)))[0]:
+                self.diverged("the loss", batch)
+            if fresh:
+                self.optimiser.zero_grad()
+            (chunk.loss * (mine / total)).backward()  # type: ignore[no-untyped-call]
+            fresh = chunk.last or (task.truncation is not None and task.truncation.step_per_chunk)
+            if fresh:
+                self.step(batch)
+        assert chunk.scores is not None
+        assert chunk.total is not None
+        correct, counted = metrics.hits(chunk.scores, task.decode.targets(batch.labels, batch.lengths)) if mine else (0, 0)
+        loss_sum, correct_sum, counted_sum = self.team.sum(float(chunk.total) * mine, correct, counted)
         self.at.loss += loss_sum
         self.at.recordings += total
         self.at.correct += int(correct_sum)
         self.at.counted += int(counted_sum)
+
+    def step(self, batch: Batch) -> None:
+        """One step of the optimiser with the gradients of all processes, the same on each."""
+        net, clip = self.net, self.task.clip_norm
+        self.team.sum_gradients(net)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
+        if not bool(torch.isfinite(norm)):  # found before clipping spreads it over every gradient
+            self.diverged("the gradient norm", batch)
+        if clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(net.parameters(), clip, norm)
+        self.optimiser.step()
+        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):  # or the next checkpoint would keep it
+            self.diverged("a parameter after the step of the optimiser", batch)
         self.at.grad_norm = max(self.at.grad_norm, float(norm))
 
     def end_epoch(self, parts: Parts) -> None:
@@ -352,6 +359,10 @@ def _check_same(run: Run, task: Task, seed: int) -> None:
 
 
 def _check_fit(net: Stack, task: Task, parts: Parts) -> None:
+    if task.segment is not None:
+        net.check_pieces(f"segment={task.segment}", whole=True)
+    if task.truncation is not None:
+        net.check_pieces(f"truncation.chunk={task.truncation.chunk}", whole=False)
     channels = parts.train[0].signal.shape[1]
     if net.inputs != channels:
         raise ConfigError(f"{task.name}: the network takes {net.inputs} channels, the encoded data has {channels}. Set network.inputs={channels}.")

@@ -12,7 +12,7 @@ from srnn._check import ConfigError
 from srnn.networks import UniformStart, Zeros
 from srnn.runs import Run
 from srnn.tasks.settings import describe, differences, override, value_types
-from srnn.tasks.task import FiringRate, LevelCrossings, PerRecording, PerStep, Start, Task
+from srnn.tasks.task import FiringRate, LevelCrossings, PerRecording, PerStep, Start, Task, Truncation
 
 ECG = tasks.load("ecg")
 
@@ -45,6 +45,8 @@ def get(task, path):
         ("start=Zeros", "start", Zeros()),
         ("decode=PerRecording", "decode", PerRecording()),
         ("regulariser=FiringRate", "regulariser", FiringRate()),
+        ("truncation=Truncation", "truncation", Truncation()),
+        ("segment=50", "segment", 50),
         ("encode=null", "encode", None),
         ("optimiser.rates={}", "optimiser.rates", {}),
         (" epochs =30", "epochs", 30),
@@ -89,7 +91,7 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=48."),
         ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=48."),
         ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: batch, checkpoint_seconds, clip_norm, data, decode, "
-         "early_stop, encode, epochs, network, optimiser, regulariser, schedule, start."),
+         "early_stop, encode, epochs, network, optimiser, regulariser, schedule, segment, start, truncation."),
         ("network.hiden=3", "--set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
          "Known: b0, beta, beta_out, classes, hidden, inputs, tau_adp, tau_adp_out, tau_m."),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
@@ -111,7 +113,8 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("start=null", "--set start=null: expected the name of a choice, then its settings as start.<setting>=…. Known: UniformStart, Zeros."),
         ("data=SimulatedEcg", "--set data=SimulatedEcg: expected the name of a choice, then its settings as data.<setting>=…. Known: QtdbData."),
         ("epochs.more=3", "--set epochs.more: epochs is 400, which has no settings of its own."),
-        ("regulariser.factor=1", "--set regulariser.factor: regulariser is None, which has no settings of its own."),
+        ("regulariser.factor=1", "--set regulariser.factor: regulariser is null. Choose it first: --set regulariser=FiringRate."),
+        ("truncation.chunk=9", "--set truncation.chunk: truncation is null. Choose it first: --set truncation=Truncation."),
         ("optimiser.lr=0", "optimiser.lr is 0.0; expected a number more than 0 and at most 1e+30."),
         ("batch=0", "batch is 0; expected a number of at least 1."),
         ("epochs=0", "epochs is 0; expected a number of at least 1."),
@@ -183,7 +186,8 @@ def test_differences():
 EVERYTHING = [
     "data.train=9", "network.hidden=5", "network.b0=0.25", "encode.published=true", "start=UniformStart", "start.high=0.125", "decode.skip=3",
     "decode.unlabelled_as=2", "regulariser=FiringRate", "regulariser.low=0.02", "optimiser.kind=adamax", "optimiser.rates.layers.0.weight=0.5",
-    "schedule.kind=plateau", "clip_norm=null", "early_stop=3", "batch=2",
+    "schedule.kind=plateau", "clip_norm=null", "early_stop=3", "batch=2", "segment=7",
+    "truncation=Truncation", "truncation.chunk=20", "truncation.step_per_chunk=true",
 ]  # fmt: skip
 
 

@@ -1,11 +1,15 @@
-"""What a task wants of its network: how the last layer is read, the loss that trains it, and how it is scored."""
+"""What a task wants of its network: how the last layer is read, the loss that trains it, and how it is scored.
+
+Scores and loss are of whole recordings, or of a chunk of them that begins at step `first` (truncated BPTT, `srnn.tasks.truncation`); lengths and
+labels are always those of the whole recordings.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,7 +19,7 @@ from torch.nn import functional
 from srnn import decode, metrics
 from srnn._check import ConfigError, check_range
 from srnn.datasets import Sample
-from srnn.networks import Output, Trace
+from srnn.networks import Output, Trace, piece_lengths
 
 Scores = dict[str, Any]
 """Named results of an evaluation: numbers, or lists for confusion and recall."""
@@ -34,6 +38,9 @@ class PerStep:
     unlabelled_as: int | None = None
     mean_over_steps: bool = False
 
+    adds_up: ClassVar[bool] = True
+    """The losses of all chunks add up to that of the whole recordings."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot count."""
         check_range("decode.skip", self.skip, 0)
@@ -46,9 +53,17 @@ class PerStep:
             raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. Set decode=PerRecording.")
         return bool(len(label) > self.skip and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any()))
 
-    def scores(self, out: Output, lengths: Tensor | None) -> Tensor:
+    def scores(self, out: Output, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return (B, T, K) log-probabilities."""
-        return decode.per_step(out.potential, lengths)
+        return decode.per_step(out.potential, piece_lengths(lengths, first, out.potential))
+
+    def carried(self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int) -> Tensor:
+        """Return the scores of a chunk after those before it: its own, for every step is scored by itself."""
+        return own
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the scores of whole recordings from those of their chunks."""
+        return torch.cat(list(parts), 1)
 
     def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the labels (B, T) that train and count by this task's convention; -1 elsewhere."""
@@ -56,10 +71,11 @@ class PerStep:
             labels = torch.where(labels < 0, self.unlabelled_as, labels)
         return torch.where(decode.valid_mask(labels.unsqueeze(-1), lengths, self.skip), labels, -1)
 
-    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
+        """Return the loss of a batch, a scalar; of a chunk: its part of that."""
         targets = self.targets(labels, lengths)
-        total = functional.nll_loss(scores.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum")
+        chunk = targets[:, first : first + scores.shape[1]]
+        total = functional.nll_loss(scores.flatten(0, 1), chunk.flatten(), ignore_index=-1, reduction="sum")
         return total / ((targets >= 0).sum().clamp(min=1) if self.mean_over_steps else len(labels))
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
@@ -96,6 +112,8 @@ class PerRecording:
     pool: Literal["softmax_sum", "mean", "last", "max_over_time", "spike_count"] = "softmax_sum"
     skip: int = 0
 
+    adds_up: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         """Refuse what cannot count."""
         check_range("decode.skip", self.skip, 0)
@@ -106,19 +124,40 @@ class PerRecording:
             raise ConfigError(f"{sample.name} has a label for every step; decode=PerRecording needs one for all. Set decode=PerStep.")
         return bool(sample.label >= 0)
 
-    def scores(self, out: Output, lengths: Tensor | None) -> Tensor:
+    def scores(self, out: Output, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return (B, K) scores."""
         x = out.potential if self.read == "potential" else out.output
-        pooled: Tensor = getattr(decode, self.pool)(x, lengths, **({} if self.pool == "last" else {"skip": self.skip}))
+        skip = {} if self.pool == "last" else {"skip": max(0, self.skip - first)}
+        pooled: Tensor = getattr(decode, self.pool)(x, piece_lengths(lengths, first, x), **skip)
         return pooled
+
+    def carried(self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int) -> Tensor:
+        """Return the scores up to the end of a chunk of `steps` steps, from those before it and its own."""
+        if self.pool in ("softmax_sum", "spike_count"):
+            return before + own
+        ends = torch.full((len(own), 1), first + steps) if lengths is None else lengths.unsqueeze(1)
+        ends, skip = ends.to(own.device), 0 if self.pool == "last" else self.skip
+        old, new = (ends.clamp(max=first) - skip).clamp(min=0), (ends.clamp(max=first + steps) - max(first, skip)).clamp(min=0)  # steps that count
+        if self.pool == "last":
+            scores = own
+        elif self.pool == "mean":
+            scores = (before * old + own * new) / (old + new).clamp(min=1)
+        else:
+            scores = torch.where(old > 0, torch.maximum(before, own), own)
+        return torch.where(new > 0, scores, before)
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the scores of whole recordings from the running ones."""
+        return parts[-1]
 
     def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the labels (B,) that train and count."""
         return labels
 
-    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None) -> Tensor:
-        """Return the mean cross-entropy over the labelled recordings of a batch, a scalar."""
-        return functional.cross_entropy(scores, labels, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
+    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
+        """Return the mean cross-entropy over the labelled recordings of a batch, a scalar; those that end before `first` add nothing."""
+        here = labels if lengths is None or not first else torch.where(lengths > first, labels, -1)
+        return functional.cross_entropy(scores, here, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
         """Return accuracy, confusion and recall (None for a class without any) over recordings."""

@@ -38,6 +38,9 @@ def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
         if isinstance(value, dict):
             key = ".".join(keys[1:])
             return replace(node, **{keys[0]: {key: _parse(float, text, path)} | {k: v for k, v in value.items() if k != key}})  # in front: it wins
+        if value is None and (known_types := value_types(hint)):
+            first = "; or ".join(f"--set {path.removesuffix('.' + '.'.join(keys[1:]))}={c.__name__}" for c in known_types)
+            raise ConfigError(f"--set {path}: {keys[0]} is null. Choose it first: {first}.")
         if not is_dataclass(value):
             raise ConfigError(f"--set {path}: {keys[0]} is {value!r}, which has no settings of its own.")
         new = _set(value, keys[1:], text, path)

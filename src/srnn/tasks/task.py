@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srnn._check import DataError, check_range
+from srnn._check import ConfigError, DataError, check_range
 from srnn.datasets import Sample
 from srnn.encode.level_crossing import LevelCrossing, normalise
 from srnn.networks import Stack, Start, Zeros
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.optimise import Optimiser, Schedule
+from srnn.tasks.truncation import Truncation
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Task:
     """A row of the papers' tables.
 
     step_seconds: duration of one step. validation and test parts come from `data`. clip_norm: largest gradient norm, None = no clipping.
+    truncation: truncated BPTT, None = the gradient of whole recordings. segment: steps of a segment of activation checkpointing, None = none.
     early_stop: stop after that many epochs without a better validation accuracy, None = never. checkpoint_seconds: also save within long epochs.
     """
 
@@ -108,6 +110,8 @@ class Task:
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     clip_norm: float | None = 1.0
+    truncation: Truncation | None = None
+    segment: int | None = None
     batch: int = 64
     epochs: int = 100
     early_stop: int | None = None
@@ -125,6 +129,21 @@ class Task:
             check_range("early_stop", self.early_stop, 1)
         if isinstance(self.decode, PerStep):
             check_range("decode.unlabelled_as", self.decode.unlabelled_as or 0, 0, len(self.classes) - 1)
+        if self.segment is not None:
+            check_range("segment", self.segment, 1)
+        if self.truncation is not None:
+            self._check_truncation(self.truncation)
+
+    def _check_truncation(self, truncation: Truncation) -> None:
+        if truncation.chunk <= self.decode.skip:
+            raise ConfigError(
+                f"truncation.chunk is {truncation.chunk} with decode.skip={self.decode.skip}: nothing would count in the first chunk. "
+                f"Set truncation.chunk to at least {self.decode.skip + 1}."
+            )
+        if truncation.carry_scores and isinstance(self.decode, PerStep):
+            raise ConfigError(
+                "truncation.carry_scores: with decode=PerStep every step is scored by itself, there is nothing to carry. Set it to false."
+            )
 
     def load(self, data_dir: str | Path | None) -> Parts:
         """Return the encoded parts, labels checked against the classes. Raises `DataError`."""
@@ -161,13 +180,13 @@ class Batch:
         return Batch(self.x.to(device), self.labels.to(device), self.lengths.to(device))
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad recordings with zeros (labels with -1) to the longest and stack them. Raises `DataError` when channels differ."""
+def collate(samples: Sequence[Sample], steps: int = 0) -> Batch:
+    """Pad recordings with zeros (labels with -1) to the longest, or to `steps`, and stack them. Raises `DataError` when channels differ."""
     lengths = torch.tensor([len(s.signal) for s in samples])
     channels = {s.signal.shape[1] for s in samples}
     if len(channels) > 1:
         raise DataError(f"Recordings of {sorted(channels)} channels in one batch ({samples[0].name} …); expected the same number in all.")
-    x = torch.zeros(len(samples), int(lengths.max()), channels.pop())
+    x = torch.zeros(len(samples), max(steps, int(lengths.max())), channels.pop())
     each_step = np.ndim(samples[0].label) == 1
     labels = torch.full(x.shape[:2] if each_step else x.shape[:1], -1)
     for k, sample in enumerate(samples):
