@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PEERS  ?= .venv-peers
+BENCH  ?=
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check bench bench-peers format clean
 
 setup: $(READY)
 
@@ -30,9 +32,28 @@ check: $(READY)  ## lint, format, types, import floors, file sizes
 	  if [ -n "$$big" ]; then echo "files over 400 lines:"; echo "$$big"; exit 1; fi; \
 	  echo "file sizes: $$(find src -name '*.py' | wc -l) files, none over 400 lines"
 
+bench: $(READY)  ## speed and memory of training, measured side by side; BENCH="--shape SHD --rounds 9" passes options
+	$(BIN)/python -m benchmarks.speed $(BENCH)
+
+# Each peer is optional: one that cannot be installed is said so, and left out. sinabs goes without its dependencies (samna fetches code when it is
+# imported), and so do those that ask for torchvision or torchaudio; what they do need is named.
+PIP_PEERS = $(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -c benchmarks/peers-constraints.txt
+
+$(PEERS)/.ready: constraints.txt benchmarks/peers-constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PIP_PEERS) -e .
+	$(PIP_PEERS) h5py loguru matplotlib nir nirtorch pbr requests scipy tqdm
+	for peer in snntorch norse spikingjelly sinabs; do $(PIP_PEERS) --no-deps $$peer || echo "$$peer cannot be installed"; done
+	$(PIP_PEERS) spyx jax flax optax || echo "spyx cannot be installed"
+	touch $@
+
+bench-peers: $(PEERS)/.ready  ## the same training step in other spiking libraries, in a virtual environment of its own
+	$(PEERS)/bin/python -m benchmarks.peers $(BENCH)
+
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
