@@ -15,30 +15,57 @@ from srnn import Layer, scan
 from srnn._check import ConfigError
 from srnn.activations import Identity, Spike
 from srnn.init import Constant, Init
+from srnn.kernels import cpu
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF, SoftLIF, YinLIF
-from srnn.scan import BACKENDS, Choice, which
+from srnn.scan import BACKENDS, Choice, choose
 
 FLOAT = torch.float64
 
 
+DEFAULT = cpu.register(ALIF(), Spike())
+
+
 def test_backends():
-    assert BACKENDS == ("auto", "reference")
-    assert which("reference") == Choice("reference", "asked for")
-    assert which("auto").name == "reference"
-    assert "loop over time" in which("auto").reason
+    assert BACKENDS == ("auto", "reference", "cpu")
+    for dtype in (torch.float32, torch.float64):
+        assert choose("reference", DEFAULT, "cpu", dtype) == Choice("reference", "asked for")
+        assert choose("cpu", DEFAULT, "cpu", dtype) == Choice("cpu", "asked for")
+        assert choose("auto", DEFAULT, "cpu", dtype) == Choice("cpu", f"kernel compiled by {cpu.compiler_name()}")
+    for name in ("auto", "reference"):
+        assert Layer(1, 1, SoftLIF()).which_backend(name).name == {"auto": "cpu"}.get(name, name)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "reason"),
+    [
+        ("cuda", torch.float32, "the cpu kernels are for the CPU, x is on cuda"),
+        ("cpu", torch.bfloat16, "the cpu kernels know float32 and float64, not torch.bfloat16"),
+        ("cpu", torch.float16, "the cpu kernels know float32 and float64, not torch.float16"),
+    ],
+)
+def test_what_the_kernels_cannot_run_goes_to_the_reference_and_says_why(device, dtype, reason):
+    assert choose("auto", DEFAULT, device, dtype) == Choice("reference", reason)
+    with pytest.raises(ConfigError, match=f'^backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".$'):
+        choose("cpu", DEFAULT, device, dtype)
+
+
+def test_a_layer_in_half_precision_runs_by_the_reference():
+    layer = Layer(3, 4, ALIF()).to(torch.bfloat16)
+    assert layer.which_backend().name == "reference"
+    assert layer(torch.randn(2, 5, 3, dtype=torch.bfloat16)).output.dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cuda", r"^backend: there is no 'cuda'\. Known: auto, reference\.$"),
-        ("Reference", r"^backend: there is no 'Reference'\. Did you mean 'reference'\? Known: auto, reference\.$"),
+        ("triton", r"^backend: there is no 'triton'\. Known: auto, cpu, reference\.$"),
+        ("Reference", r"^backend: there is no 'Reference'\. Did you mean 'reference'\? Known: auto, cpu, reference\.$"),
     ],
 )
 def test_an_unknown_backend_is_answered_with_the_known_ones(name, message):
     with pytest.raises(ConfigError, match=message):
-        which(name)
+        choose(name, DEFAULT, "cpu", torch.float32)
     with pytest.raises(ConfigError, match=message):
         Layer(1, 1, SoftLIF())(torch.zeros(1, 1, 1), backend=name)
 
@@ -47,34 +74,36 @@ def start(*names: str, batch: int = 1, n: int = 1) -> State:
     return {k: torch.zeros(batch, n, dtype=FLOAT) for k in (*names, "s")}
 
 
-def test_the_driver_by_hand():
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_the_driver_by_hand(backend):
     """One neuron that feeds itself with weight 2: I = 0.6, then 0 + 2·1, then 0 + 2·1. u = I, θ = 0.5, reset 0.5."""
     current = torch.tensor([[[0.6], [0.0], [0.0], [-9.0]]], dtype=FLOAT)
     c = {"alpha": torch.tensor(0.0, dtype=FLOAT), "threshold": torch.tensor(0.5, dtype=FLOAT)}
-    run = scan.run(SoftLIF(), Spike(), current, torch.tensor([[2.0]], dtype=FLOAT), c, start("u"), potential=True)
+    run = scan.run(SoftLIF(), Spike(), current, torch.tensor([[2.0]], dtype=FLOAT), c, start("u"), potential=True, backend=backend)
     assert run.potential.flatten().tolist() == pytest.approx([0.6, 2.0 - 0.5, 2.0 - 0.5, -9.0 + 2.0 - 0.5])
     assert run.output.flatten().tolist() == [1, 1, 1, 0]
     assert {k: v.item() for k, v in run.state.items()} == pytest.approx({"u": -7.5, "s": 0.0})
-    alone = scan.run(SoftLIF(), Spike(), current, None, c, start("u"))
+    alone = scan.run(SoftLIF(), Spike(), current, None, c, start("u"), backend=backend)
     assert alone.potential is None
     assert alone.output.flatten().tolist() == [1, 0, 0, 0]
 
 
-def test_rows_of_the_recurrent_matrix_receive():
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_rows_of_the_recurrent_matrix_receive(backend):
     """R[i, j] carries the spike of neuron j to neuron i."""
     R = torch.tensor([[0.0, 0.0], [3.0, 0.0]], dtype=FLOAT)
     current = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]], dtype=FLOAT)
     c = {"decay": torch.tensor(0.0, dtype=FLOAT), "threshold": torch.tensor(0.5, dtype=FLOAT)}
-    run = scan.run(YinLIF(), Spike(), current, R, c, start("u", n=2))
+    run = scan.run(YinLIF(), Spike(), current, R, c, start("u", n=2), backend=backend)
     assert run.output[0].tolist() == [[1, 0], [0, 1]]
 
 
-def test_the_frozen_state_by_hand():
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_the_frozen_state_by_hand(backend):
     """A recording of 2 steps in a batch of 3: state and output stay where they were after step 2, and s is what it was then."""
     current = torch.tensor([[[1.0]] * 3, [[1.0]] * 3], dtype=FLOAT)
-    valid = torch.tensor([[True] * 3, [True, True, False]])
     c = {"alpha": torch.tensor(0.5, dtype=FLOAT), "threshold": torch.tensor(0.6, dtype=FLOAT)}
-    run = scan.run(SoftLIF(), Spike(), current, None, c, start("u", batch=2), valid=valid, potential=True)
+    run = scan.run(SoftLIF(), Spike(), current, None, c, start("u", batch=2), lengths=torch.tensor([3, 2]), potential=True, backend=backend)
     assert run.potential[1].flatten().tolist() == [0.5, 0.75, 0.0]
     assert run.output[1].flatten().tolist() == [0, 1, 0]
     assert (run.state["u"][1].item(), run.state["s"][1].item()) == (0.75, 1.0)
@@ -95,7 +124,8 @@ class Gated(Neuron):
         return u, {"u": u}
 
 
-def test_a_gated_cell_has_a_block_of_rows_for_each_gate():
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_gated_cell_has_a_block_of_rows_for_each_gate(backend):
     torch.manual_seed(0)
     layer = Layer(3, 4, Gated(), Identity(), recurrent_bias=True, zero_diagonal=True, dtype=FLOAT)
     assert (tuple(layer.weight.shape), tuple(layer.recurrent.shape), tuple(layer.bias.shape)) == ((8, 3), (8, 4), (8,))
@@ -103,7 +133,7 @@ def test_a_gated_cell_has_a_block_of_rows_for_each_gate():
         torch.testing.assert_close(block @ block.T, torch.eye(4, dtype=FLOAT))
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, 5, 3, dtype=FLOAT)
-    run = layer(x, potential=True)
+    run = layer(x, potential=True, backend=backend)
     R = layer.recurrent.detach() * (1 - torch.eye(4, dtype=FLOAT)).repeat(2, 1)
     u = torch.zeros(2, 4, dtype=FLOAT)
     for t in range(5):
@@ -154,8 +184,8 @@ def layer(lengths: bool) -> Callable[[Tensor], Tensor]:
 
     def run(current: Tensor) -> Tensor:
         state = {k: torch.zeros(2, 3) for k in ("u", "eta", "s")}
-        valid = torch.arange(current.shape[1]) < torch.tensor([[current.shape[1]], [3]]) if lengths else None
-        out = scan.run(ALIF(), Spike(), current, R, c, state, valid=valid, potential=True)
+        ends = torch.tensor([current.shape[1], 3]) if lengths else None
+        out = scan.run(ALIF(), Spike(), current, R, c, state, lengths=ends, potential=True, backend="reference")
         return out.output + out.potential
 
     return run

@@ -3,10 +3,11 @@
     net = srnn.Stack(srnn.Layer(4, 36, srnn.ALIF(beta=0.0)), srnn.Readout(36, 6))
     out = net(x, lengths=lengths)          # x: (B, T, 4); out.potential: (B, T, 6)
 
-Surrogates, activations, initialisers, decoders, metrics and energy are reached through their modules (`srnn.surrogates.MultiGaussian`).
+Cells, surrogates, activations, initialisers, decoders, metrics and energy are reached through their modules (`srnn.surrogates.MultiGaussian`).
 """
 
 from srnn import activations as activations
+from srnn import cells as cells
 from srnn import decode as decode
 from srnn import encode as encode
 from srnn import energy as energy

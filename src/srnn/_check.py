@@ -114,6 +114,8 @@ def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
         raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
     if lengths.is_floating_point() or lengths.is_complex() or str(lengths.dtype) == "torch.bool":
         raise ShapeError(f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long().")
+    if _compiling():
+        return
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:
         bad = low if low < 0 else high
@@ -124,6 +126,8 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
     """Raise `DataError` where x (B, T, C) holds a NaN or an infinity at a valid step: such a neuron would never spike again, unseen."""
     import torch
 
+    if _compiling() or bool(torch.isfinite(x.detach().sum())):  # one pass over x, most of the time
+        return
     bad = ~torch.isfinite(x)
     if valid is not None:
         bad &= valid.unsqueeze(-1)
@@ -132,3 +136,10 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
         raise DataError(
             f"{who}: x is {float(x[b, t, c])} at recording {b}, step {t}, channel {c}; expected finite numbers. Interpolate or cut the gap."
         )
+
+
+def _compiling() -> bool:
+    """Whether torch.compile is reading this: a look at values would break the graph, so that checks of values are left out."""
+    import torch
+
+    return torch.compiler.is_compiling()

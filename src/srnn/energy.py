@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from srnn._check import ConfigError, check_instance
-from srnn.kernels.trace import Graph, trace_step
+from srnn.kernels.graph import Graph
+from srnn.kernels.trace import trace_step
 from srnn.layers import Bidirectional, Layer
 from srnn.networks import Stack, Trace, activation_of
 

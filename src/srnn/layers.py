@@ -20,8 +20,12 @@ from torch.nn import functional
 from srnn import init, scan
 from srnn._check import ConfigError, ShapeError, check_instance, check_lengths, check_range, check_signal, check_sizes
 from srnn.activations import Activation, Identity, Spike
+from srnn.kernels import cpu
 from srnn.neuron import Neuron, Params, State
 from srnn.neurons import Leaky
+from srnn.norm import BatchNorm as BatchNorm
+from srnn.norm import LayerNorm as LayerNorm
+from srnn.norm import normalised
 
 LayerState = State | tuple[State, State]
 """State of a `Layer`, or the pair of a `Bidirectional` one."""
@@ -38,29 +42,6 @@ class LayerOutput(NamedTuple):
     emitted: Tensor
     potential: Tensor | None
     state: LayerState
-
-
-@dataclass(frozen=True)
-class BatchNorm:
-    """Batch normalisation of W x + b over recordings and valid steps (Bittar & Garner 2022: momentum 0.05)."""
-
-    momentum: float = 0.05
-    eps: float = 1e-5
-
-    def build(self, n: int, **kwargs: Any) -> nn.Module:
-        """Return the module for n channels."""
-        return nn.BatchNorm1d(n, eps=self.eps, momentum=self.momentum, **kwargs)
-
-
-@dataclass(frozen=True)
-class LayerNorm:
-    """Layer normalisation of W x + b over the neurons of each step."""
-
-    eps: float = 1e-5
-
-    def build(self, n: int, **kwargs: Any) -> nn.Module:
-        """Return the module for n channels."""
-        return nn.LayerNorm(n, eps=self.eps, **kwargs)
 
 
 class Constants(nn.Module):
@@ -225,18 +206,36 @@ class Layer(nn.Module):
         self._check_dtype(x)
         valid = valid_steps(self._who(), x, lengths)
         state = self._check_state(state, x.shape[0])
-        if valid is not None:
-            x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read
-        current = functional.linear(x, _masked(self.weight, self.weight_mask), self.bias)
+        chosen = self.which_backend(backend).name
+        if valid is not None and (chosen == "reference" or self.norm is not None):
+            x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the kernels see to that themselves
+        weight = _masked(self.weight, self.weight_mask)
+        both = None if self.norm is not None else self.recurrent_bias
+        bias = both if self.bias is None else self.bias if both is None else self.bias + both
         if self.norm is not None:
-            current = _normalised(self.norm, current, valid)
+            x = normalised(self.norm, scan.linear(x, weight, bias, backend=chosen), valid)
+            x = x if self.recurrent_bias is None else x + self.recurrent_bias
         recurrent = None if self.recurrent is None else _masked(self.recurrent, self.recurrent_mask)
-        if self.recurrent_bias is not None:
-            current = current + self.recurrent_bias
-        coeffs = self.neuron.coeffs(self.constants())
-        run = scan.run(self.neuron, self.activation, current, recurrent, coeffs, state, valid=valid, potential=potential, backend=backend)
+        run = scan.run(
+            self.neuron,
+            self.activation,
+            x,
+            recurrent,
+            self.neuron.coeffs(self.constants()),
+            state,
+            weight=weight if self.norm is None else None,
+            bias=bias if self.norm is None else None,
+            lengths=None if valid is None else lengths,
+            potential=potential,
+            backend=chosen,
+        )
         output = functional.dropout(run.output, self.dropout, self.training) if self.dropout else run.output
         return LayerOutput(output, run.output, run.potential, run.state)
+
+    def which_backend(self, backend: str = "auto") -> scan.Choice:
+        """Return the backend that runs this layer when `backend` is asked for, and why."""
+        chosen: scan.Choice = scan.choose(backend, cpu.register(self.neuron, self.activation), self.weight.device.type, self.weight.dtype)
+        return chosen
 
     def _check_dtype(self, x: Tensor) -> None:
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
@@ -364,7 +363,7 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
         return None
     check_lengths(who, lengths, x.shape[0], x.shape[1])
     mask: Tensor = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device).unsqueeze(1)
-    return None if bool(mask.all()) else mask
+    return None if not torch.compiler.is_compiling() and bool(mask.all()) else mask
 
 
 def _random_mask(weight: Tensor, what: str, sparsity: float) -> Tensor | None:
@@ -379,17 +378,3 @@ def _random_mask(weight: Tensor, what: str, sparsity: float) -> Tensor | None:
 
 def _masked(weight: Tensor, mask: Tensor | None) -> Tensor:
     return weight if mask is None else weight * mask
-
-
-def _normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tensor:
-    """Normalise (B, T, N) over valid steps only; padded steps come out as 0."""
-    rows = current.shape[0] * current.shape[1] if valid is None else int(valid.sum())
-    if rows == 1 and norm.training and isinstance(norm, nn.BatchNorm1d):
-        raise ShapeError("BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval().")
-    if valid is None:
-        flat: Tensor = norm(current.flatten(0, 1))
-        return flat.view_as(current)
-    out = torch.zeros_like(current)
-    if rows:
-        out[valid] = norm(current[valid]).to(out.dtype)
-    return out

@@ -1,7 +1,10 @@
 """Run any neuron over time. The reference loop below is the definition of a layer; every other backend is compared with it.
 
-The driver owns what a neuron does not: the recurrent product, the activation, the lengths, the choice of backend. The feed-forward
-product W x + b (for all steps at once) is the layer's.
+The driver owns what a neuron does not: the products, the activation, the lengths, the choice of backend.
+
+    "reference"   a Python loop over time under autograd: any device, any dtype, any neuron
+    "cpu"         compiled from the traced step (`srnn.kernels`): float32 and float64 on the CPU
+    "auto"        "cpu" where it can run the layer, else "reference"; which, and why, is visible in `choose`
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from srnn._check import check_choice
+from srnn._build import BuildError
+from srnn._check import ConfigError, check_choice
 from srnn.activations import Activation
+from srnn.kernels import cpu
+from srnn.kernels.trace import TraceError, numbers
 from srnn.neuron import Coeffs, Neuron, State
 
-BACKENDS = ("auto", "reference")
-"""What `backend=` may be. "auto" chooses the fastest that can run the layer; the choice is visible in `which`."""
+BACKENDS = ("auto", "reference", "cpu")
+"""What `backend=` may be."""
 
 
 class Choice(NamedTuple):
@@ -34,12 +41,42 @@ class Scanned(NamedTuple):
     state: State
 
 
-def which(backend: str) -> Choice:
-    """Return the backend that runs when `backend` is asked for, and why. Raises `ConfigError` for an unknown name."""
+@cpu.constant_result
+def choose(backend: str, key: str, device: str, dtype: torch.dtype) -> Choice:
+    """Return the backend that runs a layer when `backend` is asked for, and why.
+
+    key: from `kernels.cpu.register`. device: the type, "cpu" or "cuda". Compiles the kernel where it has not been yet.
+    Raises `ConfigError` for an unknown name, and where "cpu" is asked for and cannot run the layer.
+    """
     check_choice("backend", backend, BACKENDS)
-    if backend == "auto":
-        return Choice("reference", "the only backend of this version: a Python loop over time under autograd")
-    return Choice(backend, "asked for")
+    if backend == "reference":
+        return Choice("reference", "asked for")
+    reason = _why_not_cpu(key, device, dtype)
+    if reason is None:
+        return Choice("cpu", "asked for" if backend == "cpu" else f"kernel compiled by {cpu.compiler_name()}")
+    if backend == "cpu":
+        raise ConfigError(f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".')
+    return Choice("reference", reason)
+
+
+def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:
+    if device != "cpu":
+        return f"the cpu kernels are for the CPU, x is on {device}"
+    if dtype not in cpu.DTYPES:
+        return f"the cpu kernels know float32 and float64, not {dtype}"
+    try:
+        cpu.kernel(key, dtype)
+    except (TraceError, BuildError) as error:
+        return str(error).rstrip(".")
+    return None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, backend: str) -> Tensor:
+    """Return W x + b for all steps: x (B, T, C), weight (N, C). On the cpu backend, what is zero in x costs nothing. backend: as chosen."""
+    if backend != "cpu":
+        return functional.linear(x, weight, bias)
+    y: Tensor = torch.ops.srnn.linear(x.contiguous(), weight.contiguous(), bias)
+    return y
 
 
 def run(
@@ -50,21 +87,37 @@ def run(
     coeffs: Coeffs,
     state: State,
     *,
-    valid: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    lengths: Tensor | None = None,
     potential: bool = False,
     backend: str = "auto",
 ) -> Scanned:
     """Run one layer over time.
 
     current:   (B, T, G·N), the feed-forward part of the input current for all steps, biases included; G = neuron.gates.
+               With weight W (G·N, C) and bias b (G·N,) or None: the layer's input x (B, T, C) in its place; the current is W x + b.
     recurrent: R (G·N, N), multiplying the layer's own output of the step before, or None.
     coeffs:    from `neuron.coeffs`, each (N,) or ().
     state:     (B, N) tensors: the neuron's states and "s", the output before the first step (may be graded).
-    valid:     (B, T) bool, true for a prefix of each recording, or None = all. After that prefix output and potential are 0 and the state is frozen.
+    lengths:   (B,) integers, 0 ≤ L ≤ T, or None = T. From step L on output and potential are 0 and the state is frozen.
     potential: also return the observable potential of every step.
     """
-    which(backend)
-    return _reference(neuron, activation, current, recurrent, coeffs, state, valid, potential)
+    key = cpu.register(neuron, activation)
+    if choose(backend, key, current.device.type, current.dtype).name == "reference":
+        if weight is not None:
+            current = functional.linear(current, weight, bias)
+        return _reference(neuron, activation, current, recurrent, coeffs, state, lengths, potential)
+    n = state["s"].shape[-1]
+    held = [current.new_full((n,), v) if isinstance(v, int | float) else v.to(current).expand(n) for v in numbers(activation).values()]
+    constants = torch.stack([*(c.expand(n) for c in coeffs.values()), *held]) if coeffs or held else current.new_empty(0, n)
+    before = torch.stack([*(state[k] for k in neuron.states), state["s"]])
+    ends = None if lengths is None else lengths.to(dtype=torch.int64)
+    given = [None if t is None else t.contiguous() for t in (current, weight, bias, recurrent, constants, before, ends)]
+    backward = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    output, seen, final, _, _ = torch.ops.srnn.scan(key, *given, potential, backward, neuron.gates, len(coeffs))
+    names = (*neuron.states, "s")
+    return Scanned(output, seen if potential else None, dict(zip(names, final.unbind(0), strict=True)))
 
 
 def _reference(
@@ -74,12 +127,13 @@ def _reference(
     recurrent: Tensor | None,
     coeffs: Coeffs,
     state: State,
-    valid: Tensor | None,
+    lengths: Tensor | None,
     potential: bool,
 ) -> Scanned:
     s, h = state["s"], {name: state[name] for name in neuron.states}
     outputs, potentials = [], []
-    valids = [None] * current.shape[1] if valid is None else valid.unsqueeze(-1).unbind(1)
+    steps = current.shape[1]
+    valids = [None] * steps if lengths is None else [(t < lengths.to(current.device)).unsqueeze(-1) for t in range(steps)]
     for I, v in zip(current.unbind(1), valids, strict=True):  # not current[:, t]: its backward would be quadratic in T
         if recurrent is not None:
             I = torch.addmm(I, s, recurrent.t())

@@ -31,8 +31,7 @@ _SQRT2PI = 2.5066282746310002
 
 
 def _pdf(x: Tensor, sigma: float) -> Tensor:
-    z = x / sigma
-    return torch.exp(-0.5 * z * z) / (_SQRT2PI * sigma)
+    return torch.exp(-0.5 / (sigma * sigma) * (x * x)) * (1 / (_SQRT2PI * sigma))  # what holds σ alone is computed once
 
 
 def _cdf(x: Tensor, sigma: float) -> Tensor:

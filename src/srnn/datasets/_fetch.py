@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from pathlib import Path, PurePosixPath
 
+from srnn._build import user_cache
 from srnn._check import DataError, SrnnError
 
 _TIMEOUT = 30.0
@@ -19,18 +19,10 @@ def data_root(folder: str | Path | None = None) -> Path:
 
     Raises `DataError` where that path is a file.
     """
-    root = Path(folder or os.environ.get("SRNN_DATA") or _user_cache() / "srnn").expanduser()
+    root = Path(folder or os.environ.get("SRNN_DATA") or user_cache() / "srnn").expanduser()
     if root.exists() and not root.is_dir():
         raise DataError(f"The data folder {root} is a file; expected a folder. Set --data-dir or $SRNN_DATA to a folder.")
     return root
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def find(root: str | Path, *candidates: str, name: str = "NAME") -> Path:

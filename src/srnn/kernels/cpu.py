@@ -1,0 +1,245 @@
+"""The compiled CPU kernels: what Python hands to C.
+
+One library holds the loop over time and the products (`c/scan.c`, `c/product.c`), one for each number type; a small one holds each neuron's printed
+step. Tensors are contiguous, on the CPU and of the library's number type: `srnn.scan` sees to that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from ctypes import c_int, c_long, c_void_p
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from srnn import _build
+from srnn._build import BuildError
+from srnn._check import SrnnError
+from srnn.activations import Activation
+from srnn.kernels import memory
+from srnn.kernels.print_c import print_neuron
+from srnn.kernels.trace import TraceError, trace_program
+from srnn.neuron import Neuron
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+SPARSE = 0
+"""Products with zeros in them: 0 = decided by counting, 1 = always gathered, 2 = always dense. All give the same bits; tests set it."""
+
+_HERE = Path(__file__).parent / "c"
+_HEADERS = (_HERE / "srnn.h", _HERE / "neuron.h")
+_DTYPES = {torch.float32: ("f32", ()), torch.float64: ("f64", ("-DDOUBLE",))}
+DTYPES = tuple(_DTYPES)
+
+
+_FUNCTIONS = ("prepare", "step", "advance", "adjoint")
+
+
+class _Neuron(ctypes.Structure):
+    """`neuron_t` of c/scan.c."""
+
+    _fields_ = [(name, c_void_p) for name in _FUNCTIONS]
+
+
+class _Scan(ctypes.Structure):
+    """`scan_t` of c/scan.c."""
+
+    _fields_ = [
+        ("neuron", _Neuron),
+        *((name, c_long) for name in ("B", "T", "C", "N", "G", "S", "numbers", "Q", "derived", "every")),
+        *((name, c_void_p) for name in ("x", "weight", "bias", "recurrent", "constants", "state", "lengths")),
+        *((name, c_void_p) for name in ("output", "potential", "final", "kept", "total")),
+        *((name, c_void_p) for name in ("g_output", "g_potential", "g_final")),
+        *((name, c_void_p) for name in ("g_x", "g_weight", "g_bias", "g_recurrent", "g_constants", "g_state")),
+        *((name, c_int) for name in ("sparse", "threads")),
+        *((name, c_long) for name in ("NP", "CP", "plane", "tiles", "parts", "size")),
+        *((name, c_void_p) for name in ("c", "W", "R", "partial", "g_c")),
+    ]
+
+
+class Inputs(NamedTuple):
+    """What a layer runs on.
+
+    x: (B, T, C) with weight (G·N, C) and bias (G·N,) or None; or, without weight, the input current (B, T, G·N). recurrent: (G·N, N) or None.
+    constants: (C, N), the Q coefficients first. state: (S + 1, B, N), the neuron's states, then s. lengths: (B,) int64 or None.
+    """
+
+    x: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    recurrent: Tensor | None
+    constants: Tensor
+    state: Tensor
+    lengths: Tensor | None
+
+
+@functools.cache
+def _library(dtype: torch.dtype) -> ctypes.CDLL:
+    kind, flags = _DTYPES[dtype]
+    files = [_HERE / "product.c", _HERE / "scan.c"]
+    source = "".join(f.read_text() for f in files)
+    library = _build.load(f"loops-{kind}", source, "-ffp-contract=fast", *flags, headers=_HEADERS)
+    for name in ("scan_forward", "scan_backward", "linear", "linear_gradients"):
+        getattr(library, name).restype = None
+    return library
+
+
+class Kernel:
+    """A neuron with its activation, compiled for a number type. Raises `TraceError` or `BuildError` where that cannot be."""
+
+    def __init__(self, neuron: Neuron, activation: Activation, dtype: torch.dtype) -> None:
+        self.dtype, self.program = dtype, trace_program(neuron, activation)
+        printed = print_neuron(self.program)
+        kind, flags = _DTYPES[dtype]
+        name = "-".join(["".join(c if c.isalnum() else "-" for c in self.program.name.replace(", ", "-")).strip("-"), kind])
+        self._code = _build.load(name, printed.source, "-ffp-contract=off", *flags, headers=_HEADERS)
+        self._neuron = _Neuron(*(ctypes.cast(getattr(self._code, name), c_void_p) for name in _FUNCTIONS))
+        self._derived = printed.derived
+        self._library = _library(dtype)
+
+    def forward(self, given: Inputs, potential: bool, backward: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Run over time: output and potential (B, T, N), final state (S + 1, B, N); for the backward pass, states kept every few steps and the whole
+        input current (B, T, G·N). What is not asked for is empty.
+        """
+        results = shapes(given.x, given.state, self.program.gates, potential, backward, memory.empty)
+        job = self._job(given)
+        job.output, job.potential, job.final, job.kept, job.total = map(_pointer, results)
+        self._library.scan_forward(ctypes.byref(job))
+        return results
+
+    def backward(self, given: Inputs, saved: Sequence[Tensor], grads: Sequence[Tensor | None], needs_x: bool) -> tuple[Tensor, ...]:
+        """Return the gradients of x, weight, bias, recurrent, the Q coefficients (Q, N) and state; empty where there is nothing, or x needs none.
+
+        saved: output, kept and total of the forward pass. grads: those of output, potential and final state, None = 0.
+        """
+        x = given.x
+        found = (
+            memory.empty(x, x.shape if needs_x else (0,)),
+            *(x.new_empty(0 if t is None else t.shape) for t in (given.weight, given.bias, given.recurrent)),
+            x.new_empty(len(self.program.coeffs), given.state.shape[-1]),
+            torch.empty_like(given.state),
+        )
+        job = self._job(given)
+        job.output, job.kept, job.total = map(_pointer, saved)
+        job.g_output, job.g_potential, job.g_final = map(_pointer, grads)
+        job.g_x, job.g_weight, job.g_bias, job.g_recurrent, job.g_constants, job.g_state = map(_pointer, found)
+        self._library.scan_backward(ctypes.byref(job))
+        return found
+
+    def _job(self, given: Inputs) -> Any:
+        (states, batch, n), (_, steps, channels) = given.state.shape, given.x.shape
+        job = _Scan(neuron=self._neuron, B=batch, T=steps, C=channels, N=n, G=self.program.gates, S=states - 1)
+        job.numbers, job.Q, job.derived, job.every = len(self.program.constants), len(self.program.coeffs), self._derived, every(n)
+        job.x, job.weight, job.bias, job.recurrent, job.constants, job.state, job.lengths = map(_pointer, given)
+        job.sparse, job.threads = SPARSE, torch.get_num_threads()
+        return job
+
+
+# ── kernels by key: what a graph, a copied module or another process can hold instead of a library ───────────────────────
+
+_REGISTERED: dict[str, tuple[Neuron, Activation]] = {}
+_KERNELS: dict[tuple[str, torch.dtype], Kernel | SrnnError] = {}
+
+
+def constant_result(f: _F) -> _F:
+    """Tell torch.compile to call f while it reads the program, instead of reading f: `torch.compiler.assume_constant_result` without loading the
+    compiler for everybody.
+    """
+    f._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return f
+
+
+@constant_result
+def register(neuron: Neuron, activation: Activation) -> str:
+    """Return the key of the kernel that a neuron and an activation share with all others of their classes and options."""
+    key = f"{_name(neuron)} {_name(activation)}"
+    _REGISTERED.setdefault(key, (neuron, activation))
+    return key
+
+
+def _name(described: Any) -> str:
+    """Name a class and the options (all that is no number) of a neuron, an activation or a surrogate."""
+    kind = type(described)
+    options = ", ".join(
+        f"{k}={_name(v) if hasattr(v, '__dataclass_fields__') else v}"
+        for k, v in vars(described).items()
+        if isinstance(v, bool | str) or (isinstance(described, Activation) and hasattr(v, "__dataclass_fields__"))
+    )
+    return f"{kind.__module__}.{kind.__qualname__}@{id(kind):x}({options})"
+
+
+def kernel(key: str, dtype: torch.dtype) -> Kernel:
+    """Return the kernel of a key, compiled at first use. Raises `TraceError` or `BuildError` where that cannot be, the same one every time."""
+    if (key, dtype) not in _KERNELS:
+        try:
+            _KERNELS[key, dtype] = Kernel(*_REGISTERED[key], dtype)
+            importlib.import_module("srnn.kernels.ops")
+        except (TraceError, BuildError) as error:
+            _KERNELS[key, dtype] = error
+    found = _KERNELS[key, dtype]
+    if isinstance(found, SrnnError):
+        raise found
+    return found
+
+
+# ── what the operations of torch call (kernels/ops.py) ───────────────────────────────────────────────────────────────────
+
+
+def shapes(
+    x: Tensor, state: Tensor, gates: int, potential: bool, backward: bool, new: Callable[[Tensor, Sequence[int]], Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return what `Kernel.forward` returns, made by new(like, shape)."""
+    (states, batch, n), steps = state.shape, x.shape[1]
+    segments = -(-steps // every(n))
+    return (
+        new(x, (batch, steps, n)),
+        new(x, (batch, steps, n) if potential else (0,)),
+        new(state, (states, batch, n)),
+        new(x, (segments, states - 1, batch, n) if backward else (0,)),
+        new(x, (batch, steps, gates * n) if backward else (0,)),
+    )
+
+
+def every(n: int) -> int:
+    """Return of how many steps forward keeps the states once, for n neurons: what lies between fits the processor's cache."""
+    return 8 if n <= 256 else 4
+
+
+def compiler_name() -> str:
+    """Return what the compiler says it is."""
+    return _build.compiler().version
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool = False) -> Tensor:
+    """Return x Wᵀ + b, or x W if transposed: x (…, C), event-driven where x is mostly zeros. weight: (N, C), or (C, N) if transposed."""
+    inputs = x.shape[-1]
+    outputs = weight.shape[1] if transposed else weight.shape[0]
+    y = memory.empty(x, (*x.shape[:-1], outputs))
+    sc, sn = (outputs, 1) if transposed else (1, inputs)
+    rows = x.numel() // inputs
+    _library(x.dtype).linear(
+        _pointer(x), _pointer(weight), c_long(sc), c_long(sn), _pointer(bias), _pointer(y), c_long(rows), c_long(inputs), c_long(outputs),
+        c_int(2 if transposed else SPARSE), c_int(torch.get_num_threads()),
+    )  # fmt: skip
+    return y
+
+
+def linear_gradients(x: Tensor, grad: Tensor, bias: bool) -> tuple[Tensor, Tensor]:
+    """Return the gradients of W (N, C) and b (N,): the sums over all rows of grad xᵀ and of grad, the latter empty unless asked for."""
+    inputs, outputs = x.shape[-1], grad.shape[-1]
+    w, b = x.new_empty(outputs, inputs), x.new_empty(outputs if bias else 0)
+    _library(x.dtype).linear_gradients(
+        _pointer(x), _pointer(grad), _pointer(w), _pointer(b), c_long(x.numel() // inputs), c_long(inputs), c_long(outputs),
+        c_int(SPARSE), c_int(torch.get_num_threads()),
+    )  # fmt: skip
+    return w, b
+
+
+def _pointer(t: Tensor | None) -> c_void_p:
+    """Return where a tensor's numbers lie; NULL for None and for an empty one."""
+    return c_void_p(t.data_ptr() if t is not None and t.numel() else None)

@@ -1,0 +1,128 @@
+"""The compiled kernels as operations of torch: autograd, torch.compile, autocast. Loaded at first use, for torch loads much for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srnn._check import ConfigError
+from srnn.kernels import cpu
+
+_INPUTS = "Tensor x, Tensor? weight, Tensor? bias, Tensor? recurrent, Tensor constants, Tensor state, Tensor? lengths"
+
+
+def _new(like: Tensor, shape: Sequence[int]) -> Tensor:
+    return like.new_empty(tuple(shape))
+
+
+@torch.library.custom_op(
+    "srnn::scan",
+    mutates_args=(),
+    schema=f"(str key, {_INPUTS}, bool potential, bool backward, int gates, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _scan(key: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    *inputs, potential, backward, _, _ = given
+    return cpu.kernel(key, inputs[0].dtype).forward(cpu.Inputs(*inputs), potential, backward)
+
+
+@_scan.register_fake
+def _(key: str, *given: Any) -> Any:
+    *inputs, potential, backward, gates, _ = given
+    return cpu.shapes(inputs[0], inputs[5], gates, potential, backward, _new)
+
+
+@torch.library.custom_op(
+    "srnn::scan_backward",
+    mutates_args=(),
+    schema=f"(str key, {_INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, Tensor? g_potential, Tensor? g_final,"
+    " bool needs_x, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _scan_backward(key: str, *given: Any) -> tuple[Tensor, ...]:
+    return cpu.kernel(key, given[0].dtype).backward(cpu.Inputs(*given[:7]), given[7:10], given[10:13], given[13])
+
+
+@_scan_backward.register_fake
+def _(key: str, x: Tensor, weight: Any, bias: Any, recurrent: Any, constants: Tensor, state: Tensor, *given: Any) -> Any:
+    *_, needs_x, coeffs = given
+    like = (x if needs_x else None, weight, bias, recurrent)
+    return (
+        *(x.new_empty(0) if t is None else _new(t, t.shape) for t in like),
+        constants.new_empty(coeffs, constants.shape[1]),
+        _new(state, state.shape),
+    )
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    key, *given, _, _, _, coeffs = inputs
+    ctx.set_materialize_grads(False)
+    seen, _, _, kept, total = output
+    ctx.save_for_backward(*given, seen, kept, total)
+    ctx.key, ctx.coeffs = key, coeffs
+
+
+def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    saved = ctx.saved_tensors
+    wanted = (None if g is None or not g.numel() else g.contiguous() for g in grads[:3])
+    *found, g_coeffs, g_state = torch.ops.srnn.scan_backward(ctx.key, *saved, *wanted, bool(ctx.needs_input_grad[1]), ctx.coeffs)
+    g_constants = functional.pad(g_coeffs, (0, 0, 0, saved[4].shape[0] - ctx.coeffs))
+    return None, *(g if g.numel() else None for g in found), g_constants, g_state, *[None] * 5
+
+
+@torch.library.custom_op("srnn::linear", mutates_args=(), schema="(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return cpu.linear(x, weight, bias)
+
+
+@_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@torch.library.custom_op(
+    "srnn::linear_backward", mutates_args=(), schema="(Tensor grad, Tensor x, Tensor weight, bool[3] needs) -> (Tensor, Tensor, Tensor)"
+)
+def _linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    below = cpu.linear(grad, weight, None, transposed=True) if needs[0] else grad.new_empty(0)
+    g_weight, g_bias = cpu.linear_gradients(x, grad, needs[2]) if needs[1] or needs[2] else (grad.new_empty(0), grad.new_empty(0))
+    return below, g_weight if needs[1] else grad.new_empty(0), g_bias
+
+
+@_linear_backward.register_fake
+def _(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Any:
+    shapes = (x.shape, weight.shape, weight.shape[:1])
+    return tuple(grad.new_empty(shape if needed else (0,)) for shape, needed in zip(shapes, needs, strict=True))
+
+
+def _linear_keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, bias = inputs
+    ctx.biased = bias is not None
+    ctx.save_for_backward(x, weight)
+
+
+def _linear_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = ctx.saved_tensors
+    needs = [bool(ctx.needs_input_grad[0]), bool(ctx.needs_input_grad[1]), ctx.biased and bool(ctx.needs_input_grad[2])]
+    found = torch.ops.srnn.linear_backward(grad.contiguous(), x, weight, needs)
+    return tuple(g if needed else None for g, needed in zip(found, needs, strict=True))
+
+
+def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
+    raise ConfigError(
+        'The cpu backend has no second derivative (create_graph=True). Use backend="reference", which torch differentiates any number of times.'
+    )
+
+
+def _nothing(ctx: Any, inputs: Any, output: Any) -> None:
+    pass
+
+
+_scan.register_autograd(_gradients, setup_context=_keep)
+_linear.register_autograd(_linear_gradients, setup_context=_linear_keep)
+for _op in (_scan_backward, _linear_backward):
+    _op.register_autograd(_no_second_derivative, setup_context=_nothing)
+for _op in (_scan, _scan_backward, _linear, _linear_backward):
+    _op.register_autocast("cpu", torch.float32)

@@ -1,0 +1,151 @@
+"""Print a traced neuron as C11: the functions that `c/scan.c` calls at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from srnn.kernels.graph import Graph, Op, Value
+from srnn.kernels.trace import Program
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|"}
+_FORMS: dict[str, Callable[..., str]] = {
+    **{name: f"{{}} {sign} {{}}".format for name, sign in _INFIX.items()},
+    "rsub": "{1} - {0}".format,
+    "neg": "-{}".format,
+    "not": "!{}".format,
+    "reciprocal": "1 / {}".format,
+    "where": "{} ? {} : {}".format,
+    "relu": "{0} <= 0 ? 0 : {0}".format,
+    "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}".format,
+    "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}".format,
+    "sign": "({0} > 0) - ({0} < 0)".format,
+    "softplus": "{0} > 20 ? {0} : log1p_real(exp_real({0} > 20 ? 20 : {0}))".format,
+}
+_CALLS = ("abs", "exp", "expm1", "tanh", "sigmoid", "log", "log1p", "erf", "sqrt", "pow")
+_TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
+
+
+class Printed(NamedTuple):
+    """C source of a neuron, and how many values derived from its constants alone it keeps behind them."""
+
+    source: str
+    derived: int
+
+
+def print_neuron(program: Program) -> Printed:
+    """Return the C source of prepare, step, advance and adjoint (see `c/scan.c`) for a traced neuron."""
+    fixed = _fixed(program)
+    step, advance, adjoint = (_live(g, g.outputs, fixed) for g in (program.step, program.advance, program.adjoint))
+    used = {a for ops, graph in ((step, program.step), (advance, program.advance), (adjoint, program.adjoint)) for op in ops for a in op.args}
+    used |= {v for graph in (program.step, program.advance, program.adjoint) for v in graph.outputs.values()}
+    kept = [op.result for op in program.step.ops if op.result in fixed and op.result in used]
+    rows = {name: k for k, name in enumerate((*program.constants, *kept))}
+    gates = ["I"] if program.gates == 1 else [f"I{g}" for g in range(program.gates)]
+
+    def planes(array: str, names: Iterable[str]) -> dict[str, str]:
+        return {name: f"{array}[{k} * plane + i]" for k, name in enumerate(names)}
+
+    states = [f"state.{k}" for k in program.states]
+    before = planes("I", gates) | {"s": "s[i]"} | planes("h", states)
+    later = {"now": "now[i]", "gout": "gout[i]", "gpotential": "gpot[i]", "gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
+    earlier = planes("I", [f"g{k}" for k in gates]) | {"gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
+    sums = {f"g{name}": f"gc[{k} * NP + n]" for k, name in enumerate(program.coeffs)}
+    printer = _Printer(rows)
+    given = "const real *restrict I, {}real *restrict s, {}real *restrict h,\n             "
+    parts = [
+        f"/* {program.name}, printed from its traced step. Constants: {', '.join(program.constants)}. */",
+        '#include "neuron.h"',
+        printer.prepare(fixed, kept),
+        printer.function(
+            "step",
+            given.format("", "") + "real *restrict pot",
+            step,
+            program.step,
+            before,
+            {"s": "s[i]"} | planes("h", states) | {"potential": "pot[i]"},
+        ),
+        printer.function(
+            "advance", given.format("const ", "const ") + "real *restrict next", advance, program.advance, before, planes("next", states)
+        ),
+        printer.function(
+            "adjoint",
+            given.format("const ", "const ").removeprefix("const ")
+            + "const real *restrict now, const real *restrict gout, const real *restrict gpot, real *restrict gs,\n"
+            "             real *restrict gh, real *restrict gc",
+            adjoint,
+            program.adjoint,
+            before | later,
+            earlier,
+            sums,
+        ),
+    ]
+    return Printed("\n\n".join(parts) + "\n", len(kept))
+
+
+def _fixed(program: Program) -> dict[str, Op]:
+    """Return the operations that depend on constants alone."""
+    known, found = set(program.constants), dict[str, Op]()
+    for op in program.step.ops:
+        if all(isinstance(a, float) or a in known for a in op.args):
+            known.add(op.result)
+            found[op.result] = op
+    return found
+
+
+def _live(graph: Graph, outputs: Iterable[str], fixed: dict[str, Op]) -> list[Op]:
+    return [op for op in graph.needed(outputs) if op.result not in fixed]
+
+
+class _Printer:
+    def __init__(self, rows: dict[str, int]) -> None:
+        self.rows = rows
+
+    def _value(self, v: Value, names: dict[str, str]) -> str:
+        if isinstance(v, float):
+            return f"(real){v!r}".replace("inf", "INFINITY").replace("nan", "NAN")
+        return names[v]
+
+    def _line(self, op: Op, names: dict[str, str]) -> str:
+        args = [self._value(a, names) for a in op.args]
+        text = f"{op.name}_real({', '.join(args)})" if op.name in _CALLS else f"(real){args[0]}" if op.name == "copy" else _FORMS[op.name](*args)
+        return f"const {'int' if op.name in _TRUTH else 'real'} {op.result} = {text};"
+
+    def prepare(self, fixed: dict[str, Op], kept: list[str]) -> str:
+        """Print what is computed once a call: everything that depends on constants alone."""
+        wanted = set(kept)
+        for op in reversed(fixed.values()):
+            if op.result in wanted:
+                wanted.update(a for a in op.args if isinstance(a, str))
+        names = {name: f"c[{row} * NP + n]" for name, row in self.rows.items() if name not in fixed} | {k: k for k in fixed}
+        lines = [self._line(op, names) for op in fixed.values() if op.result in wanted]
+        lines += [f"c[{self.rows[k]} * NP + n] = {k};" for k in kept]
+        body = "".join(f"\n        {line}" for line in lines)
+        return f"void prepare(long NP, real *c) {{\n    for (long n = 0; n < NP; n++) {{{body}\n    }}\n}}"
+
+    def function(
+        self,
+        name: str,
+        arguments: str,
+        ops: list[Op],
+        graph: Graph,
+        inputs: dict[str, str],
+        outputs: dict[str, str],
+        sums: dict[str, str] | None = None,
+    ) -> str:
+        """Print one function over the recordings of a tile: every input is read before any output is written."""
+        used = {a for op in ops for a in op.args if isinstance(a, str)} | {v for v in graph.outputs.values() if isinstance(v, str)}
+        constants = [(k, row) for k, row in self.rows.items() if k in used]
+        reads = [(k, where) for k, where in inputs.items() if k in used]
+        names = {k: f"{k.replace('.', '_')}_" for k in (*self.rows, *inputs)} | {op.result: op.result for op in ops}
+        lines = [f"const real {names[k]} = c[{row} * NP + n];" for k, row in constants]
+        lines += [f"const real {names[k]} = {where};" for k, where in reads]
+        lines += [self._line(op, names) for op in ops]
+        lines += [f"{where} = {self._value(graph.outputs[k], names)};" for k, where in outputs.items()]
+        lines += [f"{where} += {self._value(graph.outputs[k], names)};" for k, where in (sums or {}).items()]
+        body = "".join(f"\n            {line}" for line in lines)
+        return (
+            f"void {name}(long rows, const unsigned char *live, long NP, long plane, const real *restrict c,\n             {arguments}) {{\n"
+            "    for (long r = 0; r < rows; r++) {\n        if (!live[r]) continue;\n        EACH(n, NP) {\n            const long i = r * NP + n;"
+            f"{body}\n        }}\n    }}\n}}"
+        )

@@ -1,0 +1,358 @@
+"""Compiling and keeping kernels: no compiler, a failing one, folders that cannot be used, broken files, many processes at once, forked children."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from srnn import ALIF, Layer, _build
+from srnn._build import BuildError
+from srnn._check import ConfigError
+from srnn.kernels import cpu
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path) -> Iterator[Path]:
+    """An empty folder for kernels, and a process that has compiled none of them. (The loops, which all share, stay loaded.)"""
+    cpu._library(torch.float32)
+    monkeypatch.setenv("SRNN_KERNELS", str(tmp_path / "kernels"))
+    monkeypatch.setattr(cpu, "_KERNELS", {})
+    monkeypatch.setattr(_build, "_keep", [])
+    forget()
+    yield tmp_path / "kernels"
+    forget()
+
+
+def forget() -> None:
+    """What was found out about the compiler and the temporary folder."""
+    _build.compiler.cache_clear()
+    _build._temporary.cache_clear()
+
+
+def layer() -> Layer:
+    torch.manual_seed(0)
+    return Layer(3, 4, ALIF())
+
+
+def works() -> bool:
+    """Both backends agree on a small layer, the kernel being compiled or loaded anew."""
+    cpu._KERNELS.clear()
+    made, x = layer(), torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1))
+    return bool(torch.allclose(made(x, potential=True, backend="cpu").potential, made(x, potential=True, backend="reference").potential, atol=1e-6))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+
+
+# ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_library_source_and_checksum_are_kept_side_by_side(folder):
+    assert works()
+    files = names(folder)
+    stem = files[0].removesuffix(".c")
+    assert stem.startswith("ALIF-Spike-MultiGaussian-f32-")
+    assert files == [f"{stem}.c", f"{stem}.sha256", f"{stem}.so"]
+    source = (folder / f"{stem}.c").read_text()
+    assert source.startswith("/* ALIF, Spike(MultiGaussian), printed from its traced step. Constants: c.alpha, c.rho, c.b0, c.beta, ")
+    assert "void step(" in source
+    assert (folder / f"{stem}.sha256").read_text() == hashlib.sha256((folder / f"{stem}.so").read_bytes()).hexdigest()
+
+
+def test_what_is_kept_is_used_again(folder):
+    assert works()
+    before = times(folder)
+    assert works()
+    assert times(folder) == before
+
+
+def test_other_flags_and_sources_have_other_files(folder):
+    sources = ["int one(void) { return 1; }", "int one(void) { return 2; }"]
+    libraries = [_build.load("one", source, *flags) for source in sources for flags in ((), ("-DOTHER",))]
+    assert [library.one() for library in libraries] == [1, 1, 2, 2]
+    assert len(list(folder.glob("one-*.so"))) == 4
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda so, sha: so.write_bytes(so.read_bytes()[:1000]),
+        lambda so, sha: so.write_bytes(b"no library at all"),
+        lambda so, sha: so.write_bytes(b""),
+        lambda so, sha: so.unlink(),
+        lambda so, sha: sha.write_text("0" * 64),
+        lambda so, sha: sha.write_bytes(b"\xff\xfe\x00"),
+        lambda so, sha: sha.unlink(),
+        lambda so, sha: (so.write_bytes(b"garbage"), sha.write_text(hashlib.sha256(b"garbage").hexdigest())),
+    ],
+    ids=["cut", "garbage", "empty", "gone", "wrong checksum", "no text", "no checksum", "garbage with its checksum"],
+)
+def test_a_broken_file_is_compiled_anew(folder, damage):
+    (folder.parent / "source").write_text("")
+    source = "int answer(void) { return 42; }"  # another library than one that this process has mapped
+    assert _build.load("answer", source).answer() == 42
+    (so,), (sha,) = folder.glob("*.so"), folder.glob("*.sha256")
+    whole = so.read_bytes()
+    saved = so.rename(folder.parent / "mapped.so")  # what is mapped must not be written to
+    so.write_bytes(saved.read_bytes())
+    damage(so, sha)
+    assert _build.load("answer", source).answer() == 42
+    assert names(folder) == sorted([so.name, sha.name, so.with_suffix(".c").name])
+    assert sha.read_text() == hashlib.sha256(so.read_bytes()).hexdigest()
+    assert len(so.read_bytes()) == len(whole)
+
+
+# ── folders that cannot be used ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_file(tmp: Path) -> Path:
+    (tmp / "taken").write_text("mine")
+    return tmp / "taken"
+
+
+def read_only(tmp: Path) -> Path:
+    (tmp / "closed").mkdir()
+    (tmp / "closed").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    return tmp / "closed"
+
+
+FOLDERS: dict[str, Callable[[Path], Path]] = {
+    "a file": a_file,
+    "below a file": lambda tmp: a_file(tmp) / "kernels",
+    "nowhere": lambda tmp: Path("/proc/kernels"),
+    "read-only": read_only,
+}
+
+
+@pytest.mark.parametrize("which", FOLDERS)
+def test_a_folder_that_cannot_be_written_to(folder, monkeypatch, tmp_path, which):
+    if which == "read-only" and os.geteuid() == 0:
+        pytest.skip("nothing is read-only for root")
+    place, temporary = FOLDERS[which](tmp_path), tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("SRNN_KERNELS", str(place))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    assert works()
+    assert [p.suffix for p in sorted(temporary.glob("srnn-kernels-*/*"))] == [".c", ".sha256", ".so"]
+    assert not (tmp_path / "kernels").exists()
+    assert which != "a file" or place.read_text() == "mine"
+    _build._keep.clear()  # as at the end of the process
+    assert names(temporary) == []
+
+
+def test_a_disk_that_fills_up(folder, monkeypatch, tmp_path):
+    """The library cannot be kept, and is used all the same; nothing half-written stays."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("srnn._build.os.replace", full)
+    assert works()
+    assert names(folder) == []
+    assert names(tmp_path / "temporary") == []
+
+
+# ── compilers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def compiler_script(path: Path, body: str) -> str:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_compiler_that_fails(folder, monkeypatch, tmp_path):
+    """The reason is the compiler's own words; "auto" goes on with the reference, and asks only once."""
+    body = f'echo "$@" >> {tmp_path}/calls\ncase "$*" in *--version*) echo "cc 1.0";; *-fsyntax-only*) ;; *) echo "internal error: no luck" >&2; exit 4;; esac'
+    monkeypatch.setenv("CC", compiler_script(tmp_path / "cc", body))
+    choice = layer().which_backend()
+    assert choice.name == "reference"
+    assert choice.reason.startswith(f"{tmp_path / 'cc'} cannot compile ALIF-Spike-MultiGaussian-f32-")
+    assert choice.reason.endswith(".c:\ninternal error: no luck")
+    assert layer()(torch.randn(2, 5, 3)).output.shape == (2, 5, 4)
+    assert layer().which_backend() == choice
+    with pytest.raises(
+        ConfigError, match=r'^backend="cpu" cannot run this layer: .*\ninternal error: no luck\. Use backend="auto" or "reference"\.$'
+    ):
+        layer()(torch.randn(2, 5, 3), backend="cpu")
+    with pytest.raises(BuildError, match="internal error: no luck"):
+        _build.load("any", "int x;")
+    assert (tmp_path / "calls").read_text().count("ALIF-Spike-MultiGaussian-f32") == 2  # the source and the result, in one call
+    assert not folder.exists() or names(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("exit 3", r"^the C compiler .* does not run \("),
+        ("true", r"^the C compiler .* does not run \("),
+        (
+            'case "$*" in *--version*) echo "cc 1.0";; *) echo "error: nothing works" >&2; exit 1;; esac',
+            r"cannot compile an empty file \(error: nothing",
+        ),
+    ],
+    ids=["no version", "says nothing", "compiles nothing"],
+)
+def test_a_compiler_that_is_none(folder, monkeypatch, tmp_path, body, reason):
+    monkeypatch.setenv("CC", compiler_script(tmp_path / "cc", body))
+    with pytest.raises(BuildError, match=reason):
+        _build.compiler()
+    assert layer().which_backend().name == "reference"
+
+
+def test_a_compiler_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setenv("CC", "/nonexistent/cc")
+    reason = "no C compiler (/nonexistent/cc not found; install gcc or clang, or set CC)"
+    assert layer().which_backend() == ("reference", reason)
+    assert layer()(torch.randn(2, 5, 3)).output.shape == (2, 5, 4)
+    with pytest.raises(ConfigError) as error:
+        layer()(torch.randn(2, 5, 3), backend="cpu")
+    assert str(error.value) == f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".'
+
+
+PROGRAM = """
+import torch, srnn
+layer = srnn.Layer(3, 4, srnn.ALIF())
+out = layer(torch.randn(2, 5, 3), potential=True)
+out.potential.sum().backward()
+print(*layer.which_backend(), sep=": ")
+try:
+    layer(torch.randn(2, 5, 3), backend="cpu")
+except srnn.ConfigError as error:
+    print(error)
+"""
+
+
+def test_a_machine_without_compiler(tmp_path):
+    """A whole process with an empty PATH."""
+    for name in ("bin", "tmp"):
+        (tmp_path / name).mkdir()
+    env = {"PATH": str(tmp_path / "bin"), "TMPDIR": str(tmp_path / "tmp"), "SRNN_KERNELS": str(tmp_path / "kernels"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("srnn.ConfigError", "Exception")], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    reason = "no C compiler (cc, gcc, clang not found; install gcc or clang, or set CC)"
+    assert done.stdout.splitlines() == [
+        f"reference: {reason}",
+        f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".',
+    ]
+    assert names(tmp_path / "tmp") == []
+
+
+def test_an_unusable_folder_in_a_process_of_its_own(tmp_path):
+    """It runs, it says that it runs compiled, and the temporary folder is gone afterwards."""
+    (tmp_path / "tmp").mkdir()
+    env = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "SRNN_KERNELS": str(a_file(tmp_path))}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cpu: kernel compiled by ")
+    assert names(tmp_path / "tmp") == []
+
+
+# ── many processes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def in_children(count: int, run: Callable[[int], bool], seconds: float = 60.0) -> list[int]:
+    """Run in forked children; return how each ended (0: returned True). One that hangs is stopped, and ends with -9."""
+    children = []
+    for k in range(count):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = 0 if run(k) else 2
+            finally:
+                os._exit(status)
+        children.append(child)
+    ends, last = {}, time.monotonic() + seconds
+    while len(ends) < count:
+        for child in set(children) - set(ends):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                ends[child] = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > last:
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return [ends[c] for c in children]
+
+
+def test_four_processes_compile_the_same_kernel_at_once(folder, tmp_path):
+    """None sees half a file, one library remains, and nothing else."""
+    (tmp_path / "tmp").mkdir()
+    start = time.time() + 0.3
+
+    def run(k: int) -> bool:
+        import tempfile
+
+        tempfile.tempdir = str(tmp_path / "tmp")
+        time.sleep(max(0.0, start - time.time()))
+        return works()
+
+    assert in_children(4, run) == [0] * 4
+    assert [Path(n).suffix for n in names(folder)] == [".c", ".sha256", ".so"]
+    assert names(tmp_path / "tmp") == []
+    before = times(folder)
+    assert works()
+    assert times(folder) == before
+
+
+def run_with_two_threads(x: Tensor) -> Tensor:
+    torch.set_num_threads(2)
+    made = Layer(3, 4, ALIF())
+    torch.manual_seed(0)
+    made.reset_parameters()
+    with torch.no_grad():
+        out = made(x, potential=True, backend="cpu").potential
+    torch.ops.srnn.linear_backward(torch.ones(1200, 4), torch.ones(1200, 3), made.weight.detach(), [True, True, True])
+    return out
+
+
+def test_a_forked_child_uses_two_threads():
+    """After the parent has: threads do not come along into a child, and nothing waits for them."""
+    torch.manual_seed(2)
+    x = torch.randn(40, 30, 3)
+    try:
+        wanted = run_with_two_threads(x)
+        assert in_children(3, lambda k: torch.equal(run_with_two_threads(x), wanted)) == [0] * 3
+    finally:
+        torch.set_num_threads(1)
+
+
+class Encoded(Dataset[Tensor]):
+    """A data set that runs a layer on what it loads."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, k: int) -> Tensor:
+        return run_with_two_threads(torch.full((17, 9, 3), float(k)))
+
+
+@pytest.mark.timeout(60)
+def test_loader_workers_run_kernels():
+    try:
+        wanted = torch.stack([run_with_two_threads(torch.full((17, 9, 3), float(k))) for k in range(6)])
+        loader = DataLoader(Encoded(), batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30)
+        assert torch.equal(torch.cat(list(loader)), wanted)
+    finally:
+        torch.set_num_threads(1)
