@@ -105,13 +105,10 @@ def test_other_flags_and_sources_have_other_files(folder):
     ids=["cut", "garbage", "empty", "gone", "wrong checksum", "no text", "no checksum", "garbage with its checksum"],
 )
 def test_a_broken_file_is_compiled_anew(folder, damage):
-    (folder.parent / "source").write_text("")
-    source = "int answer(void) { return 42; }"  # another library than one that this process has mapped
-    assert _build.load("answer", source).answer() == 42
+    source = "int answer(void) { return 42; }"
+    assert in_children(1, lambda k: _build.load("answer", source).answer() == 42) == [0]  # this process has no such library mapped yet
     (so,), (sha,) = folder.glob("*.so"), folder.glob("*.sha256")
     whole = so.read_bytes()
-    saved = so.rename(folder.parent / "mapped.so")  # what is mapped must not be written to
-    so.write_bytes(saved.read_bytes())
     damage(so, sha)
     assert _build.load("answer", source).answer() == 42
     assert names(folder) == sorted([so.name, sha.name, so.with_suffix(".c").name])
@@ -182,7 +179,8 @@ def compiler_script(path: Path, body: str) -> str:
 
 def test_a_compiler_that_fails(folder, monkeypatch, tmp_path):
     """The reason is the compiler's own words; "auto" goes on with the reference, and asks only once."""
-    body = f'echo "$@" >> {tmp_path}/calls\ncase "$*" in *--version*) echo "cc 1.0";; *-fsyntax-only*) ;; *) echo "internal error: no luck" >&2; exit 4;; esac'
+    words = 'case "$*" in *--version*) echo "cc 1.0";; *-fsyntax-only*) ;; *) echo "internal error: no luck" >&2; exit 4;; esac'
+    body = f'echo "$@" >> {tmp_path}/calls\n{words}'
     monkeypatch.setenv("CC", compiler_script(tmp_path / "cc", body))
     choice = layer().which_backend()
     assert choice.name == "reference"
@@ -237,7 +235,7 @@ out.potential.sum().backward()
 print(*layer.which_backend(), sep=": ")
 try:
     layer(torch.randn(2, 5, 3), backend="cpu")
-except srnn.ConfigError as error:
+except srnn._check.ConfigError as error:
     print(error)
 """
 
@@ -256,7 +254,7 @@ def test_a_machine_without_compiler(tmp_path):
         f"reference: {reason}",
         f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".',
     ]
-    assert names(tmp_path / "tmp") == []
+    assert [n for n in names(tmp_path / "tmp") if not n.startswith("torchinductor_")] == []  # torch's own, empty
 
 
 def test_an_unusable_folder_in_a_process_of_its_own(tmp_path):
@@ -316,43 +314,45 @@ def test_four_processes_compile_the_same_kernel_at_once(folder, tmp_path):
     assert times(folder) == before
 
 
-def run_with_two_threads(x: Tensor) -> Tensor:
+def with_two_threads(made: Layer, x: Tensor) -> Tensor:
+    """A kernel and a product, forward and backward, on two threads. (torch's own products on two threads hang in a forked child.)"""
     torch.set_num_threads(2)
-    made = Layer(3, 4, ALIF())
-    torch.manual_seed(0)
-    made.reset_parameters()
     with torch.no_grad():
-        out = made(x, potential=True, backend="cpu").potential
-    torch.ops.srnn.linear_backward(torch.ones(1200, 4), torch.ones(1200, 3), made.weight.detach(), [True, True, True])
-    return out
+        run = made(x, potential=True, backend="cpu")
+    rows = run.output.flatten(0, 1)
+    below, *_ = torch.ops.srnn.linear_backward(rows, x.flatten(0, 1), made.weight.detach(), [True, True, True])
+    return torch.cat([run.potential.flatten(), below.flatten()])
 
 
-def test_a_forked_child_uses_two_threads():
+@pytest.fixture
+def one_thread_after() -> Iterator[None]:
+    yield
+    torch.set_num_threads(1)
+
+
+def test_a_forked_child_uses_two_threads(one_thread_after):
     """After the parent has: threads do not come along into a child, and nothing waits for them."""
-    torch.manual_seed(2)
-    x = torch.randn(40, 30, 3)
-    try:
-        wanted = run_with_two_threads(x)
-        assert in_children(3, lambda k: torch.equal(run_with_two_threads(x), wanted)) == [0] * 3
-    finally:
-        torch.set_num_threads(1)
+    made, x = layer(), torch.randn(40, 30, 3)
+    wanted = with_two_threads(made, x)
+    assert in_children(3, lambda k: torch.equal(with_two_threads(made, x), wanted), seconds=30) == [0] * 3
 
 
 class Encoded(Dataset[Tensor]):
     """A data set that runs a layer on what it loads."""
 
+    def __init__(self) -> None:
+        self.layer = layer()
+
     def __len__(self) -> int:
         return 6
 
     def __getitem__(self, k: int) -> Tensor:
-        return run_with_two_threads(torch.full((17, 9, 3), float(k)))
+        return with_two_threads(self.layer, torch.full((17, 9, 3), float(k)))
 
 
-@pytest.mark.timeout(60)
-def test_loader_workers_run_kernels():
-    try:
-        wanted = torch.stack([run_with_two_threads(torch.full((17, 9, 3), float(k))) for k in range(6)])
-        loader = DataLoader(Encoded(), batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30)
-        assert torch.equal(torch.cat(list(loader)), wanted)
-    finally:
-        torch.set_num_threads(1)
+@pytest.mark.timeout(90)
+def test_loader_workers_run_kernels(one_thread_after):
+    data = Encoded()
+    wanted = torch.stack([data[k] for k in range(6)])
+    loader = DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30)
+    assert torch.equal(torch.cat(list(loader)), wanted)

@@ -207,7 +207,7 @@ def shapes(
 
 def every(n: int) -> int:
     """Return of how many steps forward keeps the states once, for n neurons: what lies between fits the processor's cache."""
-    return 8 if n <= 256 else 4
+    return next(k for k in (32, 16, 8) if k * n <= 2048 or k == 8)
 
 
 def compiler_name() -> str:

@@ -134,6 +134,17 @@ void outer(long rows, const real *const *A, long M, const real *D, long ldd, lon
     int *count = lists, *found = count + M, *column = found + M + LIST_SLACK;
     real *value = (real *)(column + M * rows), *factor = value + M + LIST_SLACK;
     long all = 0;
+    if (sparse != SPARSE_NEVER && M * N * (long)sizeof(real) <= NEAR_BYTES) { /* C stays in the first cache: row by row as they come */
+        for (long r = 0; r < rows; r++) {
+            const long n = A[r] ? nonzeros(A[r], M, found, value) : 0;
+            for (long k = 0; k < n; k++) {
+                const real a = value[k];
+                real *c = C + found[k] * ldc;
+                for (long i = 0; i < N; i += VL) store(c + i, load(c + i) + a * load(D + r * ldd + i));
+            }
+        }
+        return;
+    }
     for (long m = 0; m < M; m++) count[m] = 0;
     for (long r = 0; r < rows; r++) {
         const long n = A[r] ? nonzeros(A[r], M, found, value) : 0;
@@ -145,7 +156,10 @@ void outer(long rows, const real *const *A, long M, const real *D, long ldd, lon
         all += n;
     }
     if (sparse == SPARSE_ALWAYS || (sparse == SPARSE_AUTO && all * DENSE_FROM <= rows * M)) {
-        for (long m = 0; m < M; m++) gather(count[m], column + m * rows, factor + m * rows, D, ldd, N, C + m * ldc);
+        for (long n = 0, width; n < N; n += width) { /* a strip of D that stays in the first cache */
+            width = N - n < 4 * VL ? N - n : 4 * VL;
+            for (long m = 0; m < M; m++) gather(count[m], column + m * rows, factor + m * rows, D + n, ldd, width, C + m * ldc + n);
+        }
         return;
     }
     real *a = factor; /* the factors are not needed: room for the rows of A, side by side */

@@ -13,7 +13,7 @@ void pack(const real *, long, long, long, long, real *, long);
 void sum_parts(const real *, long, long, long, long, long, real *);
 
 #define TILE_ROWS 8
-#define EVERY_MAX 8
+#define EVERY_MAX 32
 
 /* What the printer prints for a neuron and its activation, one call a step for all recordings of a tile; `live` marks those within their
    length. States, and the gates of I, are `plane` numbers apart. s and h come in as of t-1 and go out as of t; adjoint puts the gradient of I in its
