@@ -39,7 +39,7 @@ def test_example(name: str, at_least: float, capsys: pytest.CaptureFixture[str])
 
 
 def test_neuron_of_the_docs_is_the_example() -> None:
-    docs = (ROOT / "docs" / "neurons.md").read_text()
+    docs = (ROOT / "docs" / "own-neuron.md").read_text()
     code = docs.split("```python\n")[1].split("```")[0].strip()
     assert code in (ROOT / "examples" / "own_neuron.py").read_text()
     assert code.count("\n") >= 14
