@@ -7,6 +7,7 @@ arithmetic. Here a buffer goes back on a shelf when the last tensor on it is gon
 from __future__ import annotations
 
 import math
+import mmap
 import threading
 import weakref
 from collections.abc import Sequence
@@ -22,7 +23,6 @@ SMALL = 1 << 20
 IDLE = 256
 """A buffer that so many requests passed by is given back to the system."""
 
-_ALIGN = 64
 Buffer = np.ndarray[tuple[int], np.dtype[np.uint8]]
 _lock = threading.RLock()  # the collector may return a buffer in the middle of a request
 _shelf: dict[int, list[tuple[int, Buffer]]] = {}
@@ -66,9 +66,10 @@ def _buffer(size: int) -> Buffer:
                     del _shelf[key]
         if _shelf.get(size):
             return _shelf[size].pop()[1]
-    raw = np.empty(size + _ALIGN, np.uint8)
-    start = -raw.ctypes.data % _ALIGN
-    return raw[start : start + size]
+    pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)  # fewer pages to be found and set to zero
+    return np.frombuffer(pages, np.uint8)
 
 
 def _give_back(buffer: Buffer) -> None:

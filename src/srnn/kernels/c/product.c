@@ -84,8 +84,9 @@ static long nonzeros(const real *a, long n, int *at, real *factor) {
     long found = 0, i = 0;
 #if defined(__AVX512F__) && !defined(DOUBLE)
     const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (; i + 16 <= n; i += 16) {
-        const __m512 v = _mm512_loadu_ps(a + i);
+    for (; i < n; i += 16) {
+        const __mmask16 in = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
+        const __m512 v = _mm512_maskz_loadu_ps(in, a + i);
         const __mmask16 m = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
         if (m == 0) continue;
         _mm512_storeu_si512(at + found, _mm512_maskz_compress_epi32(m, _mm512_add_epi32(first, _mm512_set1_epi32((int)i))));
