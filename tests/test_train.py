@@ -561,6 +561,20 @@ def test_the_best_checkpoint_has_the_highest_validation_accuracy(tmp_path):
     assert assess(net, task, parts.test, seed=seed)["accuracy"] == result["test_accuracy"]
 
 
+def test_a_refit_trains_on_the_validation_part_and_keeps_the_last_epoch(tmp_path):
+    out = tmp_path / "run"
+    result = run_task(out, "epochs=8", "optimiser.lr=0.05", "refit=true")
+    assert (result["best_epoch"], result["epochs"]) == (8, 8)
+    assert result["selected_by"].startswith("nothing: the last epoch")
+    assert "was trained on" in result["data_note"]
+    _, task, _, _ = load_run(out)
+    plain, refit = replace(task, refit=False).load(None), task.load(None)
+    assert len(refit.train) == len(plain.train) + len(plain.validation)
+    for setting in ("early_stop=2", "schedule.kind=plateau"):
+        with pytest.raises(ConfigError, match="refit trains on the validation part"):
+            override(tasks.load("ecg_sim"), [setting, "refit=true"])
+
+
 def test_the_test_part_is_touched_once_at_the_end(tmp_path, monkeypatch):
     out, touched, load = tmp_path / "run", [], Task.load
 

@@ -77,7 +77,9 @@ def fit(
     tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Train a task into the run folder `out`, evaluate the checkpoint with the best validation accuracy once on the test part, return metrics.json.
+    """Train a task into the run folder `out`, evaluate it once on the test part, return metrics.json.
+
+    The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the last.
 
     Started by torchrun, the processes share every batch and the first one writes (the others return {}): the gradient is that of the whole batch
     for losses that are means over recordings. Random starts and dropout then differ from those of a single process.
@@ -237,7 +239,7 @@ class _Loop:
         else:
             self.schedule.step()
         self.at.next_epoch()
-        if self.at.best is None or accuracy > self.at.best:
+        if self.task.refit or self.at.best is None or accuracy > self.at.best:
             self.at.best, self.at.best_epoch = accuracy, self.at.epoch
             if self.team.first:
                 save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": self.at.epoch, "validation_accuracy": accuracy})
@@ -331,7 +333,7 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: 
         "backend": net.which_backend(backend=backend).name,
         "epochs": len(rows),
         "best_epoch": best["epoch"],
-        "selected_by": "validation accuracy",
+        "selected_by": "nothing: the last epoch, trained on the validation part too" if task.refit else "validation accuracy",
         "parameters": used,
         "parameters_unused": unused,
         "validation_accuracy": best["validation_accuracy"],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
+import os
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
-from srnn import Layer
+from srnn import Layer, scan
 from srnn.activations import Identity, Soft, Spike
 from srnn.cells import LiGRU
 from srnn.init import Constant, Uniform
@@ -144,6 +146,20 @@ def test_lengths(kind, lengths):
     torch.manual_seed(9)
     torch.autograd.backward(everything(run), [weigh(v) for v in everything(run)])
     assert all(torch.equal(p.grad, grads[k]) for k, p in layer.named_parameters())
+
+
+@pytest.mark.parametrize("lengths", [[50_000, 3], [-3, 3], [-50_000, 2**40]], ids=str)
+def test_lengths_out_of_range_do_not_end_the_process(lengths):
+    """A layer refuses them; a compiled graph, and whoever calls `scan.run`, has no such check. An error or any numbers will do, tried in a child."""
+    c, state = {k: torch.tensor(0.5) for k in ("alpha", "rho", "b0", "beta")}, {k: torch.zeros(2, 4) for k in ("u", "eta", "s")}
+    current, R = torch.ones(2, 5, 4), torch.eye(4)
+    scan.run(ALIF(), Spike(), current, R, c, state, backend="cpu")
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(Exception):
+            scan.run(ALIF(), Spike(), current, R, c, state, lengths=torch.tensor(lengths), potential=True, backend="cpu")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {

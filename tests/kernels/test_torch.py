@@ -328,3 +328,12 @@ def test_the_numbers_of_a_surrogate_reach_the_kernel():
         torch.testing.assert_close(*pair)
         grads.append(pair[0])
     assert not torch.allclose(*grads)
+
+
+def test_a_number_of_a_surrogate_that_is_trained():
+    """Soft is differentiated in full: a slope that is a parameter has its gradient, on whatever backend is chosen."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 6, 2)
+    slope = torch.tensor(2.0, requires_grad=True)
+    layer = Layer(2, 3, SoftLIF(), Soft(surrogates.FastSigmoid(slope=slope)))
+    torch.testing.assert_close(*(torch.autograd.grad(layer(x, backend=b).output.sum(), slope)[0] for b in ("auto", "reference")))

@@ -95,6 +95,7 @@ class Task:
     step_seconds: duration of one step. validation and test parts come from `data`. clip_norm: largest gradient norm, None = no clipping.
     truncation: truncated BPTT, None = the gradient of whole recordings. segment: steps of a segment of activation checkpointing, None = none.
     early_stop: stop after that many epochs without a better validation accuracy, None = never. checkpoint_seconds: also save within long epochs.
+    refit: a final run with settings chosen before: train on the validation part too, keep the last epoch.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Task:
     batch: int = 64
     epochs: int = 100
     early_stop: int | None = None
+    refit: bool = False
     checkpoint_seconds: float = 120.0
     published: tuple[Published, ...] = ()
 
@@ -129,6 +131,9 @@ class Task:
             check_range("early_stop", self.early_stop, 1)
         if isinstance(self.decode, PerStep):
             check_range("decode.unlabelled_as", self.decode.unlabelled_as or 0, 0, len(self.classes) - 1)
+        if self.refit and (self.early_stop is not None or self.schedule.kind == "plateau"):
+            what = "early_stop" if self.early_stop is not None else "schedule.kind=plateau"
+            raise ConfigError(f"refit trains on the validation part, {what} watches it. Set one of them only.")
         if self.segment is not None:
             check_range("segment", self.segment, 1)
         if self.truncation is not None:
@@ -154,6 +159,9 @@ class Task:
                 raise DataError(f"{self.name}: the {name} part is empty; expected at least one recording.")
             if not any(self.decode.counts(s) for s in samples):
                 raise DataError(f"{self.name}: nothing in the {name} part counts: every step is unlabelled or left out by decode.skip.")
+        if self.refit:
+            seen = "The validation part was trained on: its accuracy says nothing, the last epoch is kept."
+            return Parts([*train, *validation], validation, test, f"{parts.note} {seen}".strip())
         return Parts(train, validation, test, parts.note)
 
     def encoded(self, sample: Sample) -> Sample:
