@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,11 +32,11 @@ class BuildError(SrnnError):
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler: its path, what it says it is, and the flags that make it write for this processor."""
+    """A C compiler: its path, what it says it is, and the flags that come with it ($CC) or make it write for this processor."""
 
     path: str
     version: str
-    native: tuple[str, ...]
+    options: tuple[str, ...]
 
 
 def user_cache() -> Path:
@@ -50,19 +51,19 @@ def user_cache() -> Path:
 @functools.cache
 def compiler() -> Compiler:
     """Return the compiler: $CC if set, else cc, gcc or clang. Raises `BuildError` where there is none."""
-    wanted = os.environ.get("CC")
+    wanted, *options = shlex.split(os.environ.get("CC", "")) or [""]
     names = (wanted,) if wanted else ("cc", "gcc", "clang")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
         raise BuildError(f"no C compiler ({', '.join(names)} not found; install gcc or clang, or set CC)")
     try:
-        version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()[0]
+        version = subprocess.run([path, *options, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError) as error:
         raise BuildError(f"the C compiler {path} does not run ({error})") from error
     for native in (("-march=native",), ("-mcpu=native",), ()):
-        probe = subprocess.run([path, *native, "-fsyntax-only", "-xc", "-"], input="", capture_output=True, text=True, timeout=60)
+        probe = subprocess.run([path, *options, *native, "-fsyntax-only", "-xc", "-"], input="", capture_output=True, text=True, timeout=60)
         if probe.returncode == 0:
-            return Compiler(path, version, native)
+            return Compiler(path, version, (*options, *native))
     raise BuildError(f"the C compiler {path} cannot compile an empty file ({probe.stderr.strip().splitlines()[-1]})")
 
 
@@ -81,7 +82,7 @@ def load(name: str, source: str, *flags: str, headers: tuple[Path, ...] = ()) ->
     name: what its files are called. headers: files it includes, by their names. Raises `BuildError` where it cannot be compiled.
     """
     cc = compiler()
-    command = [cc.path, *FLAGS, *cc.native, *flags]
+    command = [cc.path, *FLAGS, *cc.options, *flags]
     parts = [source, *(h.read_text() for h in headers), " ".join(command), cc.version, _processor()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     file = f"{name}-{key}"

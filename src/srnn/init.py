@@ -4,6 +4,7 @@ A constant of a neuron is written as a plain float (fixed, shared by all neurons
 
     Constant(20)                  trained, one per neuron, all starting at 20
     Constant(20, shared=True)     trained, one for the whole layer
+    Constant(20, low=1)           trained, and kept at 1 or more by clamping in the forward pass
     Normal(20, 5)                 trained, one per neuron, drawn once
     Normal(20, 5, train=False)    drawn once, then fixed
     Uniform(0.6, 0.96, clamp=True)  trained, and kept inside [0.6, 0.96] by clamping in the forward pass
@@ -46,15 +47,19 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value for every neuron; trained unless train=False; one number for all with shared=True."""
+    """The same value for every neuron; trained unless train=False; one number for all with shared=True.
+
+    low: the trained value is clamped to it from below in every forward pass, None = never. A time constant that crosses 0 turns decay into growth.
+    """
 
     value: float
     train: bool = True
     shared: bool = False
+    low: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a value that is not finite."""
-        check_range("Constant: value", self.value)
+        """Refuse a value that is not finite, or below its bound."""
+        check_range("Constant: value", self.value, self.low if self.low is not None else -math.inf)
 
     def sample(self, n: int) -> Tensor:
         """Return a float64 tensor of shape (n,), or () when shared."""
@@ -125,6 +130,8 @@ def start_value(what: str, init: Init, n: int) -> Tensor | Fixed:
 
 def bounds(init: Init) -> tuple[float, float] | None:
     """Return the range a constant is clamped to in every forward pass, or None."""
+    if isinstance(init, Constant) and init.low is not None:
+        return init.low, math.inf
     return (init.low, init.high) if isinstance(init, Uniform) and init.clamp else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -282,7 +283,7 @@ def _randomise(layer: Layer) -> None:
         constant = name.removeprefix("constants.")
         bounds = init.bounds(layer.neuron.constants()[constant]) if constant != name else None
         if bounds is not None:
-            p.uniform_(*bounds)
+            p.uniform_(bounds[0], bounds[1] if bounds[1] < math.inf else bounds[0] + 20.0)
         elif constant != name:
             p.add_(0.01 + 0.01 * torch.rand_like(p))
         else:

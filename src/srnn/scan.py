@@ -55,7 +55,8 @@ def choose(backend: str, key: str, device: str, dtype: torch.dtype) -> Choice:
     if reason is None:
         return Choice("cpu", "asked for" if backend == "cpu" else f"kernel compiled by {cpu.compiler_name()}")
     if backend == "cpu":
-        raise ConfigError(f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".')
+        repair = "" if 'backend="reference"' in reason else ' Use backend="auto" or "reference".'
+        raise ConfigError(f'backend="cpu" cannot run this layer: {reason}.{repair}')
     return Choice("reference", reason)
 
 
@@ -104,7 +105,7 @@ def run(
     potential: also return the observable potential of every step.
     """
     key = cpu.register(neuron, activation)
-    if choose(backend, key, current.device.type, current.dtype).name == "reference":
+    if choose(backend, key, current.device.type, state["s"].dtype).name == "reference":
         if weight is not None:
             current = functional.linear(current, weight, bias)
         return _reference(neuron, activation, current, recurrent, coeffs, state, lengths, potential)

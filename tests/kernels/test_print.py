@@ -93,7 +93,7 @@ STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", 
 
 def compiled(source: str, *flags: str) -> None:
     cc = _build.compiler()
-    command = [cc.path, *STRICT, *cc.native, *flags, f"-I{Path(cpu.__file__).parent / 'c'}", "-xc", "-"]
+    command = [cc.path, *STRICT, *cc.options, *flags, f"-I{Path(cpu.__file__).parent / 'c'}", "-xc", "-"]
     done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 

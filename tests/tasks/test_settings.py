@@ -61,7 +61,7 @@ def test_each_kind_of_field_can_be_set(setting, path, value):
 
 def test_nothing_else_changes():
     changed = override(ECG, ["network.hidden=48", "optimiser.lr=0.5"])
-    assert differences(describe(ECG), describe(changed)) == ["network.hidden: 36 → 48", "optimiser.lr: 0.01 → 0.5"]
+    assert differences(describe(ECG), describe(changed)) == ["network.hidden: 36 → 48", "optimiser.lr: 0.02 → 0.5"]
     assert ECG.network.hidden == 36
     assert override(ECG, []) is ECG
 
@@ -91,9 +91,9 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=48."),
         ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=48."),
         ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: batch, checkpoint_seconds, clip_norm, data, decode, "
-         "early_stop, encode, epochs, network, optimiser, regulariser, schedule, segment, start, truncation."),
+         "early_stop, encode, epochs, network, optimiser, refit, regulariser, schedule, segment, start, truncation."),
         ("network.hiden=3", "--set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: b0, beta, beta_out, classes, hidden, inputs, tau_adp, tau_adp_out, tau_m."),
+         "Known: b0, beta, beta_out, classes, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min."),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
         ("epochs=many", "--set epochs=many: 'many' is not of type int."),
         ("epochs=2.5", "--set epochs=2.5: '2.5' is not of type int."),
@@ -112,7 +112,7 @@ def test_rates_are_set_by_the_path_of_the_parameter():
          "Did you mean 'UniformStart'? Known: UniformStart, Zeros."),
         ("start=null", "--set start=null: expected the name of a choice, then its settings as start.<setting>=…. Known: UniformStart, Zeros."),
         ("data=SimulatedEcg", "--set data=SimulatedEcg: expected the name of a choice, then its settings as data.<setting>=…. Known: QtdbData."),
-        ("epochs.more=3", "--set epochs.more: epochs is 400, which has no settings of its own."),
+        ("epochs.more=3", "--set epochs.more: epochs is 300, which has no settings of its own."),
         ("regulariser.factor=1", "--set regulariser.factor: regulariser is null. Choose it first: --set regulariser=FiringRate."),
         ("truncation.chunk=9", "--set truncation.chunk: truncation is null. Choose it first: --set truncation=Truncation."),
         ("optimiser.lr=0", "optimiser.lr is 0.0; expected a number more than 0 and at most 1e+30."),

@@ -81,7 +81,7 @@ def test_ecg_is_the_published_network():
         {"0.tau_m": 20, "0.tau_adp": 7, "0.b0": 0.1, "0.beta": 0, "1.tau_m": 20, "1.tau_adp": 100, "1.b0": 0.1, "1.beta": 1.8}
     )
     task = tasks.load("ecg")
-    assert (task.decode, task.start, task.batch, task.epochs) == (PerStep(skip=10, unlabelled_as=0), Zeros(), 64, 400)
+    assert (task.decode, task.start, task.batch, task.epochs) == (PerStep(skip=10, unlabelled_as=0), Zeros(), 8, 300)
     assert [p.value for p in task.published] == [0.859, 0.844, 90, 325.7]
 
 

@@ -23,7 +23,7 @@ from srnn._check import SrnnError
 from srnn.activations import Activation
 from srnn.kernels import memory
 from srnn.kernels.print_c import print_neuron
-from srnn.kernels.trace import TraceError, trace_program
+from srnn.kernels.trace import TraceError, numbers, trace_program
 from srnn.neuron import Neuron
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -93,6 +93,9 @@ class Kernel:
     """A neuron with its activation, compiled for a number type. Raises `TraceError` or `BuildError` where that cannot be."""
 
     def __init__(self, neuron: Neuron, activation: Activation, dtype: torch.dtype) -> None:
+        trained = _trained(activation)
+        if trained:
+            raise TraceError(f"{type(activation).__name__}: {trained[0]} is trained, and the kernels have no gradient of an activation's numbers")
         self.dtype, self.program = dtype, trace_program(neuron, activation)
         printed = print_neuron(self.program)
         kind, flags = _DTYPES[dtype]
@@ -157,9 +160,14 @@ def constant_result(f: _F) -> _F:
 @constant_result
 def register(neuron: Neuron, activation: Activation) -> str:
     """Return the key of the kernel that a neuron and an activation share with all others of their classes and options."""
-    key = f"{_name(neuron)} {_name(activation)}"
+    trained = _trained(activation)
+    key = " ".join((_name(neuron), _name(activation), *trained))
     _REGISTERED.setdefault(key, (neuron, activation))
     return key
+
+
+def _trained(activation: Activation) -> list[str]:
+    return [k for k, v in numbers(activation).items() if isinstance(v, Tensor) and v.requires_grad]
 
 
 def _name(described: Any) -> str:

@@ -51,7 +51,7 @@ def print_neuron(program: Program) -> Printed:
     later = {"now": "now[i]", "gout": "gout[i]", "gpotential": "gpot[i]", "gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
     earlier = planes("I", [f"g{k}" for k in gates]) | {"gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
     sums = {f"g{name}": f"gc[{k} * NP + n]" for k, name in enumerate(program.coeffs)}
-    printer = _Printer(rows)
+    printer = _Printer(rows, {op.result for op in program.step.ops if op.name in _TRUTH and op.result not in fixed})
     given = "const real *restrict I, {}real *restrict s, {}real *restrict h,\n             "
     parts = [
         f"/* {program.name}, printed from its traced step. Constants: {', '.join(program.constants)}. */",
@@ -98,18 +98,25 @@ def _live(graph: Graph, outputs: Iterable[str], fixed: dict[str, Op]) -> list[Op
 
 
 class _Printer:
-    def __init__(self, rows: dict[str, int]) -> None:
-        self.rows = rows
+    """rows: where constants, and what is derived from them, stand. truths: the values that are 0 or 1 and an int in C."""
 
-    def _value(self, v: Value, names: dict[str, str]) -> str:
+    def __init__(self, rows: dict[str, int], truths: set[str]) -> None:
+        self.rows, self.truths = rows, truths
+
+    def _value(self, v: Value, names: dict[str, str], truth: bool = False) -> str:
+        """Return a value as a number, or as a truth value."""
         if isinstance(v, float):
-            return f"(real){v!r}".replace("inf", "INFINITY").replace("nan", "NAN")
-        return names[v]
+            text = f"(real){v!r}".replace("inf", "INFINITY").replace("nan", "NAN")
+            return f"({text} != 0)" if truth else text
+        if truth:
+            return names[v] if v in self.truths else f"({names[v]} != 0)"
+        return f"(real){names[v]}" if v in self.truths else names[v]
 
     def _line(self, op: Op, names: dict[str, str]) -> str:
-        args = [self._value(a, names) for a in op.args]
-        text = f"{op.name}_real({', '.join(args)})" if op.name in _CALLS else f"(real){args[0]}" if op.name == "copy" else _FORMS[op.name](*args)
-        return f"const {'int' if op.name in _TRUTH else 'real'} {op.result} = {text};"
+        truths = {"where": 1, "and": 2, "or": 2, "not": 1}.get(op.name, 0)  # so many of the first arguments are truth values
+        args = [self._value(a, names, k < truths) for k, a in enumerate(op.args)]
+        text = args[0] if op.name == "copy" else f"{op.name}_real({', '.join(args)})" if op.name in _CALLS else _FORMS[op.name](*args)
+        return f"const {'int' if op.result in self.truths else 'real'} {op.result} = {text};"
 
     def prepare(self, fixed: dict[str, Op], kept: list[str]) -> str:
         """Print what is computed once a call: everything that depends on constants alone."""
@@ -143,9 +150,10 @@ class _Printer:
         lines += [self._line(op, names) for op in ops]
         lines += [f"{where} = {self._value(graph.outputs[k], names)};" for k, where in outputs.items()]
         lines += [f"{where} += {self._value(graph.outputs[k], names)};" for k, where in (sums or {}).items()]
-        body = "".join(f"\n            {line}" for line in lines)
+        index = ["const long i = r * NP + n;"] if any("i]" in line for line in lines) else []
+        body = "".join(f"\n            {line}" for line in (*index, *lines))
         return (
             f"void {name}(long rows, const unsigned char *live, long NP, long plane, const real *restrict c,\n             {arguments}) {{\n"
-            "    for (long r = 0; r < rows; r++) {\n        if (!live[r]) continue;\n        EACH(n, NP) {\n            const long i = r * NP + n;"
+            "    for (long r = 0; r < rows; r++) {\n        if (!live[r]) continue;\n        EACH(n, NP) {"
             f"{body}\n        }}\n    }}\n}}"
         )

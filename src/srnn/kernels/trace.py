@@ -289,9 +289,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kind == "lift_fresh":
             return func(*args, **kwargs)
         name = _NAMES.get(kind.removesuffix("_"))
-        dtype = kwargs.get("dtype")
-        whole = dtype is not None and not dtype.is_floating_point and dtype is not torch.bool
-        if name is None or kwargs.get("rounding_mode") is not None or whole:
+        other = kwargs.get("dtype") not in (None, torch.bool, torch.float64)  # of examples that are float64
+        if name is None or kwargs.get("rounding_mode") is not None or other:
             raise TraceError(
                 f"{self.who}: {func}{self._place()} is not one of the elementwise operations a kernel can be made of; "
                 'write it with those, or use backend="reference".'
@@ -307,8 +306,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name == "clamp":
             for bound, limit in zip(bounds, ("maximum", "minimum"), strict=True):
                 value = value if bound is None else self._emit(limit, value, self.value(bound))
-        elif name == "alias":
+        elif name == "alias" or (name == "copy" and result.dtype == args[0].dtype):
             value = before[0]
+        elif name == "copy" and result.dtype is torch.bool:
+            value = self._emit("ne", before[0], 0.0)
+        elif name == "softplus" and len(before) > 1:  # softplus(β x) / β, x itself above the threshold
+            beta, threshold = before[1], before[2] if len(before) > 2 else 20.0
+            inner = self._emit("mul", before[0], beta)
+            value = self._emit("where", self._emit("gt", inner, threshold), before[0], self._emit("div", self._emit("softplus", inner), beta))
         elif name == "masked_fill":
             value = self._emit("where", before[1], before[2], before[0])
         else:
@@ -316,6 +321,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if alpha != 1:  # rsub(a, b, α) is b - α a, add and sub scale their second argument
                 scaled = 0 if name == "rsub" else 1
                 before[scaled] = self._emit("mul", before[scaled], float(alpha))
+            if result.dtype is torch.bool:  # sums and products of truth values
+                name = {"add": "or", "mul": "and"}.get(name, name)
             value = self._emit(name, *before)
         self._values[result.data_ptr()] = value
         return result
@@ -327,7 +334,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _place(self) -> str:
         """Return " (file:line)" of the operation now running in the user's function, or "" where it is not there."""
         file = inspect.getsourcefile(inspect.unwrap(self.code))
-        lines = [frame for frame in traceback.extract_stack() if frame.filename == file]
+        stack = traceback.extract_stack()
+        inside = max((k for k, frame in enumerate(stack) if frame.filename == __file__ and frame.name == "_trace_at"), default=0)
+        lines = [frame for frame in stack[inside:] if frame.filename == file]
         return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
 
 

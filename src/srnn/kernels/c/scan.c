@@ -93,6 +93,7 @@ static tile_t tile_of(const scan_t *j, long index) {
     t.rows = j->B - t.b0 < TILE_ROWS ? j->B - t.b0 : TILE_ROWS;
     for (long r = 0; r < t.rows; r++) {
         t.length[r] = j->lengths ? (long)j->lengths[t.b0 + r] : j->T;
+        if (t.length[r] < 0 || t.length[r] > j->T) t.length[r] = t.length[r] < 0 ? 0 : j->T; /* unchecked under torch.compile */
         if (t.length[r] > t.until) t.until = t.length[r];
     }
     return t;
