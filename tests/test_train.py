@@ -952,18 +952,18 @@ def test_parameters_have_the_rates_asked_for():
     assert groups == 3
     for name, rate in rates.items():
         factor = {"layers.0.constants": 3.0, "layers.1.constants": 2.0}.get(name.rsplit(".", 1)[0], 1.0)
-        assert rate == pytest.approx(1e-2 * factor), name
-    assert sum(rate != 1e-2 for rate in rates.values()) == 4
+        assert rate == pytest.approx(2e-2 * factor), name
+    assert sum(rate != 2e-2 for rate in rates.values()) == 4
 
 
 def test_a_rate_that_is_set_comes_before_the_patterns_of_the_task():
     task = override(tasks.load("ecg"), ["optimiser.rates.layers.0.constants.tau_m=0.5", "optimiser.rates.layers.1.weight=0"])
     rates, _ = rates_of(task)
-    assert rates["layers.0.constants.tau_m"] == pytest.approx(0.5e-2)
-    assert rates["layers.0.constants.tau_adp"] == pytest.approx(3e-2)
+    assert rates["layers.0.constants.tau_m"] == pytest.approx(1e-2)
+    assert rates["layers.0.constants.tau_adp"] == pytest.approx(6e-2)
     assert rates["layers.1.weight"] == 0
     both = override(task, ["optimiser.rates.layers.0.constants.tau_adp=0.25"])  # the pattern of the task is left without any parameter
-    assert rates_of(both)[0]["layers.0.constants.tau_adp"] == pytest.approx(0.25e-2)
+    assert rates_of(both)[0]["layers.0.constants.tau_adp"] == pytest.approx(0.5e-2)
 
 
 def test_a_rate_of_nought_freezes_a_parameter(tmp_path):

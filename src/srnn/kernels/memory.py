@@ -1,7 +1,8 @@
 """Memory for the kernels' results, used again and again.
 
 The system hands out fresh memory page by page, each set to zero; for arrays as large as a layer's output over time that costs more than the
-arithmetic. Here a buffer goes back on a shelf when the last tensor on it is gone, and the next result of that size gets it.
+arithmetic. Here a buffer goes back on a shelf when the last tensor on it is gone, and the next result of about that size gets it. Shelf and lent
+buffers together never hold more than was lent at once before.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ IDLE = 256
 
 Buffer = np.ndarray[tuple[int], np.dtype[np.uint8]]
 _lock = threading.RLock()  # the collector may return a buffer in the middle of a request
-_shelf: dict[int, list[tuple[int, Buffer]]] = {}
-_requests = 0
+_shelf: list[tuple[int, Buffer]] = []  # (when it came back, buffer), oldest first
+_requests = _lent = _peak = 0
 
 
 def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
@@ -34,8 +35,8 @@ def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     size = math.prod(shape) * like.element_size()
     if size < SMALL:
         return like.new_empty(tuple(shape))
-    buffer = _buffer(size)
-    lent = buffer[:]  # an array of its own: when the last tensor lets go of it, the buffer is free
+    buffer = _take(_rounded(size))
+    lent = buffer[:size]  # an array of its own: when the last tensor lets go of it, the buffer is free
     weakref.finalize(lent, _give_back, buffer).atexit = False
     tensor = torch.from_numpy(lent).view(like.dtype).view(tuple(shape))
     if torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory:  # type: ignore[attr-defined]
@@ -46,7 +47,7 @@ def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
 def held() -> int:
     """Return the bytes on the shelf: free, and not given back to the system."""
     with _lock:
-        return sum(buffer.nbytes for row in _shelf.values() for _, buffer in row)
+        return sum(buffer.nbytes for _, buffer in _shelf)
 
 
 def clear() -> None:
@@ -55,17 +56,25 @@ def clear() -> None:
         _shelf.clear()
 
 
-def _buffer(size: int) -> Buffer:
-    global _requests
+def _rounded(size: int) -> int:
+    """Round up by at most an eighth, so that recordings of similar lengths share buffers."""
+    step = 1 << (size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+def _take(size: int) -> Buffer:
+    global _requests, _lent, _peak
     with _lock:
         _requests += 1
-        if _requests % IDLE == 0:
-            for key, row in list(_shelf.items()):
-                row[:] = [(since, buffer) for since, buffer in row if _requests - since < IDLE]
-                if not row:
-                    del _shelf[key]
-        if _shelf.get(size):
-            return _shelf[size].pop()[1]
+        while _shelf and _requests - _shelf[0][0] > IDLE:
+            del _shelf[0]
+        _lent += size
+        _peak = max(_peak, _lent)
+        fit = next((k for k in reversed(range(len(_shelf))) if _shelf[k][1].nbytes == size), None)
+        if fit is not None:
+            return _shelf.pop(fit)[1]
+        while _shelf and _lent + held() > _peak:
+            del _shelf[0]
     pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)  # fewer pages to be found and set to zero
@@ -73,5 +82,7 @@ def _buffer(size: int) -> Buffer:
 
 
 def _give_back(buffer: Buffer) -> None:
+    global _lent
     with _lock:
-        _shelf.setdefault(buffer.nbytes, []).append((_requests, buffer))
+        _lent -= buffer.nbytes
+        _shelf.append((_requests, buffer))
