@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from ctypes import c_int, c_long, c_void_p
 from pathlib import Path
@@ -83,10 +84,32 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL:
     kind, flags = _DTYPES[dtype]
     files = [_HERE / "product.c", _HERE / "scan.c"]
     source = "".join(f.read_text() for f in files)
-    library = _build.load(f"loops-{kind}", source, "-ffp-contract=fast", *flags, headers=_HEADERS)
+    library = _build.load(f"loops-{kind}", source, "-ffp-contract=fast", *flags, *_openmp(), headers=_HEADERS)
     for name in ("scan_forward", "scan_backward", "linear", "linear_gradients"):
         getattr(library, name).restype = None
     return library
+
+
+def _openmp() -> tuple[str, ...]:
+    """Return the flag that makes the loops share torch's threads: where torch brings GNU's OpenMP under its own name, and gcc compiles."""
+    shared = (Path(torch.__file__).parent / "lib" / "libgomp.so.1").exists()
+    return ("-fopenmp",) if shared and "clang" not in _build.compiler().version.lower() else ()
+
+
+def _threads() -> int:
+    """Return how many threads to use: torch's number, and one in a forked child, where the team of the parent is missing."""
+    return 1 if _forked else torch.get_num_threads()
+
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Kernel:
@@ -139,7 +162,7 @@ class Kernel:
         job = _Scan(neuron=self._neuron, B=batch, T=steps, C=channels, N=n, G=self.program.gates, S=states - 1)
         job.numbers, job.Q, job.derived, job.every = len(self.program.constants), len(self.program.coeffs), self._derived, every(n)
         job.x, job.weight, job.bias, job.recurrent, job.constants, job.state, job.lengths = map(_pointer, given)
-        job.sparse, job.threads = SPARSE, torch.get_num_threads()
+        job.sparse, job.threads = SPARSE, _threads()
         return job
 
 
@@ -232,7 +255,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool =
     rows = x.numel() // inputs
     _library(x.dtype).linear(
         _pointer(x), _pointer(weight), c_long(sc), c_long(sn), _pointer(bias), _pointer(y), c_long(rows), c_long(inputs), c_long(outputs),
-        c_int(2 if transposed else SPARSE), c_int(torch.get_num_threads()),
+        c_int(2 if transposed else SPARSE), c_int(_threads()),
     )  # fmt: skip
     return y
 
@@ -243,7 +266,7 @@ def linear_gradients(x: Tensor, grad: Tensor, bias: bool) -> tuple[Tensor, Tenso
     w, b = x.new_empty(outputs, inputs), x.new_empty(outputs if bias else 0)
     _library(x.dtype).linear_gradients(
         _pointer(x), _pointer(grad), _pointer(w), _pointer(b), c_long(x.numel() // inputs), c_long(inputs), c_long(outputs),
-        c_int(SPARSE), c_int(torch.get_num_threads()),
+        c_int(SPARSE), c_int(_threads()),
     )  # fmt: skip
     return w, b
 

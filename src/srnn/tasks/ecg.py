@@ -88,7 +88,10 @@ class QtdbData:
 
 @dataclass(frozen=True)
 class EcgNetwork:
-    """4 → hidden (recurrent ALIF) → 6 (feed-forward ALIF). Constants as trained in the published script; tau_min: bound of trained τ, None = free."""
+    """4 → hidden (recurrent ALIF) → 6 (feed-forward ALIF). Constants as trained in the published script; tau_min: bound of trained τ, None = free.
+
+    dropout: fraction of the hidden layer's spikes that do not reach the output layer in training.
+    """
 
     inputs: int = 4
     hidden: int = 36
@@ -100,6 +103,7 @@ class EcgNetwork:
     tau_adp: float = 7.0
     tau_adp_out: float = 100.0
     tau_min: float | None = 1.0
+    dropout: float = 0.0
 
     def build(self) -> Stack:
         """Return the network."""
@@ -107,7 +111,7 @@ class EcgNetwork:
         hidden = ALIF(tau_m, init.Constant(self.tau_adp, low=self.tau_min), self.b0, self.beta)
         out = ALIF(tau_m, init.Constant(self.tau_adp_out, low=self.tau_min), self.b0, self.beta_out)
         return Stack(
-            Layer(self.inputs, self.hidden, hidden, recurrent_bias=True),
+            Layer(self.inputs, self.hidden, hidden, recurrent_bias=True, dropout=self.dropout),
             Layer(self.hidden, self.classes, out, recurrent=False),
         )
 

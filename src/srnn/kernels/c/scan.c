@@ -234,19 +234,22 @@ static void add_weights(const scan_t *j, const tile_t *t, long part, long step, 
         }
 }
 
-/* The gradient of x for a segment. below: MR_MAX rows of CP. */
+/* The gradient of x for a segment: strips of W, each for all rows while it is near. below: (TILE_ROWS, steps, CP). */
 static void add_input(const scan_t *j, const tile_t *t, long step, long steps, const real *I, real *below, void *lists) {
+    const long CP = j->CP, strip = 3 * VL;
     if (j->W == NULL) {
         store_steps(j, t, I, step, steps, j->G, j->g_x);
         return;
     }
-    for (long r = 0; r < t->rows; r++) {
-        const long live = live_steps(t, r, step, steps);
-        memset(below, 0, (size_t)(live * j->CP) * sizeof(real));
-        for (long g = 0; g < j->G; g++)
-            product(live, I + g * j->plane + r * j->NP, j->G * j->plane, j->N, j->W + g * j->N * j->CP, j->CP, j->CP, below, j->CP, SPARSE_NEVER, lists);
-        for (long k = 0; k < live; k++) copy(j->g_x + ((t->b0 + r) * j->T + step + k) * j->C, below + k * j->CP, j->C);
-    }
+    memset(below, 0, (size_t)(TILE_ROWS * steps * CP) * sizeof(real));
+    for (long c = 0; c < CP; c += strip)
+        for (long r = 0; r < t->rows; r++)
+            for (long g = 0; g < j->G; g++)
+                product(live_steps(t, r, step, steps), I + g * j->plane + r * j->NP, j->G * j->plane, j->N, j->W + g * j->N * CP + c, CP,
+                        CP - c < strip ? CP - c : strip, below + r * steps * CP + c, CP, SPARSE_NEVER, lists);
+    for (long r = 0; r < t->rows; r++)
+        for (long k = 0; k < live_steps(t, r, step, steps); k++)
+            copy(j->g_x + ((t->b0 + r) * j->T + step + k) * j->C, below + (r * steps + k) * CP, j->C);
 }
 
 static void backward_tile(const scan_t *j, long part, long index, real *h, void *lists) {
@@ -300,7 +303,7 @@ static void backward_part(void *given, long part) {
     const scan_t *j = given;
     const long K = j->every, S = j->S, M = j->C > j->N ? j->C : j->N, planes = K * (S + 1 + j->G + 2) + 1 + S + 1;
     const size_t one = list_room(M), other = outer_room(K * TILE_ROWS, M);
-    real *scratch = allocate((size_t)(planes * j->plane + j->Q * j->NP + EVERY_MAX * j->CP) * sizeof(real));
+    real *scratch = allocate((size_t)(planes * j->plane + j->Q * j->NP + TILE_ROWS * K * j->CP) * sizeof(real));
     void *lists = allocate(one > other ? one : other);
     memset(sum_of_weight(j, part), 0, (size_t)j->size * sizeof(real));
     for (long tile = j->tiles * part / j->parts; tile < j->tiles * (part + 1) / j->parts; tile++) backward_tile(j, part, tile, scratch, lists);

@@ -86,8 +86,21 @@ static inline void spread(real *to, const real *from, long n, long width, real b
     copy(to, from, n);
 }
 
-/* Run task(job, 0 … tasks - 1), each once, on this thread and on threads - 1 others that live as long as the call: nothing is left behind that a
-   forked child could wait for. */
+/* Run task(job, 0 … tasks - 1), each once, on `threads` threads.
+
+   With OpenMP, on torch's own team: after each of its operations its threads wait busily for the next, and would be in the way of others. Else on this
+   thread and others that live as long as the call. */
+#ifdef _OPENMP
+static inline void team(void (*task)(void *, long), void *job, long tasks, int threads) {
+    if (threads > tasks) threads = (int)tasks;
+    if (threads <= 1)
+        for (long i = 0; i < tasks; i++) task(job, i);
+    else {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        for (long i = 0; i < tasks; i++) task(job, i);
+    }
+}
+#else
 typedef struct {
     void (*task)(void *, long);
     void *job;
@@ -111,5 +124,6 @@ static inline void team(void (*task)(void *, long), void *job, long tasks, int t
     team_member(&t);
     for (int i = 0; i < started; i++) pthread_join(other[i], NULL);
 }
+#endif
 
 #endif
