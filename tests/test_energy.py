@@ -360,7 +360,7 @@ ODD = {
     ),
     "mean": (lambda u: u - u.mean(-1, keepdim=True), r"Mine\.step: aten\.mean\.dim \(.*test_energy\.py:\d+\) is not one of"),
     "product": (lambda u: u @ u.T @ u, r"Mine\.step: aten\.(t|mm|permute)\.default \(.*test_energy\.py:\d+\) is not one of"),
-    "whole numbers": (lambda u: u.long().to(u.dtype), r"Mine\.step: aten\._to_copy\.default \(.*test_energy\.py:\d+\) is not one of"),
+    "whole numbers": (lambda u: u.long().to(u.dtype), r"Mine\.step: aten\._to_copy\.default \(.*test_energy\.py:\d+\) changes the number type"),
     "rounded quotient": (lambda u: torch.div(u, 3.0, rounding_mode="floor"), r"Mine\.step: aten\.div\.\w+ \(.*test_energy\.py:\d+\) is not one of"),
     "a tensor of its own": (lambda u: u * SHIFT, r"Mine\.step uses a tensor that is not one of its arguments; make it a constant of the neuron"),
     "a look at the values": (lambda u: u if u.max() > 0 else -u, r"Mine\.step: aten\.max\.default \(.*test_energy\.py:\d+\) is not one of"),

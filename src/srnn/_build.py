@@ -51,7 +51,10 @@ def user_cache() -> Path:
 @functools.cache
 def compiler() -> Compiler:
     """Return the compiler: $CC if set, else cc, gcc or clang. Raises `BuildError` where there is none."""
-    wanted, *options = shlex.split(os.environ.get("CC", "")) or [""]
+    try:
+        wanted, *options = shlex.split(os.environ.get("CC", "")) or [""]
+    except ValueError as error:
+        raise BuildError(f"CC={os.environ['CC']!r} cannot be read ({error})") from error
     names = (wanted,) if wanted else ("cc", "gcc", "clang")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
@@ -64,7 +67,7 @@ def compiler() -> Compiler:
         probe = subprocess.run([path, *options, *native, "-fsyntax-only", "-xc", "-"], input="", capture_output=True, text=True, timeout=60)
         if probe.returncode == 0:
             return Compiler(path, version, (*options, *native))
-    raise BuildError(f"the C compiler {path} cannot compile an empty file ({probe.stderr.strip().splitlines()[-1]})")
+    raise BuildError(f"the C compiler {path} cannot compile an empty file ({probe.stderr.strip()[-200:]})")
 
 
 @functools.cache
@@ -81,14 +84,20 @@ def load(name: str, source: str, *flags: str, headers: tuple[Path, ...] = ()) ->
 
     name: what its files are called. headers: files it includes, by their names. Raises `BuildError` where it cannot be compiled.
     """
+    try:
+        return _load(name, source, flags, headers)
+    except (OSError, subprocess.SubprocessError, ValueError, RuntimeError) as error:  # no folder at all, no right to load a library …
+        raise BuildError(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _load(name: str, source: str, flags: tuple[str, ...], headers: tuple[Path, ...]) -> ctypes.CDLL:
     cc = compiler()
     command = [cc.path, *FLAGS, *cc.options, *flags]
     parts = [source, *(h.read_text() for h in headers), " ".join(command), cc.version, _processor()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     file = f"{name}-{key}"
-    folder = _folder()
-    found = _kept(folder / f"{file}.so")
-    return found if found is not None else _compile(folder, file, source, command, headers)
+    found = _kept(_cache() / f"{file}.so")
+    return found if found is not None else _compile(_writable(_cache()), file, source, command, headers)
 
 
 def _kept(path: Path) -> ctypes.CDLL | None:
@@ -125,15 +134,20 @@ def _place(data: bytes, path: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def _folder() -> Path:
-    """Return the folder of kept libraries: $SRNN_KERNELS, else in the user's cache; a temporary one where that cannot be written to."""
-    folder = Path(os.environ.get("SRNN_KERNELS") or user_cache() / "srnn" / "kernels")
+def _cache() -> Path:
+    """Return the folder of kept libraries: $SRNN_KERNELS, else in the user's cache."""
+    return Path(os.environ.get("SRNN_KERNELS") or user_cache() / "srnn" / "kernels")
+
+
+def _writable(folder: Path) -> Path:
+    """Return the folder, made where it is missing; a temporary one where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -234,6 +234,8 @@ class Layer(nn.Module):
 
     def which_backend(self, backend: str = "auto") -> scan.Choice:
         """Return the backend that runs this layer when `backend` is asked for, and why."""
+        if backend == "auto" and scan.transformed():
+            return scan.Choice("reference", "the kernels know neither torch.func nor forward-mode differentiation")
         chosen: scan.Choice = scan.choose(backend, cpu.register(self.neuron, self.activation), self.weight.device.type, self.weight.dtype)
         return chosen
 

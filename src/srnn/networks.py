@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from srnn import init, scan
 from srnn._check import ConfigError, ShapeError, check_finite, check_instance, check_range, check_signal
 from srnn.activations import Activation, Identity, Soft
+from srnn.kernels.trace import numbers
 from srnn.layers import Bidirectional, Layer, LayerState, valid_steps
 from srnn.segments import recomputed
 from srnn.surrogates import FastSigmoid
@@ -172,7 +173,8 @@ class Stack(nn.Module):
         layers = single_layers(self)
         names = [(*layer.neuron.states, "s") for layer in layers]
         state = tuple(layer._check_state(part, x.shape[0]) for layer, part in zip(layers, state, strict=True))
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        inner = (v for layer in single_layers(self) for v in numbers(layer.activation).values() if isinstance(v, Tensor))
+        parameters = [p for p in (*self.parameters(), *inner) if p.requires_grad]
         random, contiguous = any(layer.dropout and layer.training for layer in layers), x.is_contiguous()
         parts: list[list[Tensor]] = []
         for first, piece in zip(range(0, x.shape[1], segment), torch.split(x, segment, 1), strict=True):  # split: one backward for all pieces

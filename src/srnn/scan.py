@@ -60,6 +60,13 @@ def choose(backend: str, key: str, device: str, dtype: torch.dtype) -> Choice:
     return Choice("reference", reason)
 
 
+def transformed() -> bool:
+    """Return whether torch.func or forward-mode differentiation is at work, which the kernels cannot take part in."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch.autograd.forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None  # type: ignore[attr-defined]
+
+
 def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:
     if device != "cpu":
         return f"the cpu kernels are for the CPU, x is on {device}"
@@ -110,8 +117,9 @@ def run(
             current = functional.linear(current, weight, bias)
         return _reference(neuron, activation, current, recurrent, coeffs, state, lengths, potential)
     n = state["s"].shape[-1]
-    held = [current.new_full((n,), v) if isinstance(v, int | float) else v.to(current).expand(n) for v in numbers(activation).values()]
-    constants = torch.stack([*(c.expand(n) for c in coeffs.values()), *held]) if coeffs or held else current.new_empty(0, n)
+    like = state["s"]  # under autocast x may be of a shorter type
+    held = [like.new_full((n,), v) if isinstance(v, int | float) else v.to(like).expand(n) for v in numbers(activation).values()]
+    constants = torch.stack([*(c.expand(n) for c in coeffs.values()), *held]) if coeffs or held else like.new_empty(0, n)
     before = torch.stack([*(state[k] for k in neuron.states), state["s"]])
     ends = None if lengths is None else lengths.to(dtype=torch.int64)
     given = [None if t is None else t.contiguous() for t in (current, weight, bias, recurrent, constants, before, ends)]

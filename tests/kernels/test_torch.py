@@ -20,7 +20,7 @@ from srnn.activations import Identity, Relu, Soft, Spike
 from srnn.cells import Elman, LiGRU
 from srnn.init import Constant, Init, Uniform
 from srnn.kernels import cpu
-from srnn.neuron import Coeffs, Neuron, State
+from srnn.neuron import Coeffs, Neuron, Params, State
 
 
 def network(dtype: torch.dtype = torch.float32) -> Stack:
@@ -266,12 +266,15 @@ def test_nothing_is_kept_where_there_is_no_backward(mode):
 # ── which layers share a kernel ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_has_the_same_operations_shares_a_kernel():
+def test_what_has_the_same_operations_shares_a_library():
     def key(neuron: Neuron, activation: object = None) -> str:
-        return cpu.register(neuron, Spike() if activation is None else activation)
+        activation = Spike() if activation is None else activation
+        return cpu.kernel(cpu.register(neuron, activation), torch.float32)._code._name
 
     assert key(ALIF()) == key(ALIF(beta=0.0)) == key(ALIF(Uniform(1.0, 2.0), 3.0, Constant(0.1, shared=True)))
     assert key(ALIF(), Spike(surrogates.MultiGaussian(h=0.3))) == key(ALIF())
+    wider = cpu.register(ALIF(), Spike(surrogates.MultiGaussian(h=0.3)))
+    assert wider == cpu.register(ALIF(), Spike())  # an activation's numbers are arguments: not even traced again
     distinct = [
         key(ALIF()),
         key(SoftLIF()),
@@ -306,8 +309,7 @@ def test_classes_of_the_same_name_do_not_share_one():
     torch.manual_seed(0)
     layers = [Layer(2, 3, neuron, Identity(), recurrent=False) for neuron in (up(), down(), up(k=0.9), up(squared=True))]
     x, names = torch.randn(4, 6, 2), [cpu.register(layer.neuron, layer.activation) for layer in layers]
-    assert names[0] == names[2]
-    assert len(set(names)) == 3
+    assert len(set(names)) == 4
     for layer in layers:
         layer.load_state_dict({**layers[0].state_dict(), **{k: v for k, v in layer.state_dict().items() if "constants" in k}})
         torch.testing.assert_close(layer(x, backend="cpu").output, layer(x, backend="reference").output)
@@ -315,6 +317,41 @@ def test_classes_of_the_same_name_do_not_share_one():
     assert torch.equal(outputs[0], -outputs[1])
     assert not torch.allclose(outputs[0], outputs[2])
     assert not torch.allclose(outputs[0], outputs[3])
+
+
+@dataclass(frozen=True)
+class Peeking(Neuron):
+    """Reads a field in its step, and returns other coefficients for another value."""
+
+    threshold: float = 1.0
+
+    def coeffs(self, p: Params) -> Coeffs:
+        return p if self.threshold == 1.0 else {}
+
+    def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+        u = 0.9 * state["u"] + I - self.threshold * s
+        return u - self.threshold, {"u": u}
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted(Neuron):
+    """Keeps its option in a slot."""
+
+    k: float = 0.3
+    hard: bool = False
+
+    def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+        u = 0.5 * state["u"] + I - (2.0 if self.hard else 1.0) * s
+        return u - c["k"], {"u": u}
+
+
+@pytest.mark.parametrize("neurons", [(Peeking(), Peeking(0.2)), (Slotted(), Slotted(hard=True))], ids=["a field read in step", "slots"])
+def test_what_a_step_reads_from_its_object_is_in_its_kernel(neurons):
+    x = torch.rand(3, 20, 4)
+    for neuron in neurons:
+        torch.manual_seed(0)
+        layer = Layer(4, 5, neuron)
+        torch.testing.assert_close(layer(x, potential=True, backend="cpu").potential, layer(x, potential=True, backend="reference").potential)
 
 
 def test_the_numbers_of_a_surrogate_reach_the_kernel():
@@ -337,3 +374,16 @@ def test_a_number_of_a_surrogate_that_is_trained():
     slope = torch.tensor(2.0, requires_grad=True)
     layer = Layer(2, 3, SoftLIF(), Soft(surrogates.FastSigmoid(slope=slope)))
     torch.testing.assert_close(*(torch.autograd.grad(layer(x, backend=b).output.sum(), slope)[0] for b in ("auto", "reference")))
+
+
+def test_forward_mode_runs_on_the_reference_loop():
+    """The kernels have no forward derivative; a silent 0 would be wrong."""
+    torch.manual_seed(0)
+    layer = Layer(2, 3, Leaky(), Identity(), recurrent=False, dtype=torch.float64)
+    x, v = torch.randn(2, 2, 5, 2, dtype=torch.float64)
+    _, tangent = torch.func.jvp(lambda x: layer(x).output.sum(), (x,), (v,))
+    assert layer.which_backend().name == "cpu"
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(layer(x).output.sum(), x)
+    assert float(tangent) == pytest.approx(float((grad * v).sum()))
+    assert float(tangent) != 0

@@ -7,9 +7,11 @@ step. Tensors are contiguous, on the CPU and of the library's number type: `srnn
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import importlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from ctypes import c_int, c_long, c_void_p
 from pathlib import Path
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from srnn import _build
 from srnn._build import BuildError
-from srnn._check import SrnnError
+from srnn._check import ConfigError, SrnnError
 from srnn.activations import Activation
 from srnn.kernels import memory
 from srnn.kernels.print_c import print_neuron
@@ -85,6 +87,8 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL:
     files = [_HERE / "product.c", _HERE / "scan.c"]
     source = "".join(f.read_text() for f in files)
     library = _build.load(f"loops-{kind}", source, "-ffp-contract=fast", *flags, *_openmp(), headers=_HEADERS)
+    if library.scan_size() != ctypes.sizeof(_Scan):
+        raise AssertionError(f"scan_t has {library.scan_size()} bytes in c/scan.c and {ctypes.sizeof(_Scan)} here")
     for name in ("scan_forward", "scan_backward", "linear", "linear_gradients"):
         getattr(library, name).restype = None
     return library
@@ -132,6 +136,11 @@ class Kernel:
         """Run over time: output and potential (B, T, N), final state (S + 1, B, N); for the backward pass, states kept every few steps and the whole
         input current (B, T, G·N). What is not asked for is empty.
         """
+        if given.constants.shape[0] != len(self.program.constants):
+            raise ConfigError(
+                f"{self.program.name}: {given.constants.shape[0]} constants for a kernel of {len(self.program.constants)}: coeffs() returned other "
+                'names than when it was traced. Let it return the same ones every time, or use backend="reference".'
+            )
         results = shapes(given.x, given.state, self.program.gates, potential, backward, memory.empty)
         job = self._job(given)
         job.output, job.potential, job.final, job.kept, job.total = map(_pointer, results)
@@ -169,7 +178,9 @@ class Kernel:
 # ── kernels by key: what a graph, a copied module or another process can hold instead of a library ───────────────────────
 
 _REGISTERED: dict[str, tuple[Neuron, Activation]] = {}
+_KEYS: dict[tuple[int, int], tuple[Neuron, Activation, str]] = {}  # of objects met before; they are kept, so that no other gets their id
 _KERNELS: dict[tuple[str, torch.dtype], Kernel | SrnnError] = {}
+_building = threading.RLock()
 
 
 def constant_result(f: _F) -> _F:
@@ -182,9 +193,18 @@ def constant_result(f: _F) -> _F:
 
 @constant_result
 def register(neuron: Neuron, activation: Activation) -> str:
-    """Return the key of the kernel that a neuron and an activation share with all others of their classes and options."""
+    """Return the key of the kernel of a neuron and an activation: their classes and all that their code may read from them.
+
+    An activation's numbers are arguments of the kernel. A neuron's step gets its constants as arguments too, but might look at its fields, so that
+    the trace is its own; equal traces then share one library (`_build`).
+    """
     trained = _trained(activation)
-    key = " ".join((_name(neuron), _name(activation), *trained))
+    known = _KEYS.get((id(neuron), id(activation)))
+    if known is None:
+        if len(_KEYS) > 4096:
+            _KEYS.clear()
+        known = _KEYS[id(neuron), id(activation)] = (neuron, activation, f"{_described(neuron)} {_described(activation, exact=False)}")
+    key = " ".join((known[2], *trained))
     _REGISTERED.setdefault(key, (neuron, activation))
     return key
 
@@ -193,29 +213,35 @@ def _trained(activation: Activation) -> list[str]:
     return [k for k, v in numbers(activation).items() if isinstance(v, Tensor) and v.requires_grad]
 
 
-def _name(described: Any) -> str:
-    """Name a class and the options (all that is no number) of a neuron, an activation or a surrogate."""
-    kind = type(described)
-    options = ", ".join(
-        f"{k}={_name(v) if hasattr(v, '__dataclass_fields__') else v}"
-        for k, v in vars(described).items()
-        if isinstance(v, bool | str) or (isinstance(described, Activation) and hasattr(v, "__dataclass_fields__"))
-    )
-    return f"{kind.__module__}.{kind.__qualname__}@{id(kind):x}({options})"
+def _described(value: Any, *, exact: bool = True) -> str:
+    """Describe a value completely; not exact, its numbers and tensors by their presence only."""
+    if dataclasses.is_dataclass(value):
+        kind = type(value)
+        inner = ", ".join(f"{f.name}={_described(getattr(value, f.name), exact=exact)}" for f in dataclasses.fields(value))
+        return f"{kind.__module__}.{kind.__qualname__}@{id(kind):x}({inner})"
+    if not exact and isinstance(value, int | float | Tensor) and not isinstance(value, bool):
+        return "number"
+    return f"tensor@{id(value):x}" if isinstance(value, Tensor) else repr(value)
 
 
 def kernel(key: str, dtype: torch.dtype) -> Kernel:
     """Return the kernel of a key, compiled at first use. Raises `TraceError` or `BuildError` where that cannot be, the same one every time."""
-    if (key, dtype) not in _KERNELS:
-        try:
-            _KERNELS[key, dtype] = Kernel(*_REGISTERED[key], dtype)
-            importlib.import_module("srnn.kernels.ops")
-        except (TraceError, BuildError) as error:
-            _KERNELS[key, dtype] = error
-    found = _KERNELS[key, dtype]
+    found = _KERNELS.get((key, dtype))
+    if found is None:
+        with _building:
+            importlib.import_module("srnn.kernels.ops")  # before anybody can find the kernel
+            found = _KERNELS.get((key, dtype)) or _built(key, dtype)
+            _KERNELS[key, dtype] = found
     if isinstance(found, SrnnError):
         raise found
     return found
+
+
+def _built(key: str, dtype: torch.dtype) -> Kernel | SrnnError:
+    try:
+        return Kernel(*_REGISTERED[key], dtype)
+    except (TraceError, BuildError) as error:
+        return error
 
 
 # ── what the operations of torch call (kernels/ops.py) ───────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -84,5 +85,15 @@ def _take(size: int) -> Buffer:
 def _give_back(buffer: Buffer) -> None:
     global _lent
     with _lock:
-        _lent -= buffer.nbytes
+        _lent = max(0, _lent - buffer.nbytes)  # in a forked child, buffers of its parent come back too
         _shelf.append((_requests, buffer))
+
+
+def _after_fork() -> None:
+    """A forked child starts afresh: another thread of its parent may have held the lock."""
+    global _lock, _lent, _peak
+    _lock, _lent, _peak = threading.RLock(), 0, 0
+    _shelf.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

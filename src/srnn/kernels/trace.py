@@ -251,10 +251,10 @@ def _trace_at(
     try:
         with recorder:
             results = f(given)
-    except RuntimeError as error:
-        if isinstance(error, SrnnError):
-            raise
-        raise TraceError(f"{who} cannot be traced: {str(error).splitlines()[0]}") from error
+    except SrnnError:
+        raise
+    except Exception as error:  # whatever a user's code may raise
+        raise TraceError(f"{who} cannot be traced: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
     return Graph(inputs, tuple(recorder.ops), {name: recorder.value(y) for name, y in zip(outputs, results, strict=True)})
 
 
@@ -289,8 +289,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kind == "lift_fresh":
             return func(*args, **kwargs)
         name = _NAMES.get(kind.removesuffix("_"))
-        other = kwargs.get("dtype") not in (None, torch.bool, torch.float64)  # of examples that are float64
+        dtype, truth = kwargs.get("dtype"), bool(args) and isinstance(args[0], Tensor) and args[0].dtype is torch.bool
+        if kind == "_to_copy" and dtype is torch.float32 and truth:  # (x > 0).float(), on examples that are float64
+            kwargs, dtype = {**kwargs, "dtype": torch.float64}, torch.float64
+        other = dtype not in (None, torch.bool, torch.float64)
         if name is None or kwargs.get("rounding_mode") is not None or other:
+            if kind == "_to_copy":
+                raise TraceError(
+                    f'{self.who}: {func}{self._place()} changes the number type to {dtype}; write .to(x.dtype), or use backend="reference".'
+                )
             raise TraceError(
                 f"{self.who}: {func}{self._place()} is not one of the elementwise operations a kernel can be made of; "
                 'write it with those, or use backend="reference".'

@@ -56,19 +56,21 @@ static inline real reduced_expm1(real x, real *k) {
 /* a 2^k for a normal result: k added to the exponent's bits. */
 static inline real scaled(real a, real k) {
     union { real number; whole bits; } v = {a};
-    v.bits += (whole)k << MANTISSA;
+    v.bits += (whole)k * ((whole)1 << MANTISSA);
     return v.number;
 }
 
 #ifdef DOUBLE
 #define EXP_LOW ((real)-708.0)
-#define EXP_HIGH ((real)709.0)
+#define EXP_HIGH ((real)709.78)
+#define EXPM1_HIGH ((real)709.0)
 #else
 #define EXP_LOW ((real)-87.0)
-#define EXP_HIGH ((real)88.0)
+#define EXP_HIGH ((real)88.72)
+#define EXPM1_HIGH ((real)88.0)
 #endif
 
-/* Below EXP_LOW 0, above EXP_HIGH infinity, NaN stays NaN. */
+/* Below EXP_LOW 0, above EXP_HIGH infinity, NaN stays NaN. expm1 gives infinity a little earlier. */
 static inline real exp_real(real x) {
     const real y = x < EXP_LOW ? EXP_LOW : x > EXP_HIGH ? EXP_HIGH : x;
     real k;
@@ -77,10 +79,10 @@ static inline real exp_real(real x) {
 }
 
 static inline real expm1_real(real x) {
-    const real y = x < -40 ? -40 : x > EXP_HIGH ? EXP_HIGH : x;
+    const real y = x < -40 ? -40 : x > EXPM1_HIGH ? EXPM1_HIGH : x;
     real k;
     const real p = reduced_expm1(y, &k), two = scaled(1, k), e = FMA(two, p, two - 1);
-    return x > EXP_HIGH ? INFINITY : e;
+    return x > EXPM1_HIGH ? INFINITY : e;
 }
 
 static inline real tanh_real(real x) {

@@ -113,8 +113,8 @@ static long nonzeros(const real *a, long n, int *at, real *factor) {
    lists: room for MR_MAX rows (list_room(K)). */
 void product(long rows, const real *A, long lda, long K, const real *B, long ldb, long N, real *C, long ldc, int sparse, void *lists) {
     const long room = K + LIST_SLACK;
-    int *at = lists;
-    real *factor = (real *)(at + MR_MAX * room);
+    real *factor = lists;
+    int *at = (int *)(factor + MR_MAX * room);
     long count[MR_MAX];
     for (long r0 = 0; r0 < rows; r0 += MR_MAX) {
         const long block = rows - r0 < MR_MAX ? rows - r0 : MR_MAX;
@@ -132,8 +132,8 @@ void product(long rows, const real *A, long lda, long K, const real *B, long ldb
 /* C[m] += sum over rows r of A(r, m) D[r]: `rows` rows of A (M wide, pointers) and of D (N wide, padded, ldd apart), C (M, N) padded. A row of A may
    be NULL: it adds nothing. lists: outer_room(rows, M) bytes. */
 void outer(long rows, const real *const *A, long M, const real *D, long ldd, long N, real *C, long ldc, int sparse, void *lists) {
-    int *count = lists, *found = count + M, *column = found + M + LIST_SLACK;
-    real *value = (real *)(column + M * rows), *factor = value + M + LIST_SLACK;
+    real *value = lists, *factor = value + M + LIST_SLACK;
+    int *count = (int *)(factor + M * rows), *found = count + M, *column = found + M + LIST_SLACK;
     long all = 0;
     if (sparse != SPARSE_NEVER && M * N * (long)sizeof(real) <= NEAR_BYTES) { /* C stays in the first cache: row by row as they come */
         for (long r = 0; r < rows; r++) {

@@ -311,6 +311,8 @@ static void backward_part(void *given, long part) {
     free(lists);
 }
 
+long scan_size(void) { return sizeof(scan_t); }
+
 void scan_forward(scan_t *j) {
     prepared(j, 0);
     team(forward_tile, j, j->tiles, j->threads);

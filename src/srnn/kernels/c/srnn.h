@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef DOUBLE
@@ -40,10 +41,13 @@ typedef float real;
 
 static inline long padded(long n) { return (n + VL - 1) / VL * VL; }
 
-/* Memory on a cache line, not set; the process ends when there is none, as with a Python MemoryError in the middle of a kernel. */
+/* Memory on a cache line, not set. Scratch is small beside the results, which Python allocates; where even that is missing the process ends. */
 static inline void *allocate(size_t bytes) {
     void *p = NULL;
-    if (posix_memalign(&p, 64, bytes + 64)) abort();
+    if (posix_memalign(&p, 64, bytes + 64)) {
+        fputs("srnn: out of memory in a kernel\n", stderr);
+        abort();
+    }
     return p;
 }
 
