@@ -64,7 +64,7 @@ def transformed() -> bool:
     """Return whether torch.func or forward-mode differentiation is at work, which the kernels cannot take part in."""
     if torch.compiler.is_compiling():
         return False
-    return torch.autograd.forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None  # type: ignore[attr-defined]
+    return torch.autograd.forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:

@@ -14,7 +14,7 @@ import torch._dynamo.testing
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from srnn import ALIF, Layer, LayerNorm, Readout, SoftLIF, Stack, surrogates
+from srnn import ALIF, Layer, LayerNorm, Leaky, Readout, SoftLIF, Stack, surrogates
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Soft, Spike
 from srnn.cells import Elman, LiGRU
