@@ -467,7 +467,7 @@ def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
     ("setting", "message"),
     [
         ("network.hiden=8", "srnn train: --set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: b0, beta, beta_out, classes, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min.\n"),
+         "Known: b0, beta, beta_out, classes, dropout, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min.\n"),
         ("epochs=many", "srnn train: --set epochs=many: 'many' is not of type int.\n"),
     ],
 )  # fmt: skip

@@ -45,6 +45,13 @@ def test_neuron_of_the_docs_is_the_example() -> None:
     assert code.count("\n") >= 14
 
 
+def test_no_page_has_a_gap_left_to_fill() -> None:
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    lines = [(page.name, line) for page in pages for line in page.read_text().splitlines()]
+    assert [(name, line) for name, line in lines if line.strip().isalpha() and line.strip().isupper()] == []
+    assert len(lines) > 400
+
+
 def test_documents_link_to_files_that_exist() -> None:
     import re
 

@@ -93,7 +93,7 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: batch, checkpoint_seconds, clip_norm, data, decode, "
          "early_stop, encode, epochs, network, optimiser, refit, regulariser, schedule, segment, start, truncation."),
         ("network.hiden=3", "--set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: b0, beta, beta_out, classes, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min."),
+         "Known: b0, beta, beta_out, classes, dropout, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min."),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
         ("epochs=many", "--set epochs=many: 'many' is not of type int."),
         ("epochs=2.5", "--set epochs=2.5: '2.5' is not of type int."),

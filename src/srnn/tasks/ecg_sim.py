@@ -56,6 +56,6 @@ TASK = Task(
     optimiser=Optimiser(lr=2e-2, rates=RATES),
     schedule=Schedule("cosine"),
     clip_norm=1.0,
-    batch=16,
-    epochs=36,
+    batch=8,
+    epochs=100,
 )
