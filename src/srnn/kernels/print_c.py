@@ -26,6 +26,13 @@ _CALLS = ("abs", "exp", "expm1", "tanh", "sigmoid", "log", "log1p", "erf", "sqrt
 _TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
 
 
+_STEP = "const real *restrict I, real *restrict s, real *restrict h, real *restrict pot"
+_ADVANCE = "const real *restrict I, const real *restrict s, const real *restrict h, real *restrict next"
+_ADJOINT = """real *restrict I, const real *restrict s, const real *restrict h, const real *restrict now,
+             const real *restrict gout, const real *restrict gpot, real *restrict gs, real *restrict gh, real *restrict gc"""
+"""Arguments of the three functions after those they share; `neuron_t` of c/scan.c says what they are."""
+
+
 class Printed(NamedTuple):
     """C source of a neuron, and how many values derived from its constants alone it keeps behind them."""
 
@@ -52,33 +59,14 @@ def print_neuron(program: Program) -> Printed:
     earlier = planes("I", [f"g{k}" for k in gates]) | {"gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
     sums = {f"g{name}": f"gc[{k} * NP + n]" for k, name in enumerate(program.coeffs)}
     printer = _Printer(rows, {op.result for op in program.step.ops if op.name in _TRUTH and op.result not in fixed})
-    given = "const real *restrict I, {}real *restrict s, {}real *restrict h,\n             "
+    after = {"s": "s[i]"} | planes("h", states) | {"potential": "pot[i]"}
     parts = [
         f"/* {program.name}, printed from its traced step. Constants: {', '.join(program.constants)}. */",
         '#include "neuron.h"',
         printer.prepare(fixed, kept),
-        printer.function(
-            "step",
-            given.format("", "") + "real *restrict pot",
-            step,
-            program.step,
-            before,
-            {"s": "s[i]"} | planes("h", states) | {"potential": "pot[i]"},
-        ),
-        printer.function(
-            "advance", given.format("const ", "const ") + "real *restrict next", advance, program.advance, before, planes("next", states)
-        ),
-        printer.function(
-            "adjoint",
-            given.format("const ", "const ").removeprefix("const ")
-            + "const real *restrict now, const real *restrict gout, const real *restrict gpot, real *restrict gs,\n"
-            "             real *restrict gh, real *restrict gc",
-            adjoint,
-            program.adjoint,
-            before | later,
-            earlier,
-            sums,
-        ),
+        printer.function("step", _STEP, step, program.step, before, after),
+        printer.function("advance", _ADVANCE, advance, program.advance, before, planes("next", states)),
+        printer.function("adjoint", _ADJOINT, adjoint, program.adjoint, before | later, earlier, sums),
     ]
     return Printed("\n\n".join(parts) + "\n", len(kept))
 
