@@ -108,7 +108,10 @@ class Stack(nn.Module):
         return tuple(layer.start(batch) for layer in self.parts())
 
     def which_backend(self, x: Tensor | None = None, backend: str = "auto") -> scan.Choice:
-        """Return the backend that runs this network, and why; where layers differ, each with its own."""
+        """Return the backend that runs this network, and why; where layers differ, each with its own.
+
+        x: not looked at; the weights' device and type decide, which x must share.
+        """
         chosen = [layer.which_backend(backend) for layer in single_layers(self)]
         if len(set(chosen)) == 1:
             return chosen[0]

@@ -216,3 +216,22 @@ def test_the_dyadic_grid(kind):
     assert (found[0][0][:, -1] != found[0][0][:, 0]).any()
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_of_its_own_give_the_bits_of_torchs_team(kind, monkeypatch):
+    """Without OpenMP the loops start threads for the length of a call: another library, which only machines without it would run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        layer, x = make(kind, torch.float32), signal(torch.float32, 0.2)
+        expected, shared, flags = everything(layer, x), cpu._library(torch.float32), cpu._openmp()
+        monkeypatch.setattr(cpu, "_openmp", lambda: ())
+        monkeypatch.setattr(cpu, "_KERNELS", {})
+        cpu._library.cache_clear()
+        got = everything(layer, x)
+        assert (cpu._library(torch.float32)._name == shared._name) == (not flags)
+    finally:
+        cpu._library.cache_clear()
+        torch.set_num_threads(before)
+    assert same(expected, got)

@@ -33,6 +33,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 SPARSE = 0
 """Products with zeros in them: 0 = decided by counting, 1 = always gathered, 2 = always dense. All give the same bits; tests set it."""
+_DENSE = 2
 
 _HERE = Path(__file__).parent / "c"
 _HEADERS = (_HERE / "srnn.h", _HERE / "neuron.h")
@@ -69,7 +70,7 @@ class Inputs(NamedTuple):
     """What a layer runs on.
 
     x: (B, T, C) with weight (G·N, C) and bias (G·N,) or None; or, without weight, the input current (B, T, G·N). recurrent: (G·N, N) or None.
-    constants: (C, N), the Q coefficients first. state: (S + 1, B, N), the neuron's states, then s. lengths: (B,) int64 or None.
+    constants: (numbers, N), the Q coefficients first. state: (S + 1, B, N), the neuron's states, then s. lengths: (B,) int64 or None.
     """
 
     x: Tensor
@@ -123,7 +124,7 @@ class Kernel:
         trained = _trained(activation)
         if trained:
             raise TraceError(f"{type(activation).__name__}: {trained[0]} is trained, and the kernels have no gradient of an activation's numbers")
-        self.dtype, self.program = dtype, trace_program(neuron, activation)
+        self.program = trace_program(neuron, activation)
         printed = print_neuron(self.program)
         kind, flags = _DTYPES[dtype]
         name = "-".join(["".join(c if c.isalnum() else "-" for c in self.program.name.replace(", ", "-")).strip("-"), kind])
@@ -281,7 +282,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool =
     rows = x.numel() // inputs
     _library(x.dtype).linear(
         _pointer(x), _pointer(weight), c_long(sc), c_long(sn), _pointer(bias), _pointer(y), c_long(rows), c_long(inputs), c_long(outputs),
-        c_int(2 if transposed else SPARSE), c_int(_threads()),
+        c_int(_DENSE if transposed else SPARSE), c_int(_threads()),
     )  # fmt: skip
     return y
 

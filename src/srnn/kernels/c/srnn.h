@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #ifdef DOUBLE
 typedef double real;
 #else
@@ -34,7 +35,7 @@ typedef float real;
 #define SPARSE_NEVER 2
 #define DENSE_FROM 3       /* a product is dense when more than 1 / DENSE_FROM of A is not zero */
 #define LIST_SLACK 16      /* room behind a list, so that it may be written in whole vectors */
-#define NEAR_BYTES 16384  /* half of a small first cache */
+#define NEAR_BYTES 16384   /* half of a small first cache */
 #define LINEAR_ROWS 128    /* rows of a task of linear() */
 #define PARTIAL_BYTES (64L << 20) /* at most, for sums over parts of the recordings */
 #define PARTS 16           /* at most */
