@@ -4,7 +4,7 @@
    nothing to the chain, so that the gathered product (zeros skipped) and the dense one (blocked) are equal to the bit; so are any two
    groupings of the rows. B and C are padded: their rows have a multiple of VL numbers.
 
-   Compiled with -ffp-contract=fast: a * b + c below is one FMA. */
+   One FMA a term, where the processor has it: add_product(). */
 
 #include "srnn.h"
 #if defined(__AVX2__) || defined(__AVX512F__)
@@ -23,7 +23,7 @@
             for (int j = 0; j < NR; j++) b[j] = load(B + k * ldb + j * VL);                                                                \
             for (int i = 0; i < MR; i++) {                                                                                                 \
                 const real a = A[i * si + k * sk];                                                                                         \
-                for (int j = 0; j < NR; j++) acc[i][j] += a * b[j];                                                                        \
+                for (int j = 0; j < NR; j++) acc[i][j] = add_product(acc[i][j], a, b[j]);                                                  \
             }                                                                                                                              \
         }                                                                                                                                  \
         for (int i = 0; i < MR; i++)                                                                                                       \
@@ -61,7 +61,7 @@ static void dense(long rows, const real *A, long si, long sk, long K, const real
         for (long k = 0; k < n; k++) {                                                                                                     \
             const real *b = B + at[k] * ldb;                                                                                               \
             const real a = factor[k];                                                                                                      \
-            for (int j = 0; j < NR; j++) acc[j] += a * load(b + j * VL);                                                                   \
+            for (int j = 0; j < NR; j++) acc[j] = add_product(acc[j], a, load(b + j * VL));                                                \
         }                                                                                                                                  \
         for (int j = 0; j < NR; j++) store(C + j * VL, acc[j]);                                                                            \
     }
@@ -141,7 +141,7 @@ void outer(long rows, const real *const *A, long M, const real *D, long ldd, lon
             for (long k = 0; k < n; k++) {
                 const real a = value[k];
                 real *c = C + found[k] * ldc;
-                for (long i = 0; i < N; i += VL) store(c + i, load(c + i) + a * load(D + r * ldd + i));
+                for (long i = 0; i < N; i += VL) store(c + i, add_product(load(c + i), a, load(D + r * ldd + i)));
             }
         }
         return;
