@@ -940,7 +940,7 @@ def test_a_seed_out_of_range_is_refused(tmp_path, seed):
 
 
 def rates_of(task):
-    net = task.network.build()
+    net = task.build()
     optimiser = task.optimiser.build(net)
     by_id = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     return {name: by_id[id(p)] for name, p in net.named_parameters()}, len(optimiser.param_groups)
@@ -968,7 +968,7 @@ def test_a_rate_that_is_set_comes_before_the_patterns_of_the_task():
 
 def test_a_rate_of_nought_freezes_a_parameter(tmp_path):
     run_task(tmp_path / "run", "optimiser.rates.layers.0.weight=0")
-    start = torch.manual_seed(0) and override(tasks.load("ecg_sim"), RANDOM).network.build()
+    start = torch.manual_seed(0) and override(tasks.load("ecg_sim"), RANDOM).build()
     assert torch.equal(last_weight(tmp_path / "run"), start.layers[0].weight)
     end = load_checkpoint(tmp_path / "run/checkpoints/last.safetensors")[0]["net.layers.1.weight"]
     assert not torch.equal(end, start.layers[1].weight)

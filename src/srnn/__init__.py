@@ -31,6 +31,7 @@ from srnn.neurons import IF as IF
 from srnn.neurons import LIF as LIF
 from srnn.neurons import AdEx as AdEx
 from srnn.neurons import AdLIF as AdLIF
+from srnn.neurons import AlphaLeaky as AlphaLeaky
 from srnn.neurons import Izhikevich as Izhikevich
 from srnn.neurons import Leaky as Leaky
 from srnn.neurons import SoftLIF as SoftLIF

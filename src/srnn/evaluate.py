@@ -50,12 +50,14 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     """
     device = next(net.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    scores, labels, lengths, loss, activity = [], [], [], 0.0, Meter()
+    scores, labels, lengths, names, loss, activity = [], [], [], list[str](), 0.0, Meter()
     training = net.training
     net.eval()
     with torch.no_grad():
         for first in range(0, len(samples), task.batch):
-            batch = collate(samples[first : first + task.batch]).to(device)
+            read = list(samples[first : first + task.batch])
+            batch = collate(read).to(device)
+            names += [s.name for s in read]
             whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
             for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
                 whole.add(out, start)
@@ -68,6 +70,8 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
             lengths.append(batch.lengths.cpu())
     net.train(training)
     results = task.decode.results(scores, labels, lengths) | {"loss": loss / len(samples)}
+    if task.also is not None:
+        results |= task.also(scores, labels, lengths, names)
     mean = activity.mean()
     results |= {
         "firing_rate": mean.network,

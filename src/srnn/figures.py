@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from srnn._check import ConfigError, RunError, SrnnError
-from srnn.datasets import Sample
-from srnn.encode.level_crossing import LevelCrossing
+from srnn.datasets import Sample, Spikes
+from srnn.encode import LevelCrossing, LogMel
 from srnn.runs import load_run, write_atomically
 from srnn.tasks.objective import PerStep
 from srnn.tasks.task import collate
@@ -48,8 +48,10 @@ def of_run(path: Path, data_dir: str | Path | None = None) -> Path:
     folder, simulated, name = path / "figures", task.data.simulated, f"{task.name}, seed {seed}"
     save(learning(run.rows(), simulated=simulated, title=name), folder / "learning.svg")
     save(confusion(run.read("metrics.json")["test_confusion"], task.classes, simulated=simulated, title=name), folder / "confusion.svg")
-    if isinstance(task.decode, PerStep):
-        sample = task.load(data_dir).test[0]
+    sample = task.load(data_dir).test[0]
+    if not _labelled_events(sample):
+        save(encoded(sample, task.classes, simulated=simulated, title=f"{name}: {sample.name}"), folder / "recording.svg")
+    elif isinstance(task.decode, PerStep):
         with torch.no_grad():
             out = net(collate([sample]).x, state=task.start(net, 1, torch.Generator().manual_seed(seed)), record=True)
         guess = task.decode.scores(out, None)[0].argmax(-1).numpy()
@@ -109,6 +111,74 @@ def recording(
     if simulated:
         _mark_simulated(figure)
     return figure
+
+
+def _labelled_events(sample: Sample) -> bool:
+    """Return whether a recording is what `recording` draws: events of a few leads, up and down side by side, with a label a step."""
+    return sample.events and bool(np.ndim(sample.label)) and sample.signal.shape[1] in (2, 4, 6, 8)
+
+
+def of_sample(sample: Sample, classes: Sequence[str], *, simulated: bool = False, title: str = "") -> Any:
+    """Draw one recording as the network takes it, the way that suits it. Returns a matplotlib Figure."""
+    return (recording if _labelled_events(sample) else encoded)(sample, classes, simulated=simulated, title=title)
+
+
+def encoded(sample: Sample, classes: Sequence[str], *, simulated: bool = False, title: str = "") -> Any:
+    """Draw one recording: the signal it came from (meta["signal"]), if there is one, and what the network takes, as spikes or as an image.
+
+    A label for the whole recording stands in the title, labels of its steps as a strip below. Returns a matplotlib Figure.
+    """
+    seconds, raw = np.arange(len(sample.signal)) / sample.rate, sample.meta.get("signal")
+    labels = np.asarray(sample.label)
+    heights = [*([1.2] if raw is not None else []), 3.2, *([0.28] if labels.ndim else [])]
+    figure = _figure(figsize=(9, 0.9 + sum(heights)))
+    axes = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0])
+    if raw is not None:
+        top = axes.pop(0)
+        top.plot(np.arange(len(raw)) / sample.meta.get("signal_rate", sample.rate), raw, lw=0.5)
+        top.set_ylabel("signal", fontsize=8)
+    _input(axes[0], seconds, sample)
+    if labels.ndim:
+        for start, stop, label in _runs(labels):
+            if label >= 0:
+                axes[1].axvspan(seconds[start], seconds[stop - 1] + 1 / sample.rate, color=COLOURS[label % len(COLOURS)], lw=0)
+        axes[1].set_yticks([])
+        axes[1].set_ylabel("label", rotation=0, ha="right", va="center", fontsize=8)
+    axes[-1].set_xlabel("time (s)" if sample.rate != 1 else "step")
+    axes[-1].set_xlim(0, len(seconds) / sample.rate)
+    named = "" if labels.ndim or labels < 0 else f": {classes[int(labels)]}"
+    figure.suptitle(f"{title or sample.name}{named}", x=0.01, ha="left", fontsize=10)
+    if simulated:
+        _mark_simulated(figure)
+    return figure
+
+
+def spoken(sound: Sample, spikes: Spikes) -> Any:
+    """Draw a recording of sound (n, 1), its log-mel energies, and the spikes a cochlea made of it. Returns a matplotlib Figure."""
+    mel = LogMel(high=None)
+    frames = mel(sound.signal[:, 0], sound.rate)
+    figure = _figure(figsize=(9, 6.6))
+    wave, energies, cochlea = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.6, 2.4])
+    wave.plot(np.arange(len(sound.signal)) / sound.rate, sound.signal[:, 0], color="black", lw=0.4)
+    wave.set_ylabel("sound", fontsize=8)
+    energies.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=(0, len(frames) * mel.hop, 0, mel.bands))
+    energies.set_ylabel("mel band", fontsize=8)
+    cochlea.plot(spikes.times, spikes.units, ",", color="black")
+    cochlea.set_ylim(spikes.channels, 0)  # the highest frequency is channel 0: at the top, as above
+    cochlea.set_ylabel(f"channel ({len(spikes.times):,} spikes)", fontsize=8)
+    cochlea.set_xlabel("time (s)")
+    cochlea.set_xlim(0, len(sound.signal) / sound.rate)
+    figure.suptitle(sound.name, x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def _input(axis: Any, seconds: Any, sample: Sample) -> None:
+    """Draw what a network takes: a raster of events, darker where a bin holds more than one, or an image of values."""
+    extent = (0, len(seconds) / sample.rate, sample.signal.shape[1], 0)
+    values = np.asarray(sample.signal, dtype=np.float32).T
+    axis.imshow(values, aspect="auto", extent=extent, cmap="Greys" if sample.events else "magma", interpolation="nearest" if sample.events else "auto",
+                vmin=0 if sample.events else None, vmax=max(1.0, float(values.max())) if sample.events else None)  # fmt: skip
+    axis.set_ylabel("channel", fontsize=8)
 
 
 def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: str = "") -> Any:

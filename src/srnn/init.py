@@ -6,11 +6,13 @@ A constant of a neuron is written as a plain float (fixed, shared by all neurons
     Constant(20, shared=True)     trained, one for the whole layer
     Constant(20, low=1)           trained, and kept at 1 or more by clamping in the forward pass
     Normal(20, 5)                 trained, one per neuron, drawn once
+    Normal(20, 5, low=1)          trained, and kept at 1 or more
     Normal(20, 5, train=False)    drawn once, then fixed
     Uniform(0.6, 0.96, clamp=True)  trained, and kept inside [0.6, 0.96] by clamping in the forward pass
     Fixed([0.0, 0.0, 1.8])        given values, one per neuron (or one for all), never trained
 
-Weights start by XavierUniform (Glorot & Bengio 2010), Orthogonal (Saxe et al. 2014), FanIn (torch.nn.Linear's default) or Zeros.
+Weights start by XavierUniform (Glorot & Bengio 2010), Orthogonal (Saxe et al. 2014), FanIn (torch.nn.Linear's default),
+KaimingNormal (He et al. 2015), UniformWeight or Zeros.
 """
 
 from __future__ import annotations
@@ -68,12 +70,16 @@ class Constant:
 
 @dataclass(frozen=True)
 class Normal:
-    """Drawn from a normal distribution, one value per neuron (or one for all with shared=True)."""
+    """Drawn from a normal distribution, one value per neuron (or one for all with shared=True).
+
+    low: as in `Constant`.
+    """
 
     mean: float
     std: float
     train: bool = True
     shared: bool = False
+    low: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a mean that is not finite and a negative standard deviation."""
@@ -130,7 +136,7 @@ def start_value(what: str, init: Init, n: int) -> Tensor | Fixed:
 
 def bounds(init: Init) -> tuple[float, float] | None:
     """Return the range a constant is clamped to in every forward pass, or None."""
-    if isinstance(init, Constant) and init.low is not None:
+    if isinstance(init, Constant | Normal) and init.low is not None:
         return init.low, math.inf
     return (init.low, init.high) if isinstance(init, Uniform) and init.clamp else None
 
@@ -187,3 +193,23 @@ class Zeros:
     def __call__(self, weight: Tensor) -> None:
         """Fill `weight` in place."""
         torch.nn.init.zeros_(weight)
+
+
+@dataclass(frozen=True)
+class KaimingNormal:
+    """N(0, 2 / fan_in) (He et al. 2015)."""
+
+    def __call__(self, weight: Tensor) -> None:
+        """Fill `weight` (N, C) in place."""
+        torch.nn.init.kaiming_normal_(weight)
+
+
+@dataclass(frozen=True)
+class UniformWeight:
+    """U(-bound, bound)."""
+
+    bound: float
+
+    def __call__(self, weight: Tensor) -> None:
+        """Fill `weight` in place."""
+        torch.nn.init.uniform_(weight, -self.bound, self.bound)

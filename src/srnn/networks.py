@@ -277,8 +277,8 @@ def count_parameters(net: Stack) -> tuple[int, int]:
     return sum(p.numel() for p in net.parameters()) - unused, unused
 
 
-_PROBES = 8
-"""Draws until a weight counts as unused: in one of them, a ReLU inside a step may happen to be silent."""
+_PROBES = 24
+"""Draws until a weight counts as unused: in one of them, a ReLU inside a step may happen to be silent, or a constant to lie at its bound."""
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from srnn._check import ConfigError, RunError
+from srnn.datasets import Recordings, Sample
 from srnn.networks import Stack
 from srnn.tasks import load as load_task
 from srnn.tasks.settings import describe, differences, rebuild
@@ -95,7 +96,7 @@ class Run:
             raise RunError(f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}.")
         return dict(stored)
 
-    def check_data(self, parts: Parts) -> None:
+    def check_data(self, parts: Parts[Sample]) -> None:
         """Raise `RunError` unless these are the data the run was started on."""
         changed = differences(self.stored()["data"], fingerprint(parts))
         if changed:
@@ -158,13 +159,20 @@ class Run:
             yield
 
 
-def fingerprint(parts: Parts) -> dict[str, Any]:
-    """Return the size of each part and one SHA-256 over every name, signal and label: the same data gives the same fingerprint."""
+def fingerprint(parts: Parts[Sample]) -> dict[str, Any]:
+    """Return the size of each part and one SHA-256: the same data gives the same fingerprint.
+
+    It runs over every name, signal and label; of `Recordings`, which are not read for it, over every entry and the checksum of their source.
+    """
     digest = hashlib.sha256()
     sizes = {}
     for name in ("train", "validation", "test"):
         samples = getattr(parts, name)
         sizes[name] = len(samples)
+        if isinstance(samples, Recordings):
+            digest.update(samples.source.encode())
+            digest.update(repr([(e.name, e.label, e.group, e.size) for e in samples.entries]).encode())
+            continue
         for sample in samples:
             digest.update(sample.name.encode())
             digest.update(np.ascontiguousarray(sample.signal).tobytes())
@@ -255,7 +263,7 @@ def load_run(path: Path, device: str | torch.device = "cpu") -> tuple[Run, Task,
     """Return a finished or stopped run: folder, task, seed, and the network with the weights of its best checkpoint, in evaluation mode."""
     run = Run.open(path)
     task, seed = run.task()
-    net = task.network.build()
+    net = task.build()
     tensors, _ = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)
     return run, task, seed, net.to(device).eval()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from srnn import metrics
 from srnn._check import ConfigError, DivergedError, RunError, check_range
+from srnn.datasets import Sample
+from srnn.datasets.sample import entries_of
 from srnn.evaluate import assess
 from srnn.networks import Stack, count_parameters
 from srnn.runs import Run, fingerprint, load_checkpoint, load_weights, pack_optimiser, save_checkpoint, unpack_optimiser
@@ -95,11 +98,12 @@ def fit(
             _check_same(run, task, seed)
         elif team.first:
             Run.check_free(out)
+        task = task.resolved(data_dir)
         parts = task.load(data_dir)
         if resume:
             run.check_data(parts)
         torch.manual_seed(seed)
-        net = task.network.build().to(where)
+        net = task.build().to(where)
         _check_fit(net, task, parts)
         env = environment(where, net.which_backend(backend=backend), seed)
         optimiser = task.optimiser.build(net)
@@ -144,7 +148,7 @@ class _Loop:
         if not self.team.first:
             torch.manual_seed((self.seed + 7919 * self.team.rank) * 1_000_003 + self.at.epoch)
 
-    def epochs(self, parts: Parts) -> None:
+    def epochs(self, parts: Parts[Sample]) -> None:
         """Run all epochs that are left."""
         batches = math.ceil(len(parts.train) / self.task.batch)
         self.progress.start(self.task.epochs, batches, self.at.epoch)
@@ -154,17 +158,19 @@ class _Loop:
         if self.at.epoch == 0:
             raise RunError("No epoch was run.")
 
-    def one_epoch(self, parts: Parts, batches: int) -> None:
+    def one_epoch(self, parts: Parts[Sample], batches: int) -> None:
         """Train on every recording once, validate, log, and write the checkpoints."""
-        order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.at.epoch)).tolist()
+        order = self.order(parts)
         saved = began = time.monotonic()
         before = self.at.seconds
         self.net.train()
         while self.at.batch < batches:
             chosen = order[self.at.batch * self.task.batch : (self.at.batch + 1) * self.task.batch]
             mine = chosen[self.team.rank :: self.team.world]
-            steps = max(len(parts.train[i].signal) for i in chosen) if self.task.truncation else 0  # on every process the same number of chunks
-            batch = collate([parts.train[i] for i in mine or chosen[:1]], steps).to(self.device)
+            steps = 0
+            if self.task.truncation and self.team.world > 1:  # on every process the same number of chunks
+                steps = max(len(parts.train[i].signal) for i in chosen)
+            batch = collate([self.task.augmented(parts.train[i], self.seed, self.at.epoch, i) for i in mine or chosen[:1]], steps).to(self.device)
             self.one_batch(batch, len(mine), len(chosen))
             self.at.batch += 1
             self.at.seconds = before + time.monotonic() - began
@@ -181,6 +187,15 @@ class _Loop:
         self.end_epoch(parts)
         if self.team.sum(self.stopped())[0]:
             raise Interrupted(f"Stopped after epoch {self.at.epoch}; the checkpoint is written.")
+
+    def order(self, parts: Parts[Sample]) -> list[int]:
+        """Return the recordings of this epoch in the order they are trained on, drawn from seed and epoch."""
+        generator, n = torch.Generator().manual_seed(self.seed * 1_000_003 + self.at.epoch), len(parts.train)
+        if not self.task.balanced:
+            return torch.randperm(n, generator=generator).tolist()
+        labels = [e.label for e in entries_of(parts.train)]
+        sizes = Counter(labels)
+        return torch.multinomial(torch.tensor([1 / sizes[label] for label in labels]), n, replacement=True, generator=generator).tolist()
 
     def one_batch(self, batch: Batch, mine: int, total: int) -> None:
         """Train on a batch, which holds this process's `mine` of the `total` recordings (one that does not count when mine = 0)."""
@@ -217,7 +232,7 @@ class _Loop:
             self.diverged("a parameter after the step of the optimiser", batch)
         self.at.grad_norm = max(self.at.grad_norm, float(norm))
 
-    def end_epoch(self, parts: Parts) -> None:
+    def end_epoch(self, parts: Parts[Sample]) -> None:
         """Validate, step the schedule, log, write `last` and, if it is the best so far, `best`."""
         validated = assess(self.net, self.task, parts.validation, seed=self.seed, backend=self.backend, cost=False)
         accuracy = validated["accuracy"]
@@ -319,7 +334,7 @@ def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
     return "the loss itself"
 
 
-def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: str) -> dict[str, Any]:
+def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str) -> dict[str, Any]:
     """Evaluate the selected checkpoint once on the test part and write metrics.json."""
     tensors, best = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)
@@ -333,7 +348,7 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: 
         "backend": net.which_backend(backend=backend).name,
         "epochs": len(rows),
         "best_epoch": best["epoch"],
-        "selected_by": "nothing: the last epoch, trained on the validation part too" if task.refit else "validation accuracy",
+        "selected_by": _selection(task),
         "parameters": used,
         "parameters_unused": unused,
         "validation_accuracy": best["validation_accuracy"],
@@ -350,6 +365,12 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts, seed: int, backend: 
     return result
 
 
+def _selection(task: Task) -> str:
+    if task.refit:
+        return "nothing: the last epoch, trained on the validation part too"
+    return f"{task.published_selection} accuracy, as published" if task.published_protocol else "validation accuracy"
+
+
 def _check_same(run: Run, task: Task, seed: int) -> None:
     stored = run.stored()
     if stored["task"] != task.name:
@@ -360,14 +381,14 @@ def _check_same(run: Run, task: Task, seed: int) -> None:
         raise RunError(f"{run.path} was started with other settings ({what}). A resumed run keeps its settings; start a new one instead.")
 
 
-def _check_fit(net: Stack, task: Task, parts: Parts) -> None:
+def _check_fit(net: Stack, task: Task, parts: Parts[Sample]) -> None:
     if task.segment is not None:
         net.check_pieces(f"segment={task.segment}", whole=True)
     if task.truncation is not None:
         net.check_pieces(f"truncation.chunk={task.truncation.chunk}", whole=False)
     channels = parts.train[0].signal.shape[1]
     if net.inputs != channels:
-        raise ConfigError(f"{task.name}: the network takes {net.inputs} channels, the encoded data has {channels}. Set network.inputs={channels}.")
+        raise ConfigError(f"{task.name}: the network takes {net.inputs} channels, the encoded data has {channels}; encode and data do not fit.")
     if net.outputs != len(task.classes):
         raise ConfigError(f"{task.name}: the network has {net.outputs} outputs for {len(task.classes)} classes; they must be equal.")
 

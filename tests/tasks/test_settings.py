@@ -12,7 +12,8 @@ from srnn._check import ConfigError
 from srnn.networks import UniformStart, Zeros
 from srnn.runs import Run
 from srnn.tasks.settings import describe, differences, override, value_types
-from srnn.tasks.task import FiringRate, LevelCrossings, PerRecording, PerStep, Start, Task, Truncation
+from srnn.tasks.encoders import LevelCrossings
+from srnn.tasks.task import FiringRate, PerRecording, PerStep, Start, Task, Truncation
 
 ECG = tasks.load("ecg")
 
@@ -90,10 +91,11 @@ def test_rates_are_set_by_the_path_of_the_parameter():
     [
         ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=48."),
         ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=48."),
-        ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: batch, checkpoint_seconds, clip_norm, data, decode, "
-         "early_stop, encode, epochs, network, optimiser, refit, regulariser, schedule, segment, start, truncation."),
+        ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: augment, balanced, batch, cache_mb, "
+         "checkpoint_seconds, clip_norm, data, decode, early_stop, encode, epochs, network, optimiser, published_protocol, refit, regulariser, "
+         "schedule, segment, start, truncation."),
         ("network.hiden=3", "--set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: b0, beta, beta_out, classes, dropout, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min."),
+         "Known: b0, beta, beta_out, dropout, hidden, tau_adp, tau_adp_out, tau_m, tau_min."),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
         ("epochs=many", "--set epochs=many: 'many' is not of type int."),
         ("epochs=2.5", "--set epochs=2.5: '2.5' is not of type int."),
@@ -140,7 +142,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(setting, message):
     assert str(refused.value) == message
 
 
-@pytest.mark.parametrize("name", ["name", "summary", "classes", "published", "step_seconds"])
+@pytest.mark.parametrize("name", ["name", "summary", "classes", "published", "variants"])
 def test_what_makes_the_task_cannot_be_set(name):
     with pytest.raises(ConfigError, match=f"Task has no setting '{name}'"):
         override(ECG, [f"{name}=1"])

@@ -19,7 +19,8 @@ from srnn.datasets import Sample
 from srnn.networks import Output, Trace, Zeros, count_parameters
 from srnn.tasks import task as task_module
 from srnn.tasks.settings import override
-from srnn.tasks.task import FiringRate, LevelCrossings, Parts, PerRecording, PerStep, Published, Task, collate
+from srnn.tasks.encoders import LevelCrossings, Shape
+from srnn.tasks.task import FiringRate, Parts, PerRecording, PerStep, Published, Task, collate
 from srnn.train import fit
 
 
@@ -68,7 +69,7 @@ def test_every_setting_of_a_choice_is_explained():
 
 
 def test_ecg_is_the_published_network():
-    net = tasks.load("ecg").network.build()
+    net = tasks.load("ecg").build()
     hidden, out = net.parts()
     assert (hidden.inputs, hidden.neurons, out.inputs, out.neurons) == (4, 36, 36, 6)
     assert (hidden.recurrent is not None, out.recurrent is not None) == (True, False)
@@ -82,7 +83,7 @@ def test_ecg_is_the_published_network():
     )
     task = tasks.load("ecg")
     assert (task.decode, task.start, task.batch, task.epochs) == (PerStep(skip=10, unlabelled_as=0), Zeros(), 8, 300)
-    assert [p.value for p in task.published] == [0.859, 0.844, 90, 325.7]
+    assert [p.value for p in task.published] == [0.859, 0.844, 1818, 90, 325.7]
 
 
 def _constants(net, layer):
@@ -99,12 +100,12 @@ def test_simulated_parts_are_encoded_and_share_no_patient():
     groups = [s.group for part in (parts.train, parts.validation, parts.test) for s in part]
     assert len(set(groups)) == 10
     for sample in [*parts.train, *parts.validation, *parts.test]:
-        assert sample.signal.shape == (40, 4) == (40, task.network.inputs)
+        assert sample.signal.shape == (40, 4) == (40, task.shape.channels)
         assert sample.events
         assert set(np.unique(sample.signal)) <= {0.0, 1.0}
         assert sample.meta["signal"].shape == (40, 2)
         assert sample.rate == pytest.approx(1 / task.step_seconds)
-    out = task.network.build()(collate(parts.train).x)
+    out = task.build()(collate(parts.train).x)
     assert out.potential.shape == (5, 40, len(task.classes))
 
 
@@ -120,6 +121,7 @@ class Given:
     """Data handed over as it is."""
 
     simulated: typing.ClassVar[bool] = True
+    shape: typing.ClassVar[Shape] = Shape(None, 4, 250.0, events=True)
     samples: typing.ClassVar[tuple] = ()
 
     def load(self, data_dir):
@@ -168,9 +170,6 @@ def test_a_part_without_anything_that_counts_is_refused():
 
 def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
     for setting, message in (
-        ("network.inputs=3", "ecg_sim: the network takes 3 channels, the encoded data has 4. Set network.inputs=4."),
-        ("network.classes=5", "ecg_sim: the network has 5 outputs for 6 classes; they must be equal."),
-        ("encode=null", "ecg_sim: the network takes 4 channels, the encoded data has 2. Set network.inputs=2."),
     ):
         with pytest.raises(ConfigError) as refused:
             fit(override(tasks.load("ecg_sim"), [*TINY, setting]), tmp_path / "run")
@@ -362,7 +361,7 @@ def test_ecg_on_the_published_files(real_data, tmp_path, monkeypatch):
     assert [len(p) for p in (parts.train, parts.validation, parts.test)] == [556, 62, 141]
     names = [s.name for p in (parts.train, parts.validation, parts.test) for s in p]
     assert len(set(names)) == 759
-    assert parts.train[0].signal.shape == (1301, task.network.inputs)
+    assert parts.train[0].signal.shape == (1301, task.shape.channels)
     assert "shares records with the training part" in parts.note
 
     batch = collate(parts.test[:20])

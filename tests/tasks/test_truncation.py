@@ -20,6 +20,7 @@ from srnn.evaluate import assess
 from srnn.networks import detached
 from srnn.neurons import ALIF
 from srnn.runs import Run, load_checkpoint
+from srnn.tasks.encoders import Shape
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.optimise import Optimiser
 from srnn.tasks.settings import describe, listed, override
@@ -38,6 +39,7 @@ class Toy:
     each_step: bool = False
     lengths: tuple[int, ...] = LENGTHS
     simulated: ClassVar[bool] = True
+    shape: ClassVar[Shape] = Shape(None, 4, 1.0)
 
     def load(self, data_dir):
         g = torch.Generator().manual_seed(5)
@@ -55,7 +57,7 @@ class ToyNetwork:
     spiking: bool = False
     norm: str = ""
 
-    def build(self):
+    def build(self, inputs, classes):
         norm = {"": None, "batch": BatchNorm(), "layer": LayerNorm()}[self.norm]
         last = Layer(6, 3, ALIF(), recurrent=False) if self.spiking else Readout(6, 3)
         return Stack(Layer(4, 6, ALIF(b0=0.1), norm=norm), last)
@@ -64,7 +66,7 @@ class ToyNetwork:
 def toy(truncation=None, *, decode=PerRecording(skip=2), network=ToyNetwork(), **changes):
     data = Toy(isinstance(decode, PerStep), changes.pop("lengths", LENGTHS))
     settings = {"epochs": 3, "batch": len(data.lengths), "optimiser": Optimiser(lr=0.05), **changes}
-    return Task("toy", "noise", ("a", "b", "c"), 1.0, data, network, decode=decode, truncation=truncation, **settings)
+    return Task("toy", "noise", ("a", "b", "c"), data, network, decode=decode, truncation=truncation, **settings)
 
 
 def trained(task, out, **kwargs):
@@ -80,7 +82,7 @@ def by_hand(task, epochs=3):
     """Yield, epoch after epoch, a fresh network and the batch as a run with seed 0 sees it, and its optimiser; the caller steps."""
     parts = task.load(None)
     torch.manual_seed(0)
-    net = task.network.build()
+    net = task.build()
     optimiser = task.optimiser.build(net)
     for epoch in range(epochs):
         order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(epoch)).tolist()
@@ -186,7 +188,7 @@ def test_a_recording_that_has_ended_takes_no_part():
     """Its label changes nothing in later chunks, and its share in the mean stays."""
     task = toy(Truncation(7))
     _, batch, _ = next(by_hand(task))
-    net = task.network.build()
+    net = task.build()
     torch.nn.init.normal_(net.layers[1].bias)  # or no class is ahead before the first spike
 
     def losses_of(batch):
@@ -208,7 +210,7 @@ def test_the_regulariser_weighs_what_it_weighs_on_whole_recordings():
         plain = toy(Truncation(7), decode=decode)
         _, batch, _ = next(by_hand(plain))
         torch.manual_seed(0)
-        net = plain.network.build()
+        net = plain.build()
         with_it = replace(plain, regulariser=FiringRate(2.0, 0.9, 1.0))
         traces = [out.trace for _, out in walk(net, batch, net.start(4), 7, record=True, backend="auto", segment=None)]
         pairs = list(zip(chunks(plain, net, batch, "auto"), chunks(with_it, net, batch, "auto"), strict=True))
@@ -229,7 +231,7 @@ def test_chunks_give_the_scores_and_the_state_of_the_whole(chunk):
     for decode in [PerStep(), *(PerRecording("potential", pool, skip) for pool in POOLS for skip in (0, 6))]:
         task = toy(decode=decode)
         _, batch, _ = next(by_hand(task))
-        net = task.network.build()
+        net = task.build()
         out, whole = net(batch.x, lengths=batch.lengths), Whole(task, batch)
         for first, piece in walk(net, batch, net.start(4), chunk, record=False, backend="auto", segment=None):
             whole.add(piece, first)
@@ -243,7 +245,7 @@ def test_chunks_give_the_scores_and_the_state_of_the_whole(chunk):
 def test_an_evaluation_in_pieces_gives_what_a_whole_one_gives():
     for decode in OBJECTIVES:
         task = toy(decode=decode)
-        net = task.network.build()
+        net = task.build()
         samples = task.load(None).train
         cost = decode == OBJECTIVES[0]
         whole = assess(net, task, samples, cost=cost)
@@ -328,7 +330,7 @@ def test_processes_take_the_same_number_of_steps(tmp_path, monkeypatch, each):
 
     for rank in (0, 1, 2):
         torch.manual_seed(0)
-        nets[rank] = task.network.build()
+        nets[rank] = task.build()
     member(2, training.Team())
     threads = [threading.Thread(target=member, args=(rank, training.Team(rank, 2))) for rank in (0, 1)]
     for thread in threads:
@@ -390,7 +392,7 @@ def test_a_chunk_is_a_whole_number_of_steps():
 class BothWays:
     """A network that needs the end."""
 
-    def build(self):
+    def build(self, inputs, classes):
         return Stack(Bidirectional(Layer(4, 3, ALIF())), Readout(6, 3))
 
 

@@ -324,18 +324,29 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
     for name, (_, checksum) in FILES.items():
         nested, flat = Path(root) / "qtdb" / name, Path(root) / name
         expected[flat if flat.exists() and not nested.exists() else nested] = checksum
-    rows = [_verify_one(path, checksum) for path, checksum in expected.items()]
+    rows = [row for path, checksum in expected.items() for row in _fetch.verify_files(path.parent, {path.name: checksum})]
     listing = Path(root) / "qtdb" / "1.0.0" / "SHA256SUMS.txt"
     if listing.exists():
         try:
-            rows += [_verify_one(listing.with_name(name), checksum) for name, checksum in _raw_sums(listing).items()]
+            rows += _fetch.verify_files(listing.parent, _raw_sums(listing))
         except DataError as error:
             rows.append((listing.name, False, str(error)))
     return rows
 
 
-def _verify_one(path: Path, checksum: str) -> tuple[str, bool, str]:
-    if not path.is_file():
-        return path.name, False, f"missing: {path}"
-    got = _fetch.sha256(path)
-    return path.name, got == checksum, "ok" if got == checksum else f"{path} has SHA-256 {got}; expected {checksum}"
+def made_up(root: str | Path, seed: int = 0) -> None:
+    """Write made-up events in the published file format into root/qtdb: 40 sequences to train on, 10 to test, each wave with events of its own."""
+    from scipy.io import savemat
+
+    folder, generator, steps = Path(root) / "qtdb", np.random.default_rng(seed), 300
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths = (30, 14, 15, 11, 76, 73)  # median steps of each wave
+    for stem, count in (("QTDB_train", 40), ("QTDB_test", 10)):
+        cycle = np.repeat(np.arange(len(CLASSES)), lengths)
+        label = np.array([np.resize(np.roll(cycle, -int(shift)), steps) for shift in generator.integers(len(cycle), size=count)])
+        chance = np.array(
+            [[0.1, 0.02, 0.1, 0.02], [0.0] * 4, [0.6, 0.0, 0.3, 0.0], [0.0, 0.7, 0.0, 0.6], [0.05, 0.1, 0.1, 0.05], [0.0, 0.0, 0.0, 0.02]]
+        )
+        x = (generator.random((count, steps, 4)) < chance[label]).astype(np.int16)
+        x[:, -1, 0] = -1
+        savemat(folder / f"{stem}.mat", {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]}, do_compression=True)

@@ -6,6 +6,7 @@ from srnn.neurons.adlif import SparchAdLIF as SparchAdLIF
 from srnn.neurons.alif import ALIF as ALIF
 from srnn.neurons.integrate import IF as IF
 from srnn.neurons.izhikevich import Izhikevich as Izhikevich
+from srnn.neurons.leaky import AlphaLeaky as AlphaLeaky
 from srnn.neurons.leaky import Leaky as Leaky
 from srnn.neurons.lif import LIF as LIF
 from srnn.neurons.soft_lif import SoftLIF as SoftLIF

@@ -3,17 +3,18 @@
     u[t] = α u[t-1] + (1-α) I[t],   α = exp(-1/τ_m)
     x[t] = u[t]
 
-τ_m is in steps.
+τ_m is in steps. Bittar & Garner 2022 train α itself, clamped to a range (that of their published code): `AlphaLeaky`. With α = 0 it is a linear read-out.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from srnn.init import Init, Normal
+from srnn.init import Init, Normal, Uniform
 from srnn.neuron import Coeffs, Neuron, Params, State
 
 
@@ -29,3 +30,12 @@ class Leaky(Neuron):
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         u = c["alpha"] * state["u"] + (1 - c["alpha"]) * I
         return u, {"u": u}
+
+
+@dataclass(frozen=True)
+class AlphaLeaky(Neuron):
+    """Leaky integrator whose decay is trained directly. alpha: α, decay per step."""
+
+    alpha: Init = Uniform(math.exp(-1 / 5), math.exp(-1 / 25), clamp=True)
+
+    step = Leaky.step

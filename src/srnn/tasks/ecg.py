@@ -29,19 +29,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from srnn import init
 from srnn._check import check_range
-from srnn.datasets import Sample, qtdb
+from srnn.datasets import Recording, Sample, qtdb
 from srnn.datasets._fetch import data_root
 from srnn.datasets.split import split_groups
 from srnn.layers import Layer
 from srnn.networks import Stack
 from srnn.neurons import ALIF
+from srnn.tasks.encoders import LevelCrossings, Shape
 from srnn.tasks.objective import PerStep
 from srnn.tasks.optimise import Optimiser, Schedule
-from srnn.tasks.task import LevelCrossings, Parts, Published, Task
+from srnn.tasks.task import Parts, Published, Task
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class QtdbData:
     split_seed: int = 0
 
     simulated: ClassVar[bool] = False
+    dataset: ClassVar[str] = "qtdb"
 
     def __post_init__(self) -> None:
         """Refuse fractions and sizes that cannot work."""
@@ -67,7 +69,12 @@ class QtdbData:
         check_range("data.steps", self.steps, 1)
         check_range("data.split_seed", self.split_seed, 0)
 
-    def load(self, data_dir: str | Path | None) -> Parts:
+    @property
+    def shape(self) -> Shape:
+        """Events of two leads, or the leads."""
+        return Shape(1301, 4, qtdb.RATE, events=True) if self.source == "encoded" else Shape(self.steps, 2, qtdb.RATE)
+
+    def load(self, data_dir: str | Path | None) -> Parts[Recording]:
         """Return the parts."""
         root = data_root(data_dir)
         if self.source == "encoded":
@@ -82,20 +89,23 @@ class QtdbData:
         train, validation = split_groups(rest, self.validation, self.split_seed)
         return Parts(train, validation, test, "Parts share no record and no person; this is not the split behind the published numbers.")
 
+    def made_up(self, root: Path) -> Self:
+        """Write a few simulated recordings in the published file format; return what reads them."""
+        qtdb.made_up(root)
+        return self
+
     def _pieces(self, root: Path, name: str) -> list[Sample]:
         return qtdb.segments(qtdb.read_record(root, name), self.steps)
 
 
 @dataclass(frozen=True)
 class EcgNetwork:
-    """4 → hidden (recurrent ALIF) → 6 (feed-forward ALIF). Constants as trained in the published script; tau_min: bound of trained τ, None = free.
+    """hidden recurrent ALIF → feed-forward ALIF, one a class. Constants as trained in the published script; tau_min: bound of trained τ, None = free.
 
     dropout: fraction of the hidden layer's spikes that do not reach the output layer in training.
     """
 
-    inputs: int = 4
     hidden: int = 36
-    classes: int = 6
     b0: float = 0.1
     beta: float = 0.0
     beta_out: float = 1.8
@@ -105,14 +115,14 @@ class EcgNetwork:
     tau_min: float | None = 1.0
     dropout: float = 0.0
 
-    def build(self) -> Stack:
+    def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""
         tau_m = init.Constant(self.tau_m, low=self.tau_min)
         hidden = ALIF(tau_m, init.Constant(self.tau_adp, low=self.tau_min), self.b0, self.beta)
         out = ALIF(tau_m, init.Constant(self.tau_adp_out, low=self.tau_min), self.b0, self.beta_out)
         return Stack(
-            Layer(self.inputs, self.hidden, hidden, recurrent_bias=True, dropout=self.dropout),
-            Layer(self.hidden, self.classes, out, recurrent=False),
+            Layer(inputs, self.hidden, hidden, recurrent_bias=True, dropout=self.dropout),
+            Layer(self.hidden, classes, out, recurrent=False),
         )
 
 
@@ -123,7 +133,6 @@ TASK = Task(
     name="ecg",
     summary="ECG wave labelling, QT Database: six labels a step",
     classes=qtdb.CLASSES,
-    step_seconds=1 / qtdb.RATE,
     data=QtdbData(),
     network=EcgNetwork(),
     encode=LevelCrossings(0.3),  # raw records only: the published files are events already
@@ -133,9 +142,11 @@ TASK = Task(
     clip_norm=1.0,
     batch=8,
     epochs=300,
+    published_selection="train",
     published=(
         Published("test accuracy", 0.859, "Yin, Corradi & Bohté 2021", "best training accuracy; unlabelled steps count as P"),
         Published("test accuracy", 0.844, "Yin, Corradi & Bohté 2020", "unlabelled steps count as P"),
+        Published("parameters", 1818, "weights of Yin, Corradi & Bohté 2021", "incl. 36 unused: the hidden layer's τ_adp, as here", unused=0),
         Published("MAC per step", 90, "Yin, Corradi & Bohté 2021, Table 2"),
         Published("energy per step (pJ)", 325.7, "Yin, Corradi & Bohté 2021, Table S2", "implies a firing rate of 0.282"),
     ),

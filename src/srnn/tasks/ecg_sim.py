@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from srnn._check import check_range
-from srnn.datasets import ecg_sim, qtdb
+from srnn.datasets import Recording, ecg_sim, qtdb
 from srnn.tasks.ecg import RATES, EcgNetwork
+from srnn.tasks.encoders import LevelCrossings, Shape
 from srnn.tasks.objective import PerStep
 from srnn.tasks.optimise import Optimiser, Schedule
-from srnn.tasks.task import LevelCrossings, Parts, Task
+from srnn.tasks.task import Parts, Task
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,12 @@ class SimulatedEcg:
             check_range(f"data.{name}", getattr(self, name), 1)
         check_range("data.seed", self.seed, 0)
 
-    def load(self, data_dir: str | Path | None) -> Parts:
+    @property
+    def shape(self) -> Shape:
+        """Two leads."""
+        return Shape(self.steps, 2, qtdb.RATE)
+
+    def load(self, data_dir: str | Path | None) -> Parts[Recording]:
         """Return the parts; no patient is in two of them. `data_dir` is not used."""
         total = self.train + self.validation + self.test
         made = ecg_sim.generate(total, steps=self.steps, rate=qtdb.RATE, seed=self.seed)
@@ -48,7 +54,6 @@ TASK = Task(
     name="ecg_sim",
     summary="ECG wave labelling, simulated data that comes with the package",
     classes=qtdb.CLASSES,
-    step_seconds=1 / qtdb.RATE,
     data=SimulatedEcg(),
     network=EcgNetwork(),
     encode=LevelCrossings(0.3),

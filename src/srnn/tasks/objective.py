@@ -31,12 +31,13 @@ class PerStep:
 
     skip: first steps that neither train nor count. The loss is the mean over recordings of the sum over steps (as published), unless
     mean_over_steps. unlabelled_as: the class that steps without a label are trained and scored as (the published ECG convention gives 0 = P);
-    None: they are left out.
+    None: they are left out. spread: recordings with one label have it at every step (a decision at any time, as in the published SoLi runs).
     """
 
     skip: int = 0
     unlabelled_as: int | None = None
     mean_over_steps: bool = False
+    spread: bool = False
 
     adds_up: ClassVar[bool] = True
     """The losses of all chunks add up to that of the whole recordings."""
@@ -49,8 +50,10 @@ class PerStep:
     def counts(self, sample: Sample) -> bool:
         """Return whether any step of a recording trains and counts. Raises `ConfigError` where it has one label for all steps."""
         label = np.asarray(sample.label)
-        if not label.ndim:
-            raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. Set decode=PerRecording.")
+        if not label.ndim and not self.spread:
+            fix = "Set decode=PerRecording, or decode.spread=true to give every step that label"
+            raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. {fix}.")
+        label = np.broadcast_to(label, len(sample.signal))
         return bool(len(label) > self.skip and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any()))
 
     def scores(self, out: Output, lengths: Tensor | None, first: int = 0) -> Tensor:
@@ -66,7 +69,9 @@ class PerStep:
         return torch.cat(list(parts), 1)
 
     def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
-        """Return the labels (B, T) that train and count by this task's convention; -1 elsewhere."""
+        """Return the labels (B, T) that train and count by this task's convention; -1 elsewhere. With `spread`, T is the longest recording's."""
+        if labels.dim() == 1 and lengths is not None:
+            labels = labels.unsqueeze(1).expand(-1, int(lengths.max()))
         if self.unlabelled_as is not None:
             labels = torch.where(labels < 0, self.unlabelled_as, labels)
         return torch.where(decode.valid_mask(labels.unsqueeze(-1), lengths, self.skip), labels, -1)
@@ -80,7 +85,8 @@ class PerStep:
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
         """Return accuracy (published convention: mean over recordings of the fraction of steps), accuracy_labelled (labelled steps only,
-        all pooled), confusion and recall (labelled steps only; None for a class without any), and how many steps were counted.
+        all pooled), confusion and recall (labelled steps only; None for a class without any), and how many steps were counted. With `spread` also
+        accuracy_last, of the last step of each recording, and accuracy_last_class_mean, the mean of that over classes.
         """
         published, correct, labelled, matrix = [], 0, 0, torch.zeros(0)
         for s, y, n in zip(scores, labels, lengths, strict=True):
@@ -98,6 +104,7 @@ class PerStep:
             "labelled_steps": labelled,
             "confusion": matrix.tolist(),
             "recall": _recall(matrix),
+            **(_at_the_end(scores, labels, lengths) if self.spread else {}),
         }
 
 
@@ -169,6 +176,12 @@ class PerRecording:
             "confusion": matrix.tolist(),
             "recall": _recall(matrix),
         }
+
+
+def _at_the_end(scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
+    last = torch.cat([decode.last(s, n) for s, n in zip(scores, lengths, strict=True)])
+    y = torch.cat(list(labels))
+    return {"accuracy_last": metrics.accuracy(last, y), "accuracy_last_class_mean": float(metrics.recall(metrics.confusion(last, y)).nanmean())}
 
 
 def _recall(matrix: Tensor) -> list[float | None]:

@@ -12,8 +12,6 @@ from typing import Any
 from srnn._check import ConfigError, suggest
 from srnn.tasks.task import Task
 
-_LOCKED = {"name", "summary", "classes", "published", "step_seconds"}
-
 
 def override(task: Task, settings: Iterable[str]) -> Task:
     """Return the task with `field=value` settings applied, each checked against its field's type.
@@ -29,8 +27,16 @@ def override(task: Task, settings: Iterable[str]) -> Task:
     return task
 
 
+def varied(task: Task, name: str) -> Task:
+    """Return the task in its variant `name`. Raises `ConfigError` with the known ones."""
+    known = {v.name: v for v in task.variants}
+    if name not in known:
+        raise ConfigError(f"{task.name} has no variant {name!r}.{suggest(name, known)}")
+    return override(task, known[name].settings)
+
+
 def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
-    known = [f.name for f in fields(node) if not (isinstance(node, Task) and f.name in _LOCKED)]
+    known = [f.name for f in fields(node) if not (isinstance(node, Task) and f.name in Task.locked)]
     if keys[0] not in known:
         raise ConfigError(f"--set {path}: {type(node).__name__} has no setting {keys[0]!r}.{suggest(keys[0], known)}")
     value, hint = getattr(node, keys[0]), typing.get_type_hints(type(node))[keys[0]]
@@ -45,8 +51,8 @@ def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
             raise ConfigError(f"--set {path}: {keys[0]} is {value!r}, which has no settings of its own.")
         new = _set(value, keys[1:], text, path)
     else:
-        choices = {c.__name__: c for c in (value_types(hint) or ([type(value)] if is_dataclass(value) else []))}
-        new = _choose(choices, hint, text, path) if choices else _parse(hint, text, path)
+        choices = {c.__name__: c for c in _choices(value, hint)}
+        new = _choose(value, choices, hint, text, path) if choices else _parse(hint, text, path)
     return replace(node, **{keys[0]: new})
 
 
@@ -56,13 +62,21 @@ def value_types(hint: Any) -> list[type]:
     return [m for m in members if isinstance(m, type) and is_dataclass(m)]
 
 
+def _choices(value: Any, hint: Any) -> list[type]:
+    """Return the dataclasses that may stand in a field: those its type admits, and that of its value (a task's own network or data)."""
+    own = type(value)
+    return value_types(hint) + ([own] if is_dataclass(value) and own not in value_types(hint) else [])
+
+
 def _type_name(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
-def _choose(choices: dict[str, type], hint: Any, text: str, path: str) -> Any:
+def _choose(value: Any, choices: dict[str, type], hint: Any, text: str, path: str) -> Any:
     if text in ("null", "None") and type(None) in typing.get_args(hint):
         return None
+    if text not in choices and (short := getattr(value, "shorthand", None)):  # data=FOLDER for data.path=FOLDER
+        return replace(value, **{short: text})
     if text not in choices:
         raise ConfigError(f"--set {path}={text}: expected the name of a choice, then its settings as {path}.<setting>=….{suggest(text, choices)}")
     return choices[text]()
@@ -97,10 +111,10 @@ def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
     """Return every setting as (path, value, type): what `--set path=value` takes, nested settings after the choice they belong to."""
     rows = []
     for f in fields(task):
-        if isinstance(task, Task) and f.name in _LOCKED:
+        if isinstance(task, Task) and f.name in Task.locked:
             continue
         value, hint, here = getattr(task, f.name), typing.get_type_hints(type(task))[f.name], f"{path}{f.name}"
-        choices = " | ".join(c.__name__ for c in value_types(hint)) or _type_name(hint)
+        choices = " | ".join(c.__name__ for c in _choices(value, hint)) or _type_name(hint)
         optional = " | null" if type(None) in typing.get_args(hint) and value_types(hint) else ""
         if is_dataclass(value) and not isinstance(value, type):
             rows += [(here, type(value).__name__, choices + optional), *listed(value, f"{here}.")]
@@ -118,7 +132,7 @@ def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
     by protocol only). Compare `describe` of the result with the description to see whether anything was left out.
     """
     if isinstance(description, dict) and "is" in description:
-        choices = {c.__name__: c for c in (*value_types(hint), *([type(template)] if is_dataclass(template) else []))}
+        choices = {c.__name__: c for c in _choices(template, hint)}
         if description["is"] not in choices:
             return template
         made = choices[description["is"]]

@@ -1,0 +1,50 @@
+"""What every command shares: consoles, JSON or tables, the task that the arguments describe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from srnn._check import check_range
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from srnn.tasks.task import Task
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a console that does not fold lines in a pipe."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
+
+
+def show(args: argparse.Namespace, data: Any, *tables: Any) -> None:
+    """Print JSON with --json, else the tables."""
+    if args.json:
+        print(json.dumps(data, indent=1, allow_nan=False))
+    else:
+        out = console()
+        for table in tables:
+            out.print(table)
+
+
+def task_of(args: argparse.Namespace, name: str) -> Task:
+    """Return the task called `name`, in the variant and with the settings that were given."""
+    from srnn import tasks
+    from srnn.tasks.settings import override, varied
+
+    task = tasks.load(name)
+    if args.variant is not None:
+        task = varied(task, args.variant)
+    return override(task, args.set)
+
+
+def set_threads(args: argparse.Namespace) -> None:
+    """Let torch use as many threads as --threads says."""
+    import torch
+
+    torch.set_num_threads(int(check_range("--threads", args.threads, 1)))

@@ -1,0 +1,78 @@
+"""Spiking Speech Commands: the 35 words of Speech Commands v0.02 as spikes of a model cochlea of 700 channels (Cramer et al. 2020).
+
+One file a part, laid out as `spikes_h5` says. The parts follow the rule of Speech Commands, which keeps all recordings of a speaker together, with 10 %
+for validation and 20 % for testing: 75,466 + 9,981 + 20,382 recordings. Which label stands for which word, the files say (`classes`). Recordings last
+0.2 to 1 s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from srnn._check import DataError, check_choice
+from srnn.datasets import shd, spikes_h5
+from srnn.datasets.sample import Recordings, Spikes
+from srnn.datasets.speech_commands import WORDS_V2
+
+CHANNELS = 700
+PARTS = ("train", "valid", "test")
+COUNTS = {"train": (75466,), "valid": (9981,), "test": (20382,)}
+"""Recordings of each part."""
+
+MD5 = {
+    "train": "d102be95e7144fcc0553d1f45ba94170",
+    "valid": "b4eee3516a4a90dd0c71a6ac23a8ae43",
+    "test": "a35ff1e9cffdd02a20eb850c17c37748",
+}
+"""Checksums of the published zip files."""
+
+LICENCE = "Spiking Speech Commands: Creative Commons Attribution 4.0 International (CC BY 4.0)."
+CITATION = shd.CITATION
+
+
+def read(root: str | Path, part: str) -> Recordings[Spikes]:
+    """Find the recordings of part "train", "valid" or "test" under root (root/ssc, root/SSC or root itself); each is read when it is asked for.
+
+    group: "" unless the file tells speakers. Raises `DataError` for a file that is missing, still packed or damaged, `ConfigError` for another part.
+    """
+    check_choice("ssc.read(part)", part, PARTS)
+    return spikes_h5.read(spikes_h5.find(root, "ssc", part), CHANNELS)[0]
+
+
+def classes(root: str | Path) -> tuple[str, ...]:
+    """Return the words in the order of their labels, as the file of the training part has them.
+
+    Raises `DataError` as `read` does, and where another part that is there has other words or another order.
+    """
+    words = spikes_h5.classes(spikes_h5.find(root, "ssc", "train"))
+    for part in PARTS[1:]:
+        try:
+            path = spikes_h5.find(root, "ssc", part)
+        except DataError:
+            continue
+        if (other := spikes_h5.classes(path)) != words:
+            differs = next((i for i, (a, b) in enumerate(zip(words, other, strict=False)) if a != b), min(len(words), len(other)))
+            raise DataError(f"{path} names its classes otherwise than the training part, from class {differs} on. Get all parts from one source.")
+    return words
+
+
+def fetch(root: str | Path) -> list[Path]:
+    """Download and unpack the three parts into root/ssc; see `spikes_h5.fetch`."""
+    return spikes_h5.fetch(root, "ssc", MD5)
+
+
+def verify(root: str | Path) -> list[tuple[str, bool, str]]:
+    """Open the three files and count their recordings and classes: (file, right?, what is wrong or "ok")."""
+    return spikes_h5.verify(root, "ssc", COUNTS, len(WORDS_V2))
+
+
+def made_up(root: Path, seed: int = 0) -> None:
+    """Write a small data set (0.4 MB) into root/ssc: 5 recordings of each word to train, 2 for validation and 2 to test; words not in order."""
+    words = np.random.default_rng(seed).permutation(WORDS_V2).tolist()
+    for part, each in zip(PARTS, (5, 2, 2), strict=True):
+        generator = np.random.default_rng((seed, PARTS.index(part)))
+        labels = generator.permutation(np.repeat(np.arange(len(words)), each))
+        spikes = (shd.made_up_word(int(label), None, len(words), generator) for label in labels)
+        spikes_h5.write(Path(root) / "ssc" / f"ssc_{part}.h5", spikes, words, dtype="float16")

@@ -1,0 +1,102 @@
+"""Bins: a list of spikes becomes a grid of steps and channels.
+
+Three ways to put a spike of unit u at time t (seconds, t ≥ 0) into bins of dt seconds:
+
+    plain     step floor(t / dt), column u; later spikes are dropped
+    yin       step i with (i - 1) dt < t <= i dt, so that step 0 holds t = 0 only; column channels - u; unit 0 and later spikes are dropped
+    sparch    step = number of edges <= t, edges linspace(0, dt (steps - 1), steps), so that step 0 stays empty; column u; later spikes are dropped
+
+"yin" holds presence, 0 or 1, and has an empty column 0 (Yin, Corradi & Bohté 2021: 250 steps of 4 ms). "sparch" holds counts (Bittar & Garner 2022:
+100 steps over 1.4 s, that is dt = 1.4 / 99; there a spike at or after 1.4 s is an error). "plain" holds either.
+
+Times count as float64: a comparison in the float16 of published files would put spikes at the edges elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srnn._check import ConfigError, DataError, ShapeError, check_choice, check_range, check_sizes
+
+_MOST = 255
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Put spikes into `steps` bins of `step_seconds` and `channels` columns.
+
+    counts: "plain" counts the spikes of a bin, up to 255, instead of noting their presence; "sparch" always counts, "yin" never.
+    form: how bins and columns are laid out, see the module's text.
+    """
+
+    step_seconds: float
+    steps: int
+    channels: int = 700
+    counts: bool = False
+    form: Literal["plain", "yin", "sparch"] = "plain"
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for sizes or a form that do not work."""
+        check_range("Bins(step_seconds)", self.step_seconds, 0.0, open_low=True)
+        check_sizes("Bins", self.steps, self.channels)
+        check_choice("Bins(form)", self.form, ("plain", "yin", "sparch"))
+        if self.form == "yin" and self.counts:
+            raise ConfigError("Bins: the form 'yin' holds presence, not counts. Leave counts off, or choose the form 'plain'.")
+
+    def __call__(self, times: ArrayLike, units: ArrayLike) -> NDArray[np.uint8]:
+        """Encode: times (M,) in seconds, units (M,) integers 0 … channels - 1, in any order -> (steps, channels).
+
+        Raises `ShapeError` unless both are (M,), and `DataError` for a time < 0 or NaN, units that are not integers, or one out of range.
+        """
+        ends, unit = self._sorted(times, units)
+        at = np.repeat(np.arange(self.steps) * self.channels, np.diff(ends, prepend=0))
+        at += self.channels - unit if self.form == "yin" else unit
+        grid = np.zeros(self.steps * self.channels + 1, np.uint8)  # unit 0 of "yin" comes to lie one further than its row is long
+        if self.form == "sparch" or self.counts:
+            np.add.at(grid, at, np.uint8(1))
+            if len(unit) > _MOST and np.bincount(unit).max() > _MOST:  # a sum may have run over
+                grid = np.minimum(np.bincount(at, minlength=len(grid)), _MOST).astype(np.uint8)
+        else:
+            grid[at] = 1
+        bins = grid[:-1].reshape(self.steps, self.channels)
+        if self.form == "yin":
+            bins[:, 0] = 0
+        return bins
+
+    def lost(self, times: ArrayLike, units: ArrayLike) -> int:
+        """Return how many of the spikes are in no bin. Raises as the call does."""
+        _, unit = self._sorted(times, units)
+        return np.size(times) - int(np.count_nonzero(unit) if self.form == "yin" else len(unit))
+
+    def _sorted(self, times: ArrayLike, units: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return how many spikes there are up to the end of each step, (steps,), and the units of all of those in order of time."""
+        t, u = np.asarray(times, dtype=np.float64), np.asarray(units)
+        self._check_units(t, u)
+        if not (t[1:] >= t[:-1]).all():
+            order = np.argsort(t, kind="stable")  # NaN comes last
+            t, u = t[order], u[order]
+        if t.size and not (t[0] >= 0 and t[-1] >= 0):
+            raise DataError(f"Bins: a spike at {t[0] if t[0] < 0 else t[-1]} s; expected times ≥ 0.")
+        step = np.arange(self.steps)
+        if self.form == "plain":
+            ends = np.searchsorted(t / self.step_seconds, step + 1)
+        elif self.form == "yin":
+            ends = np.searchsorted(t, step * self.step_seconds, side="right")
+        else:
+            ends = np.searchsorted(t, np.linspace(0, self.step_seconds * (self.steps - 1), self.steps))
+        return ends, u[: ends[-1]].astype(np.intp)
+
+    def _check_units(self, times: NDArray[np.float64], units: NDArray[Any]) -> None:
+        if times.ndim != 1 or units.shape != times.shape:
+            raise ShapeError(f"Bins: times have shape {times.shape} and units {units.shape}; expected (M,) both, one unit for each time.")
+        if not units.size:
+            return
+        if units.dtype.kind not in "iu":
+            raise DataError(f"Bins: units have dtype {units.dtype}; expected integers. Pass units.astype(int).")
+        low, high = int(units.min()), int(units.max())
+        if low < 0 or high >= self.channels:
+            raise DataError(f"Bins: a spike of unit {low if low < 0 else high}; expected 0 … {self.channels - 1}. Set channels.")
