@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("action", choices=("list", "fetch", "verify", "show"))
     data.add_argument("name", nargs="?", help="data set (fetch, verify) or task (show)")
     data.add_argument("--raw", action="store_true", help="fetch qtdb: the original records instead of the encoded files")
-    data.add_argument("--corpus", dest="version", choices=("0.01", "0.02"), help="fetch speech_commands: which version (default: 0.02)")
+    data.add_argument("--corpus", choices=("0.01", "0.02"), help="fetch speech_commands: which version (default: 0.02)")
     data.add_argument("--part", default="train", choices=("train", "validation", "test"), help="show: which part (default: train)")
     data.add_argument("--index", type=int, default=0, help="show: which recording (default: 0)")
     task_options(data)

@@ -174,10 +174,9 @@ def spoken(sound: Sample, spikes: Spikes) -> Any:
 
 def _input(axis: Any, seconds: Any, sample: Sample) -> None:
     """Draw what a network takes: a raster of events, darker where a bin holds more than one, or an image of values."""
-    extent = (0, len(seconds) / sample.rate, sample.signal.shape[1], 0)
-    values = np.asarray(sample.signal, dtype=np.float32).T
-    axis.imshow(values, aspect="auto", extent=extent, cmap="Greys" if sample.events else "magma", interpolation="nearest" if sample.events else "auto",
-                vmin=0 if sample.events else None, vmax=max(1.0, float(values.max())) if sample.events else None)  # fmt: skip
+    values, length = np.asarray(sample.signal, dtype=np.float32).T, len(seconds) / sample.rate
+    how = {"cmap": "Greys", "interpolation": "nearest", "vmin": 0, "vmax": max(1.0, float(values.max()))} if sample.events else {"cmap": "magma"}
+    axis.imshow(values, aspect="auto", extent=(0, length, len(values), 0), **how)
     axis.set_ylabel("channel", fontsize=8)
 
 

@@ -79,7 +79,9 @@ def test_read_a_published_file(tmp_path: Path) -> None:
     assert [s.name for s in recordings.pick([4, 1]).map(lambda s: s)] == ["shd_train/00004", "shd_train/00001"]
 
 
-@pytest.mark.parametrize("case", ["float32", "float64", "str keys", "latin-1", "no speaker", "text speaker", "unsorted", "meta", "chunked", "int64", "user block"])
+@pytest.mark.parametrize(
+    "case", ["float32", "float64", "str keys", "latin-1", "no speaker", "text speaker", "unsorted", "meta", "chunked", "int64", "user block"]
+)
 def test_what_is_tolerated(tmp_path: Path, case: str) -> None:
     content, path = _content(), tmp_path / "a.h5"
     groups = [str(i // 2) for i in range(6)]
@@ -209,7 +211,10 @@ BAD = {
     "no keys": (_put("extra/keys", None), "has no extra/keys"),
     "group for labels": (lambda c: c.update({"labels": None, "labels/x": np.arange(6)}), "has no labels"),
     "times are no lists": (_put("spikes/times", np.zeros(6, np.float32)), "spikes/times holds floating numbers of shape"),
-    "times are integers": (lambda c: c.update({"spikes/times": c["spikes/units"]}), "spikes/times holds lists of integers .*expected lists of floating"),
+    "times are integers": (
+        lambda c: c.update({"spikes/times": c["spikes/units"]}),
+        "spikes/times holds lists of integers .*expected lists of floating",
+    ),
     "units are floating": (lambda c: c.update({"spikes/units": c["spikes/times"]}), "spikes/units holds lists of floating"),
     "labels are text": (_put("labels", np.array([b"one"] * 6)), "labels holds text .*expected integers"),
     "labels are floating": (_put("labels", np.zeros(6)), "labels holds floating numbers"),

@@ -18,8 +18,8 @@ from srnn._check import ConfigError, DataError
 from srnn.datasets import Sample
 from srnn.networks import Output, Trace, Zeros, count_parameters
 from srnn.tasks import task as task_module
-from srnn.tasks.settings import override
 from srnn.tasks.encoders import LevelCrossings, Shape
+from srnn.tasks.settings import override
 from srnn.tasks.task import FiringRate, Parts, PerRecording, PerStep, Published, Task, collate
 from srnn.train import fit
 
@@ -169,8 +169,7 @@ def test_a_part_without_anything_that_counts_is_refused():
 
 
 def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
-    for setting, message in (
-    ):
+    for setting, message in ():
         with pytest.raises(ConfigError) as refused:
             fit(override(tasks.load("ecg_sim"), [*TINY, setting]), tmp_path / "run")
         assert str(refused.value) == message

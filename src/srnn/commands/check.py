@@ -59,8 +59,8 @@ def check(task: Task, batch: int = 8) -> dict[str, Any]:
                 optimiser.step()
             moved = sum(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
             result = assess(net, task, parts.test[:batch])
-            sizes = f"{len(parts.train)} + {len(parts.validation)} + {len(parts.test)} recordings"
-            row |= {"ok": moved > 0 and bool(torch.isfinite(chunk.loss)), "detail": f"{sizes}, accuracy {100 * result['accuracy']:.0f} % untrained"}
+            ok = moved > 0 and bool(torch.isfinite(chunk.loss)) and 0.0 <= result["accuracy"] <= 1.0
+            row |= {"ok": ok, "detail": f"{len(parts.train)} + {len(parts.validation)} + {len(parts.test)} recordings"}
         except SrnnError as error:
             row["detail"] = str(error)
     return {**row, "seconds": round(time.monotonic() - began, 2)}

@@ -50,9 +50,9 @@ def _row(name: str, root: Path) -> dict[str, Any]:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     if args.raw and args.name != "qtdb":
         raise ConfigError(f"--raw is for qtdb; {args.name} has one form only.")
-    if args.version is not None and args.name != "speech_commands":
+    if args.corpus is not None and args.name != "speech_commands":
         raise ConfigError(f"--corpus is for speech_commands; {args.name} has one version only.")
-    return ({"raw": True} if args.raw else {}) | ({"version": args.version} if args.version is not None else {})
+    return ({"raw": True} if args.raw else {}) | ({"version": args.corpus} if args.corpus is not None else {})
 
 
 def _show(args: argparse.Namespace) -> int:

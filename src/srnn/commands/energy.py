@@ -11,6 +11,7 @@ from srnn.commands.shared import show, task_of
 
 
 def run(args: argparse.Namespace) -> int:
+    """Count the operations of a run or of a task."""
     from srnn import energy, tables
     from srnn.runs import load_run
 

@@ -8,6 +8,7 @@ from srnn.commands.shared import set_threads, show
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate one part."""
     from srnn import tables
     from srnn.evaluate import assess
     from srnn.runs import load_run

@@ -15,6 +15,7 @@ from srnn.commands.shared import console, set_threads, show, task_of
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train; of several seeds, also print mean and sd."""
     from srnn import tables
     from srnn.runs import Run
 

@@ -36,7 +36,10 @@ FILES = {
 """Name of each file -> (checksum of the published .gz, SHA-256 of its content)."""
 
 LICENCE = "MNIST: Creative Commons Attribution-ShareAlike 3.0 (CC BY-SA 3.0)."
-CITATION = "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86 (1998) 2278-2324."
+CITATION = (
+    "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "
+    "Proceedings of the IEEE 86 (1998) 2278-2324."
+)
 _PREFIX = {"train": "train", "test": "t10k"}
 _FOLDERS = ("mnist", "MNIST/raw", "mnist/raw", "")
 

@@ -92,14 +92,14 @@ def round_up(units: int) -> int:
 # -- made-up recordings ------------------------------------------------------------------------------------------------------------------------
 
 _CLASSES = ("circle", "line", "square")
-_PEOPLE = ("ann", "ben", "cem", "dora")
-_TAKES = 5
+_PEOPLE = tuple(f"person{i:02d}" for i in range(20))
+_TAKES = 3
 
 
 def made_up(path: str | Path, kind: Literal["npz", "csv", "wav", "h5"], seed: int = 0) -> Path:
-    """Write a small set of recordings that can be learnt, and return what `read` then takes: 3 classes, 4 people, 5 takes of each.
+    """Write a small set of recordings that can be learnt, and return what `read` then takes: 3 classes, three times each by 20 people.
 
-    npz: two channels of 40 to 60 steps, with groups. csv: the same as tables with a labels.csv. wav: half a second at 8 kHz in sub-folders.
+    npz: two channels of 40 to 60 steps, with groups. csv: the same as tables with a labels.csv. wav: a fifth of a second at 8 kHz in sub-folders.
     h5: spikes of 70 units within 0.3 s. path: a folder, made if need be; for npz and h5 also the name of a file that ends so.
     """
     check_choice("own.made_up(kind)", kind, ("npz", "csv", "wav", "h5"))
@@ -112,7 +112,7 @@ def made_up(path: str | Path, kind: Literal["npz", "csv", "wav", "h5"], seed: in
         return spikes_h5.write(path, [_burst(k, person, generator) for k, person in plan], _CLASSES)
     if kind == "wav":
         for i, (k, person) in enumerate(plan):
-            write_wav(path / _CLASSES[k] / f"{person}_{i:02d}.wav", tones(300.0 * 2**k * np.array([1.0, 1.5]), 4000, 8000, generator), 8000)
+            write_wav(path / _CLASSES[k] / f"{person}_{i:03d}.wav", tones(300.0 * 2**k * np.array([1.0, 1.5]), 1600, 8000, generator), 8000)
         return path
     signals = [_wave(k, generator) for k, _ in plan]
     if kind == "npz":
@@ -122,8 +122,8 @@ def made_up(path: str | Path, kind: Literal["npz", "csv", "wav", "h5"], seed: in
         return path
     lines = ["file,label,group"]
     for i, ((k, person), x) in enumerate(zip(plan, signals, strict=True)):
-        np.savetxt(path / f"{i:02d}.csv", x, fmt="%.4f", delimiter=",", header="x,y", comments="")
-        lines.append(f"{i:02d}.csv,{_CLASSES[k]},{person}")
+        np.savetxt(path / f"{i:03d}.csv", x, fmt="%.4f", delimiter=",", header="x,y", comments="")
+        lines.append(f"{i:03d}.csv,{_CLASSES[k]},{person}")
     (path / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

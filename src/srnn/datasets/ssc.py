@@ -1,8 +1,8 @@
 """Spiking Speech Commands: the 35 words of Speech Commands v0.02 as spikes of a model cochlea of 700 channels (Cramer et al. 2020).
 
-One file a part, laid out as `spikes_h5` says. The parts follow the rule of Speech Commands, which keeps all recordings of a speaker together, with 10 %
-for validation and 20 % for testing: 75,466 + 9,981 + 20,382 recordings. Which label stands for which word, the files say (`classes`). Recordings last
-0.2 to 1 s.
+One file a part, laid out as `spikes_h5` says. The parts follow the rule of Speech Commands, which keeps all recordings of a speaker together, with
+10 % for validation and 20 % for testing: 75,466 + 9,981 + 20,382 recordings. Which label stands for which word, the files say (`classes`).
+Recordings last 0.2 to 1 s.
 """
 
 from __future__ import annotations

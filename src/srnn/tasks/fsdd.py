@@ -3,9 +3,9 @@
 40 log-mel bands at 8 kHz → 128 RadLIF → 128 RadLIF → 10 leaky integrators (Bittar & Garner's network), a softmax of the read-out summed over time.
 
 Two questions can be asked. Known speakers (the default): the official test part is recordings 0 to 4 of each digit and speaker; the checkpoint is
-selected on a stratified tenth of the rest, which has the same speakers, as the test part has. A speaker never heard: `--set data.test_speaker=jackson`
-tests on all recordings of that one, and validates on another whole speaker; for a final result over all of them, settings chosen before,
-`--set refit=true` trains on that one too.
+selected on a stratified tenth of the rest, which has the same speakers, as the test part has. A speaker never heard: `--set
+data.test_speaker=jackson` tests on all recordings of that one, and validates on another whole speaker; for a final result over all of them, settings
+chosen before, `--set refit=true` trains on that one too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from srnn.tasks.task import Parts, Task
 
 @dataclass(frozen=True)
 class FsddData:
-    """FSDD. test_speaker: test on this one alone, null = on the official recordings of all. validation: fraction of the rest, where speakers are known."""
+    """FSDD. test_speaker: test on this one alone, null = on the official recordings of all.
+
+    validation: fraction of the rest, where speakers are known; split_seed: which recordings, or which other speaker.
+    """
 
     test_speaker: str | None = None
     validation: float = 0.1

@@ -1,9 +1,9 @@
 """Spoken digits as spikes of a cochlea: real speech (Free Spoken Digit Dataset) through the model that made SHD. Ours: a stand-in for SHD offline.
 
-700 → 128 recurrent ALIF → 128 recurrent ALIF → 10 leaky integrators, the network and decoder of `shd`; `--variant adlif` is the adaptive LIF network of
-Bittar & Garner. The recordings (8 kHz) are resampled to 16 kHz, the rate of the recordings behind SSC, and become spikes once (`srnn.encode.Cochlea`,
-fixed seed); the spikes are kept in the user's cache, in the format of SHD. Speech ends at 4 kHz here, so that the channels of higher frequencies
-have nothing to say.
+700 → 128 recurrent ALIF → 128 recurrent ALIF → 10 leaky integrators, the network and decoder of `shd`; `--variant adlif` is the adaptive LIF network
+of Bittar & Garner. The recordings (8 kHz) are resampled to 16 kHz, the rate of the recordings behind SSC, and become spikes once
+(`srnn.encode.Cochlea`, fixed seed); the spikes are kept in the user's cache, in the format of SHD. Speech ends at 4 kHz here, so that the channels
+of higher frequencies have nothing to say.
 
 Parts as in `fsdd`.
 """
@@ -84,7 +84,7 @@ class FsddSpikes:
         return self
 
 
-CURRENT = ("network=CurrentNetwork", "decode.skip=0", "optimiser.eps=1e-8")
+CURRENT = ("network=CurrentNetwork", "decode.skip=0", "optimiser=Optimiser")
 
 TASK = Task(
     name="fsdd_spikes",

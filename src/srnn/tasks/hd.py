@@ -4,11 +4,10 @@
 `--set network.neuron=LIF` for the other row of the table. The adaptive neurons of the published code diverge on so long recordings, and the paper has
 no number for them: `--set network.neuron=RadLIF --set network.stable=true` keeps them in bounds.
 
-As published: the filterbank takes the 48 kHz recordings for 16 kHz ones, so that a frame lasts 3.3 ms and a word about 250 of them
-(`--set encode.assumed_rate=null` uses the true rate). Adam with 1e-3, the rate × 0.7 when validation stands still for more than 10 epochs. Batches and
-epochs are not published; 128 and 100 are ours.
-What differs: the checkpoint is selected on a speaker that is not trained on (published: on the test part, `--set published_protocol=true`);
-padding and start as in `sc`.
+As published: the filterbank takes the 48 kHz recordings for 16 kHz ones, so that a frame lasts 3.3 ms and a word about 250 of them (`--set
+encode.assumed_rate=null` uses the true rate). Adam with 1e-3, the rate × 0.7 when validation stands still for more than 10 epochs. Batches and
+epochs are not published; 128 and 100 are ours. What differs: the checkpoint is selected on a speaker that is not trained on (published: on the test
+part, `--set published_protocol=true`); padding and start as in `sc`.
 """
 
 from __future__ import annotations

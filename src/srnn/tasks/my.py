@@ -1,14 +1,14 @@
 """Your own recordings: `srnn train my --set data=FOLDER_OR_FILE`.
 
-A NumPy file (.npz), a folder of CSV or of sound files, or spikes in HDF5: the layouts are in docs/own-data.md and `srnn.datasets.own`. Classes, channels and
-the length of a step come from the data; so does how it is encoded, unless `encode` is set: signals are standardised with mean and sd of the
-training part, sound becomes log-mel energies, spikes go into 10 ms bins. With one label a recording the read-out is summed up over time, with one a
-step every step is scored.
+A NumPy file (.npz), a folder of CSV or of sound files, or spikes in HDF5: the layouts are in docs/own-data.md and `srnn.datasets.own`. Classes,
+channels and the length of a step come from the data; so does how it is encoded, unless `encode` is set: signals are standardised with mean and sd of
+the training part, sound becomes log-mel energies, spikes go into 10 ms bins. With one label a recording the read-out is summed up over time, with
+one a step every step is scored.
 
 → 128 RadLIF → 128 RadLIF → leaky integrators, batch norm (Bittar & Garner's network).
 
-Parts: `data.test` and `data.validation` of the recordings, whole groups (speakers, subjects, records) where they are given, so that the result is about
-groups never seen; otherwise the same fraction of each class.
+Parts: `data.test` and `data.validation` of the recordings, whole groups (speakers, subjects, records) where they are given, so that the result is
+about groups never seen; otherwise the same fraction of each class.
 """
 
 from __future__ import annotations

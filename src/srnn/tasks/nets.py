@@ -1,6 +1,7 @@
 """The networks of the papers, as a task has them: sizes and constants by name, built for the shape of the data.
 
-`AdaptiveNetwork` is that of Yin, Corradi & Bohté 2020 and 2021, `CurrentNetwork` that of Bittar & Garner 2022, `LstmNetwork` what they are compared with.
+`AdaptiveNetwork` is that of Yin, Corradi & Bohté 2020 and 2021, `CurrentNetwork` that of Bittar & Garner 2022, `LstmNetwork` what they are compared
+with.
 """
 
 from __future__ import annotations

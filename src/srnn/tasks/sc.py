@@ -1,13 +1,13 @@
 """Speech Commands 0.02, all 35 words, from Kaldi filterbanks (Bittar & Garner 2022, Table 8).
 
-40 filterbank energies every 10 ms → 512 RadLIF → 512 RadLIF → 35 leaky integrators, batch norm, dropout 0.1; a softmax of the read-out summed over time.
-`--set network.neuron=LIF|adLIF|RLIF` and `network.hidden=128` for the other rows of the table.
+40 filterbank energies every 10 ms → 512 RadLIF → 512 RadLIF → 35 leaky integrators, batch norm, dropout 0.1; a softmax of the read-out summed over
+time. `--set network.neuron=LIF|adLIF|RLIF` and `network.hidden=128` for the other rows of the table.
 
-As published: the official lists, selection on the validation part, Adam with 1e-3, the rate × 0.7 when validation stands still for more than 10 epochs.
-Batches and epochs are not published; 128 and 100 are ours. Published numbers came from batch norm without biases (the code) or from biases
-without batch norm counted (the tables): we train the former and count both (`--set network.norm=null --set network.bias=true`).
-Here, read-outs and batch norm see a recording's own frames; the published code pads with zeros to the longest of a batch and sums over them too.
-Potentials start at zero (published: at random, in evaluation too).
+As published: the official lists, selection on the validation part, Adam with 1e-3, the rate × 0.7 when validation stands still for more than 10
+epochs. Batches and epochs are not published; 128 and 100 are ours. Published numbers came from batch norm without biases (the code) or from biases
+without batch norm counted (the tables): we train the former and count both (`--set network.norm=null --set network.bias=true`). Here, read-outs and
+batch norm see a recording's own frames; the published code pads with zeros to the longest of a batch and sums over them too. Potentials start at
+zero (published: at random, in evaluation too).
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ Where paper and published weights disagree, this follows the weights (98.21 % on
 
 Ours, chosen on the validation part for what it reaches in few epochs: see OPTIMISER below.
 
-What differs further: the potentials start at zero (published: U[0, 1), the output before the first step and the spike counts the same random numbers);
-time constants are kept at one step or more; the checkpoint is selected on a tenth of the training part, stratified (published: on the test part,
-`--set published_protocol=true`).
-`--variant population80` is the network of 2020, whose input is a population code; its tuning is unpublished, ours is `srnn.encode.Population`.
+What differs further: the potentials start at zero (published: U[0, 1), the output before the first step and the spike counts the same random
+numbers); time constants are kept at one step or more; the checkpoint is selected on a tenth of the training part, stratified (published: on the test
+part, `--set published_protocol=true`). `--variant population80` is the network of 2020, whose input is a population code; its tuning is unpublished,
+ours is `srnn.encode.Population`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ TASK = Task(
         Variant("paper", "optimiser, schedule and constants of Table S1",
                 ("optimiser.lr=1e-2", "schedule.kind=linear", "batch=256", "epochs=300", "network.tau_adp=[200,50]")),
         Variant("energy", "4 pixels a step, as the energy table counts", ("encode.window=4",)),
-        Variant("population40", "2020: 40 inputs of a population code, 256 + 128 neurons", (*POPULATION, "encode.neurons=40", "network.hidden=[256,128]")),
-        Variant("population80", "2020: 80 inputs of a population code, 120 + 100 neurons", (*POPULATION, "encode.neurons=80", "network.hidden=[120,100]")),
+        Variant("population40", "2020: 40 inputs of a population code, 256 + 128 neurons",
+                (*POPULATION, "encode.neurons=40", "network.hidden=[256,128]")),
+        Variant("population80", "2020: 80 inputs of a population code, 120 + 100 neurons",
+                (*POPULATION, "encode.neurons=80", "network.hidden=[120,100]")),
     ),
 )  # fmt: skip

@@ -41,8 +41,8 @@ class Parts(Generic[R]):
 class Data(Protocol):
     """Where recordings come from: a frozen dataclass of settings with `load`. simulated: no real signal in it.
 
-    A data set with files also has `dataset`, the name it is fetched by, and `made_up(root)`, which writes a small one in the true format and returns the
-    settings that read it.
+    A data set with files also has `dataset`, the name it is fetched by, and `made_up(root)`, which writes a small one in the true format and returns
+    the settings that read it.
     """
 
     @property

@@ -1,17 +1,18 @@
 """TIMIT: a phone for every 10 ms of read speech, 61 phones (Yin, Corradi & Bohté 2021, Tables 1, 2 and S1).
 
-39 MFCC features, each frame shown for 5 steps → 512 recurrent ALIF in each direction of time (β = 0.184, b0 = 1.6), side by side → 61 leaky integrators.
+39 MFCC features, each frame shown for 5 steps → 512 recurrent ALIF in each direction of time (β = 0.184, b0 = 1.6), side by side → 61 leaky
+integrators.
 
 Accuracy is that of frames over 61 phones on the complete test part (1,344 sentences): what was published, though the paper speaks of the core part.
 Beside it stands the accuracy of frames folded to 39 phones on the core part (192 sentences), q left out (`accuracy_core_39`).
 
-As published: the sentences in windows of 100 frames, the last one right-aligned, so that some frames count twice (`--set data.frames=null` takes whole
-sentences); features scaled to [0, 1] by the range of the training part; 512 neurons a direction (its table says 256). The features themselves come
-from an external script; ours are `srnn.encode.Mfcc`. Learning rate, batch and schedule are those of Table S1; the last stage of the published script
-fine-tunes weights alone, from an earlier result, with Adamax and 1e-3.
+As published: the sentences in windows of 100 frames, the last one right-aligned, so that some frames count twice (`--set data.frames=null` takes
+whole sentences); features scaled to [0, 1] by the range of the training part; 512 neurons a direction (its table says 256). The features themselves
+come from an external script; ours are `srnn.encode.Mfcc`. Learning rate, batch and schedule are those of Table S1; the last stage of the published
+script fine-tunes weights alone, from an earlier result, with Adamax and 1e-3.
 
-What differs: the published read-out takes the mean of a frame's five steps and is updated once a frame, with τ_m of about 3 frames; ours is updated at
-every step, with τ_m of about 15 steps, and read and trained at the last step of each frame. The backward direction runs over each window within
+What differs: the published read-out takes the mean of a frame's five steps and is updated once a frame, with τ_m of about 3 frames; ours is updated
+at every step, with τ_m of about 15 steps, and read and trained at the last step of each frame. The backward direction runs over each window within
 its own length (published: shifted by one step). The checkpoint is selected on a tenth of the training speakers (published: on the complete test
 part, `--set published_protocol=true`).
 """
