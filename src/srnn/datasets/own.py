@@ -105,7 +105,7 @@ def made_up(path: str | Path, kind: Literal["npz", "csv", "wav", "h5"], seed: in
     check_choice("own.made_up(kind)", kind, ("npz", "csv", "wav", "h5"))
     path, generator = Path(path), np.random.default_rng(seed)
     plan = [(k, person) for person in _PEOPLE for _ in range(_TAKES) for k in range(len(_CLASSES))]
-    if kind in ("npz", "h5") and path.suffix.lower() not in NPZ + HDF5:
+    if kind in ("npz", "h5") and path.suffix.lower() != f".{kind}":
         path = path / f"recordings.{kind}"
     (path.parent if kind in ("npz", "h5") else path).mkdir(parents=True, exist_ok=True)
     if kind == "h5":

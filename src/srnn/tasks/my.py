@@ -37,7 +37,7 @@ class MyData:
     """Recordings of your own. path: file or folder. rate: samples or steps a second, null = what the files say.
 
     channels: of spikes in HDF5, null = as many as occur. test, validation: about these fractions of the recordings; split_seed: which ones.
-    seen: what was found there, filled in when the run begins: steps (null = they differ), channels, rate, and whether they are spikes.
+    seen: what was found there, filled in when the run begins: channels, steps a second, and whether they are spikes.
     """
 
     path: str = ""
@@ -46,7 +46,7 @@ class MyData:
     test: float = 0.2
     validation: float = 0.1
     split_seed: int = 0
-    seen: tuple[int | None, int, float, bool] = (None, 1, 1.0, False)
+    seen: tuple[int, float, bool] = (1, 1.0, False)
 
     simulated: ClassVar[bool] = False
     dataset: ClassVar[str] = ""
@@ -61,7 +61,7 @@ class MyData:
     @property
     def shape(self) -> Shape:
         """What was found."""
-        return Shape(*self.seen)
+        return Shape(None, *self.seen)
 
     def _read(self, data_dir: str | Path | None) -> own.Own:
         if not self.path:
@@ -76,11 +76,11 @@ class MyData:
         return self._divide(self._read(data_dir))
 
     def _divide(self, found: own.Own) -> Parts[Recording]:
-        grouped = any(e.group for e in entries_of(found.recordings))
-        split = split_groups if grouped else split_stratified
-        rest, test = split(found.recordings, self.test, self.split_seed)
-        train, validation = split(rest, self.validation, self.split_seed)
-        note = "Parts share no group." if grouped else "No groups are known: recordings of one speaker, subject or device may be in all parts."
+        groups = {e.group for e in entries_of(found.recordings)} - {""}
+        split, least = (split_groups, 1 / len(groups)) if groups else (split_stratified, 0.0)  # of few groups, one at least
+        rest, test = split(found.recordings, max(self.test, least), self.split_seed)
+        train, validation = split(rest, max(self.validation, least), self.split_seed)
+        note = "Parts share no group." if groups else "No groups are known: recordings of one speaker, subject or device may be in all parts."
         return Parts(train, validation, test, note)
 
     def resolve(self, task: Task, data_dir: str | Path | None) -> Task:
@@ -88,7 +88,7 @@ class MyData:
         if task.classes != _PLACEHOLDER:
             return task  # a run that goes on
         found = self._read(data_dir)
-        data = replace(self, seen=(found.steps if found.kind == "signal" else None, found.channels, found.rate, found.kind == "spikes"))
+        data = replace(self, seen=(found.channels, found.rate, found.kind == "spikes"))
         changes: dict[str, Any] = {"classes": found.classes, "data": data}
         if task.encode == Direct():
             changes["encode"] = {"audio": LogMelFrames(), "spikes": EventBins(0.010, max(1, found.steps))}.get(found.kind) or _standardised(
