@@ -50,10 +50,14 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
     else:
         row(accuracy, "all steps, published convention", f"{100 * metrics['test_accuracy']:.2f} %", beside("test accuracy", percent=True))
         row(accuracy, "labelled steps only", f"{100 * metrics['test_accuracy_labelled']:.2f} %")
+    for key in (k for k in metrics if k.startswith("test_accuracy_") and k != "test_accuracy_labelled"):
+        what = key.replace("_", " ")
+        row(accuracy, what.removeprefix("test "), f"{100 * metrics[key]:.2f} %", beside(what, percent=True))
     for name, value in zip(metrics["classes"], metrics["test_recall"], strict=True):
         row(accuracy, f"  recall of {name}", "no label" if value is None else f"{100 * value:.2f} %")
     if not metrics["selected_by"].startswith("nothing"):
-        row(accuracy, f"validation (selected epoch {metrics['best_epoch']} of {metrics['epochs']})", f"{100 * metrics['validation_accuracy']:.2f} %")
+        watched = metrics["selected_by"].replace("validation accuracy", "validation")
+        row(accuracy, f"{watched} (selected epoch {metrics['best_epoch']} of {metrics['epochs']})", f"{100 * metrics['validation_accuracy']:.2f} %")
     cost = _table("", "firing and cost", "measured", *columns)
     row(cost, "firing rate, all spiking units (spikes per step)", f"{metrics['firing_rate']:.4f}")
     for k, rate in enumerate(metrics["firing_rates"]):

@@ -352,7 +352,7 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, b
         "parameters": used,
         "parameters_unused": unused,
         "validation_accuracy": best["validation_accuracy"],
-        **{f"test_{key}": test.pop(key) for key in ("accuracy", "accuracy_labelled", "confusion", "recall") if key in test},
+        **{f"test_{key}": test.pop(key) for key in list(test) if key.startswith(("accuracy", "confusion", "recall"))},
         "test_recordings": test.pop("recordings"),
         "test_loss": test.pop("loss"),
         **test,

@@ -78,7 +78,7 @@ TASK = Task(
     epochs=80,
     published=(
         Published("test accuracy", 0.798, "Yin, Corradi & Bohté 2021, Table 1", "all frames; selected on a part that is not published"),
-        Published("accuracy of the last frame", 0.919, "Yin, Corradi & Bohté 2021, Table 1", "mean over classes; the same network"),
+        Published("test accuracy last class mean", 0.919, "Yin, Corradi & Bohté 2021, Table 1", "last frame, mean over classes; the same network"),
         Published("MAC per step", 3083, "Yin, Corradi & Bohté 2021, Table S2"),
         Published("energy per step (pJ)", 13804, "Yin, Corradi & Bohté 2021, Table S2"),
     ),
