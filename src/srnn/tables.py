@@ -18,11 +18,12 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of text, all columns to the left."""
+def plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], folded: Sequence[str] = ()) -> Table:
+    """Return a table of text, all columns to the left; where it is too wide, the columns `folded` give way, if there are any, else all."""
     table = _table(title, *columns)
     for column in table.columns:
         column.justify = "left"
+        column.no_wrap = bool(folded) and column.header not in folded
     for row in rows:
         table.add_row(*row)
     return table

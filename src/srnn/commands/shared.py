@@ -19,7 +19,9 @@ def console(stderr: bool = False) -> Console:
     """Return a console that does not fold lines in a pipe."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if terminal else 160  # in a pipe nothing is folded that a terminal would show in a line
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, width=width)
 
 
 def show(args: argparse.Namespace, data: Any, *tables: Any) -> None:

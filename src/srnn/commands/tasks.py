@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
         (r["task"], r["summary"], r["shape"], str(r["classes"] or "?"), r["network"], f"{r['parameters']:,}" if r["parameters"] else "?",
          r["accuracy"], r["data"]) for r in rows_
     ]  # fmt: skip
-    columns = ("task", "what", "T x C", "classes", "network", "trained", "published", "data")
-    show(args, rows_, tables.plain(f"Tasks (data in {root})", columns, texts))
+    columns = ("task", "what", "T x C", "K", "network", "trained", "published", "data")
+    show(args, rows_, tables.plain(f"Tasks (data in {root}; K classes)", columns, texts, folded=("what",)))
     return 0
 
 
@@ -47,9 +47,7 @@ def _row(task: Task, root: Path) -> dict[str, Any]:
     shape, name = task.shape, getattr(task.data, "dataset", "")
     own = hasattr(task.data, "resolve")  # classes and channels come from the data
     accuracy = next((p.value for p in task.published if p.what == "test accuracy"), None)
-    here = (
-        "comes with the package" if task.data.simulated else "yours" if own else "yes" if catalogue.present(name, root) else f"srnn data fetch {name}"
-    )
+    here = "comes with the package" if task.data.simulated else "yours" if own else "yes" if catalogue.present(name, root) else f"fetch {name}"
     return {
         "task": task.name,
         "summary": task.summary,
@@ -66,16 +64,12 @@ def _row(task: Task, root: Path) -> dict[str, Any]:
 
 
 def _sizes(task: Task) -> str:
-    """Return the widths and neurons of the layers, as in "64r-256r-256 ALIF, 10 ALIF" (r: recurrent)."""
+    """Return the widths of the hidden layers and their neurons, as in "64r-256r-256 ALIF" (r: recurrent, 2x: in both directions)."""
     from srnn.layers import Bidirectional
 
-    parts = []
-    for part in task.build().parts():
+    widths, neurons = [], {}
+    for part in task.build().parts()[:-1]:
         layer = part.forward_layer if isinstance(part, Bidirectional) else part
-        width = f"{layer.neurons}{'r' if layer.recurrent is not None else ''}{' both ways' if isinstance(part, Bidirectional) else ''}"
-        parts.append((width, type(layer.neuron).__name__))
-    names = [f"{width} {neuron}" for width, neuron in parts]
-    hidden = list(dict.fromkeys(neuron for _, neuron in parts[:-1]))
-    if len(hidden) == 1:
-        return f"{'-'.join(width for width, _ in parts[:-1])} {hidden[0]}, {names[-1]}"
-    return ", ".join(names)
+        widths.append(f"{'2x' * isinstance(part, Bidirectional)}{layer.neurons}{'r' * (layer.recurrent is not None)}")
+        neurons[type(layer.neuron).__name__] = None
+    return f"{'-'.join(widths)} {'/'.join(neurons)}"

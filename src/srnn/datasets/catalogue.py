@@ -18,7 +18,7 @@ _SIGNS = {
     "qtdb": ("qtdb/QTDB_*.mat", "qtdb/1.0.0/*.hea", "qtdb/*.hea", "QTDB_*.mat"),
     "shd": ("shd/shd_*.h5", "SHD/shd_*.h5"),
     "soli": ("soli/dsp/*.h5", "soli/*.h5", "soli/SoliData/dsp/*.h5", "SoLi/dsp/*.h5"),
-    "speech_commands": ("speech_commands/*/*.wav", "speech_commands/*/*/*.wav", "speech_commands_v*/*/*.wav"),
+    "speech_commands": ("speech_commands/validation_list.txt", "speech_commands/*/validation_list.txt", "speech_commands_v*/validation_list.txt"),
     "ssc": ("ssc/ssc_*.h5", "SSC/ssc_*.h5"),
     "timit": ("timit/*", "TIMIT/*"),
 }

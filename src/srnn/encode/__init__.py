@@ -2,6 +2,7 @@
 
 from srnn.encode.augment import Augment as Augment
 from srnn.encode.bins import Bins as Bins
+from srnn.encode.cochlea import Cochlea as Cochlea
 from srnn.encode.fbank import Filterbank as Filterbank
 from srnn.encode.level_crossing import LevelCrossing as LevelCrossing
 from srnn.encode.level_crossing import normalise as normalise

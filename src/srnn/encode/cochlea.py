@@ -1,4 +1,4 @@
-"""A cochlea: sound becomes spikes of bushy cells behind the auditory nerve, as in the Spiking Heidelberg Digits (Cramer, Stradmann, Schemmel & Zenke 2020).
+"""A cochlea: sound becomes spikes of bushy cells behind the auditory nerve, as in the Spiking Heidelberg Digits (Cramer et al. 2020).
 
 The chain of that paper's LAUSCHER, from its equations. A recording is scaled to a root mean square of 0.3 and faded in and out by a Hann window over
 its whole length. Then, for each of `channels` places on the basilar membrane, base (highest frequency) first:
@@ -13,7 +13,7 @@ its whole length. Then, for each of `channels` places on the basilar membrane, b
 Only the positive half of the spectrum is kept, so that the membrane is sampled at half the rate of the sound; its frequencies begin at 1 Hz.
 
 **Hair cell** (Meddis 1986, 1988), sample by sample; its transmitter c gives a probability of firing p = h dt c.
-**Nerve**: `fibres` fibres fire with that probability, each dead for 1 ms after it fired. They are drawn together, as a binomial number of those ready.
+**Nerve**: `fibres` fibres fire with that probability, each dead for 1 ms after it fired. They are drawn together: a binomial number of those ready.
 **Bushy cell**: a LIF with τ_mem = 1 ms, τ_syn = 0.5 ms, 1 ms refractory, driven by all fibres.
 
 The draws depend on seed, channel and sample alone. Compiled where there is a C compiler, else in numpy, with the same spikes.
@@ -235,7 +235,7 @@ class _Ear(ctypes.Structure):
     """`ear` of cochlea.c."""
 
     _fields_ = (
-        *((name, ctypes.c_double) for name in "y g l r x A B h dt".split()),
+        *((name, ctypes.c_double) for name in ("y", "g", "l", "r", "x", "A", "B", "h", "dt")),
         ("dead", ctypes.c_long),
         *((name, ctypes.c_double) for name in ("decay_membrane", "decay_synapse", "weight", "refractory")),
         ("fibres", ctypes.c_long),

@@ -39,7 +39,8 @@ class AdaptiveNetwork:
     hidden: neurons of each hidden layer; recurrent: for each, whether it is; bidirectional: the first one runs in both directions, side by side.
     output: "leaky", integrators read by their potential, or "spiking", one more layer of ALIF. Time constants (steps) are drawn from
     N(mean, sd), one a neuron, and trained: tau_m and tau_adp of the ALIF, tau_out of leaky read-outs; they are kept at tau_min or more
-    (None = never clamped, as published). beta: strength of adaptation, 0 = none. sigma: width of the Multi-Gaussian surrogate.
+    (None = never clamped, as published). beta: strength of adaptation, 0 = none. sigma, gain: width and height of the Multi-Gaussian surrogate.
+    weight_gain: factor on the Xavier start of the matrices between layers.
     recurrent_start: how the recurrent matrices start, one for all or one a layer. dropout: fraction of spikes that do not reach the next layer.
     """
 
@@ -54,6 +55,8 @@ class AdaptiveNetwork:
     tau_out: tuple[float, float] = (20.0, 5.0)
     tau_min: float | None = 1.0
     sigma: float = 0.5
+    gain: float = 0.5
+    weight_gain: float = 1.0
     recurrent_start: tuple[Start, ...] = ("orthogonal",)
     norm: Literal["batch", "layer"] | None = None
     dropout: float = 0.0
@@ -72,17 +75,21 @@ class AdaptiveNetwork:
         return init.Normal(*given, low=self.tau_min)
 
     def build(self, inputs: int, classes: int) -> Stack:
-        neuron, spike = ALIF(self._tau(self.tau_m), self._tau(self.tau_adp), self.b0, self.beta), Spike(MultiGaussian(sigma=self.sigma))
+        neuron, spike = (
+            ALIF(self._tau(self.tau_m), self._tau(self.tau_adp), self.b0, self.beta),
+            Spike(MultiGaussian(sigma=self.sigma, gain=self.gain)),
+        )
         starts = self.recurrent_start * (len(self.hidden) if len(self.recurrent_start) == 1 else 1)
         layers: list[Layer | Bidirectional] = []
         for k, (n, loop) in enumerate(zip(self.hidden, self.recurrent, strict=True)):
             more: dict[str, Any] = {"recurrent_bias": loop, "recurrent_init": _STARTS[starts[k]], "norm": _norm(self.norm), "dropout": self.dropout}
+            more["weight_init"] = init.XavierUniform(self.weight_gain)
             layer = Layer(inputs, n, neuron, spike, recurrent=loop, **more)
             layers.append(Bidirectional(layer) if self.bidirectional and not k else layer)
             inputs = layers[-1].outputs
         if self.output == "leaky":
             return Stack(*layers, Readout(inputs, classes, Leaky(self._tau(self.tau_out))))
-        return Stack(*layers, Layer(inputs, classes, neuron, spike, recurrent=False))
+        return Stack(*layers, Layer(inputs, classes, neuron, spike, recurrent=False, weight_init=init.XavierUniform(self.weight_gain)))
 
 
 @dataclass(frozen=True)

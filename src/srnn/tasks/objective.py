@@ -113,17 +113,20 @@ class PerRecording:
     """One label for each recording: a decoder pools the last layer over time, cross-entropy trains it.
 
     read: the last layer's "potential" or "output"; pool: how time is pooled (see `srnn.decode`); skip: first steps to leave out.
+    scale: factor on the scores where they are the logits of the loss; spike counts of hundreds of steps leave a softmax no doubt.
     """
 
     read: Literal["potential", "output"] = "potential"
     pool: Literal["softmax_sum", "mean", "last", "max_over_time", "spike_count"] = "softmax_sum"
     skip: int = 0
+    scale: float = 1.0
 
     adds_up: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot count."""
         check_range("decode.skip", self.skip, 0)
+        check_range("decode.scale", self.scale, 0.0, open_low=True)
 
     def counts(self, sample: Sample) -> bool:
         """Return whether a recording has a label. Raises `ConfigError` where it has one a step."""
@@ -164,7 +167,7 @@ class PerRecording:
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return the mean cross-entropy over the labelled recordings of a batch, a scalar; those that end before `first` add nothing."""
         here = labels if lengths is None or not first else torch.where(lengths > first, labels, -1)
-        return functional.cross_entropy(scores, here, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
+        return functional.cross_entropy(self.scale * scores, here, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
         """Return accuracy, confusion and recall (None for a class without any) over recordings."""

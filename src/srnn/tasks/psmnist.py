@@ -19,7 +19,7 @@ from srnn.tasks.encoders import PixelWindows
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerRecording
 from srnn.tasks.optimise import Optimiser, Schedule
-from srnn.tasks.smnist import HIDDEN, POPULATION, MnistData
+from srnn.tasks.smnist import HIDDEN, POPULATION, RATES, MnistData
 from srnn.tasks.task import Published, Task, Variant
 from srnn.tasks.truncation import Truncation
 
@@ -28,10 +28,12 @@ TASK = Task(
     summary="digits pixel by pixel, in one random order (PS-MNIST)",
     classes=mnist.CLASSES,
     data=MnistData(),
-    network=AdaptiveNetwork(HIDDEN, (True, True, False), output="spiking", tau_adp=(200.0, 25.0), recurrent_start=("zeros",)),
+    network=AdaptiveNetwork(
+        HIDDEN, (True, True, False), output="spiking", tau_adp=(200.0, 25.0), gain=0.25, weight_gain=3.0, recurrent_start=("zeros",)
+    ),
     encode=PixelWindows(4, permutation=0),
-    decode=PerRecording("output", "spike_count"),
-    optimiser=Optimiser(lr=3e-3),
+    decode=PerRecording("output", "spike_count", scale=0.3),
+    optimiser=Optimiser(lr=1e-3, rates=RATES),
     schedule=Schedule("cosine"),
     truncation=Truncation(100, step_per_chunk=True, carry_scores=True),
     batch=64,

@@ -67,6 +67,9 @@ class MnistData:
 
 
 HIDDEN = (64, 256, 256)
+RATES = {"*tau_m": 2.0, "*tau_adp": 5.0, "*.recurrent": 0.3}
+"""Factors on the learning rate: recurrent matrices that grow fast make the gradient explode over 784 steps."""
+
 POPULATION = ("network=AdaptiveNetwork", "network.output=spiking", "encode=PixelPopulation")
 
 TASK = Task(
@@ -75,11 +78,12 @@ TASK = Task(
     classes=mnist.CLASSES,
     data=MnistData(),
     network=AdaptiveNetwork(
-        HIDDEN, (True, True, False), output="spiking", tau_adp=(700.0, 25.0), recurrent_start=("orthogonal", "xavier", "orthogonal")
+        HIDDEN, (True, True, False), output="spiking", tau_adp=(700.0, 25.0), gain=0.25, weight_gain=3.0,
+        recurrent_start=("orthogonal", "xavier", "orthogonal"),
     ),
     encode=PixelWindows(8),
-    decode=PerRecording("output", "spike_count"),
-    optimiser=Optimiser(lr=3e-3),
+    decode=PerRecording("output", "spike_count", scale=0.3),
+    optimiser=Optimiser(lr=1e-3, rates=RATES),
     schedule=Schedule("cosine"),
     batch=64,
     epochs=10,
