@@ -16,7 +16,7 @@ from srnn.cells import LiGRU
 from srnn.init import Uniform
 from srnn.kernels import cpu
 from srnn.neuron import Neuron
-from srnn.neurons import ALIF, IF, LIF, AdLIF, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
+from srnn.neurons import ALIF, IF, LIF, AdLIF, AlphaLeaky, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
 from srnn.surrogates import FastSigmoid
 
 KINDS: dict[str, tuple[Neuron, Activation]] = {
@@ -117,7 +117,11 @@ def test_signs_of_zero(dtype, monkeypatch):
 def layers() -> dict[str, tuple[Neuron, Activation]]:
     """Every neuron with its spike and every cell with its own output."""
     kinds = sorted({c for m in (srnn.neurons, srnn.cells) for c in vars(m).values() if inspect.isclass(c)}, key=lambda c: c.__name__)
-    return {c.__name__: (c(), Identity() if c.__module__.startswith("srnn.cells") or c is Leaky else Spike()) for c in kinds if c is not Neuron}
+    return {
+        c.__name__: (c(), Identity() if c.__module__.startswith("srnn.cells") or c in (Leaky, AlphaLeaky) else Spike())
+        for c in kinds
+        if c is not Neuron
+    }
 
 
 LAYERS = layers()

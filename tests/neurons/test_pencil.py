@@ -12,7 +12,7 @@ import torch
 import srnn.neurons
 from srnn.init import Fixed
 from srnn.neuron import Neuron
-from srnn.neurons import ALIF, IF, LIF, AdEx, AdLIF, Izhikevich, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
+from srnn.neurons import ALIF, IF, LIF, AdEx, AdLIF, AlphaLeaky, Izhikevich, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
 
 HALF = 1 / math.log(2)  # the time constant of a decay of 1/2 per step
 THREE_QUARTERS = 1 / math.log(4 / 3)  # … of 3/4 per step
@@ -69,6 +69,14 @@ CASES: list[tuple[Neuron, list[Step]]] = [
             soft(1.0, 0.5, False, u=0.5 * 1.0),
             soft(-1.0, -0.25, False, u=0.5 * 0.5 - 0.5 * 1.0),
             soft(2.0, 0.875, False, u=0.5 * -0.25 + 0.5 * 2.0),
+        ],
+    ),
+    (
+        AlphaLeaky(alpha=0.25),
+        [
+            soft(1.0, 0.75, False, u=0.75 * 1.0),
+            soft(-1.0, -0.5625, False, u=0.25 * 0.75 - 0.75 * 1.0),
+            soft(2.0, 1.359375, False, u=0.25 * -0.5625 + 0.75 * 2.0),
         ],
     ),
     (
@@ -206,8 +214,8 @@ def test_every_exported_neuron_is_here():
     exported = {c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)}
     tested = {type(neuron) for neuron, _ in CASES}
     assert tested == exported
-    assert len(exported) == 11
-    assert tested == SPIKING | {Leaky}
+    assert len(exported) == 12
+    assert tested == SPIKING | {Leaky, AlphaLeaky}
 
 
 @pytest.mark.parametrize("neuron", [neuron for neuron, _ in CASES], ids=lambda neuron: type(neuron).__name__)

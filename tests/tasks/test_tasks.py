@@ -46,7 +46,7 @@ def test_every_task_is_documented_and_its_published_numbers_have_sources(name):
         assert doc
         assert not doc.startswith(f"{type(part).__name__}(")  # not the one dataclasses write
     assert "published" in vars(task)
-    assert bool(task.published) != task.data.simulated
+    assert bool(task.published) != (task.data.simulated or name in ("fsdd", "fsdd_spikes", "my"))  # ours
     for number in task.published:
         assert re.search(r"\b(19|20)\d\d\b", number.source), number
         assert number.what

@@ -52,7 +52,7 @@ def _sounds(paths: list[Path], label: str) -> tuple[Recordings[Sample], tuple[st
         found = own.read(paths[0])
         if found.kind != "audio":
             raise ConfigError(f"{paths[0]} holds {found.kind}, not sound; the cochlea hears sound.")
-        return found.recordings, found.classes  # type: ignore[return-value]
+        return found.recordings, found.classes
     if folders := [p for p in paths if p.is_dir()]:
         raise ConfigError(f"{folders[0]} is a folder; give one folder alone, or sound files.")
 

@@ -67,7 +67,8 @@ def _sizes(task: Task) -> str:
     """Return the widths of the hidden layers and their neurons, as in "64r-256r-256 ALIF" (r: recurrent, 2x: in both directions)."""
     from srnn.layers import Bidirectional
 
-    widths, neurons = [], {}
+    widths: list[str] = []
+    neurons: dict[str, None] = {}
     for part in task.build().parts()[:-1]:
         layer = part.forward_layer if isinstance(part, Bidirectional) else part
         widths.append(f"{'2x' * isinstance(part, Bidirectional)}{layer.neurons}{'r' * (layer.recurrent is not None)}")

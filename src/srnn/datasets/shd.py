@@ -66,7 +66,7 @@ def made_up(root: Path, seed: int = 0) -> None:
         generator = np.random.default_rng((seed, PARTS.index(part)))
         said = [(label, speaker) for speaker in numbers for label in range(len(CLASSES)) if part == "test" or (label + speaker) % 2]
         order = generator.permutation(len(said))
-        spikes = (made_up_word(*said[i], len(CLASSES), generator) for i in order)
+        spikes = (made_up_word(said[i][0], said[i][1], len(CLASSES), generator) for i in order)
         spikes_h5.write(Path(root) / "shd" / f"shd_{part}.h5", spikes, CLASSES, dtype="float16")
 
 

@@ -235,7 +235,8 @@ def _write(file: Any, path: Path, recordings: Iterable[Spikes], classes: Sequenc
         old, new = len(labels), len(labels) + len(block)
         for dataset, lists in ((times, [r.times.astype(dtype) for r in block]), (units, [r.units.astype(np.uint16) for r in block])):
             dataset.resize((new,))
-            dataset[old:new] = np.fromiter(lists, dtype=object, count=len(block))
+            for at, values in enumerate(lists, old):  # one by one: h5py takes lists of equal length for a matrix
+                dataset[at] = values
         labels += [r.label for r in block]
         speakers += [r.group for r in block]
     if not labels:

@@ -1,12 +1,13 @@
 """Spiking Speech Commands: the 35 words of Speech Commands v0.02 as spikes of a model cochlea of 700 channels (Cramer et al. 2020).
 
 One file a part, laid out as `spikes_h5` says. The parts follow the rule of Speech Commands, which keeps all recordings of a speaker together, with
-10 % for validation and 20 % for testing: 75,466 + 9,981 + 20,382 recordings. Which label stands for which word, the files say (`classes`).
+10 % for validation and 20 % for testing: 75,466 + 9,981 + 20,382 recordings. Which number stands for which word, the files say.
 Recordings last 0.2 to 1 s.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,27 +36,21 @@ CITATION = shd.CITATION
 def read(root: str | Path, part: str) -> Recordings[Spikes]:
     """Find the recordings of part "train", "valid" or "test" under root (root/ssc, root/SSC or root itself); each is read when it is asked for.
 
-    group: "" unless the file tells speakers. Raises `DataError` for a file that is missing, still packed or damaged, `ConfigError` for another part.
+    label: the place of the word in `speech_commands.WORDS_V2`, whatever its number in the file. group: "" unless the file tells speakers.
+    Raises `DataError` for a file that is missing, still packed, damaged or of other words, `ConfigError` for another part.
     """
     check_choice("ssc.read(part)", part, PARTS)
-    return spikes_h5.read(spikes_h5.find(root, "ssc", part), CHANNELS)[0]
+    path = spikes_h5.find(root, "ssc", part)
+    stored, words = spikes_h5.read(path, CHANNELS)
+    if strange := sorted(set(words) - set(WORDS_V2)):
+        raise DataError(f"{path} has a class {strange[0]!r}; expected the words of Speech Commands v0.02. Is it a file of another data set?")
+    places = [WORDS_V2.index(word) for word in words]
 
+    def renamed(spikes: Spikes) -> Spikes:
+        return replace(spikes, label=places[spikes.label])
 
-def classes(root: str | Path) -> tuple[str, ...]:
-    """Return the words in the order of their labels, as the file of the training part has them.
-
-    Raises `DataError` as `read` does, and where another part that is there has other words or another order.
-    """
-    words = spikes_h5.classes(spikes_h5.find(root, "ssc", "train"))
-    for part in PARTS[1:]:
-        try:
-            path = spikes_h5.find(root, "ssc", part)
-        except DataError:
-            continue
-        if (other := spikes_h5.classes(path)) != words:
-            differs = next((i for i, (a, b) in enumerate(zip(words, other, strict=False)) if a != b), min(len(words), len(other)))
-            raise DataError(f"{path} names its classes otherwise than the training part, from class {differs} on. Get all parts from one source.")
-    return words
+    entries = [replace(entry, label=places[entry.label]) for entry in stored.entries if entry.label is not None]
+    return Recordings(entries, stored.map(renamed).read, stored.source)
 
 
 def fetch(root: str | Path) -> list[Path]:

@@ -58,7 +58,8 @@ class FsddSpikes:
         heard, _ = spikes_h5.read(self._heard(spoken), self.channels)
 
         def read(entry: Entry) -> Spikes:
-            return replace(heard[entry.at], name=entry.name, group=entry.group)
+            found: Spikes = heard[entry.at]
+            return replace(found, name=entry.name, group=entry.group)
 
         spikes = Recordings([replace(e, at=i) for i, e in enumerate(spoken.entries)], read, heard.source)
         return divided(spikes, self.test_speaker, self.validation, self.split_seed)
