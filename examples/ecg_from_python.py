@@ -7,7 +7,8 @@ import torch
 import srnn
 from srnn.datasets import ecg_sim
 from srnn.init import Constant
-from srnn.tasks.task import LevelCrossings, collate
+from srnn.tasks.encoders import LevelCrossings
+from srnn.tasks.task import collate
 
 
 def main(epochs: int = 10, recordings: int = 48, steps: int = 250) -> float:

@@ -78,7 +78,7 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == ["tasks", "data", "train", "evaluate", "energy"]
+    assert commands() == ["tasks", "check", "data", "train", "evaluate", "energy", "encode"]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -116,7 +116,7 @@ def test_tasks(srnn):
     assert (code, err) == (0, "")
     rows = {row["task"]: row for row in strict(out)}
     assert set(rows) == set(tasks.names())
-    assert (rows["ecg"]["simulated"], len(rows["ecg"]["classes"]), len(rows["ecg"]["published"])) == (False, 6, 4)
+    assert (rows["ecg"]["simulated"], len(rows["ecg"]["classes"]), len(rows["ecg"]["published"])) == (False, 6, 5)
     assert (rows["ecg_sim"]["simulated"], rows["ecg_sim"]["published"]) == (True, [])
     code, out, _ = srnn("tasks")
     assert code == 0
@@ -154,7 +154,7 @@ def test_data_list_and_verify(srnn, tmp_path):
 
 def test_data_fetch_says_where_the_files_are_and_under_which_licence(srnn, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(qtdb, "fetch", lambda root, raw: asked.append((root, raw)) or [root / "qtdb/a.mat", root / "qtdb/b.mat"])
+    monkeypatch.setattr(qtdb, "fetch", lambda root, raw=False: asked.append((root, raw)) or [root / "qtdb/a.mat", root / "qtdb/b.mat"])
     code, out, err = srnn("data", "fetch", "qtdb", "--data-dir", tmp_path)
     assert (code, err) == (0, "")
     assert all(text in out for text in (f"2 files in {tmp_path / 'qtdb'}", "ODC-BY 1.0", "Laguna"))
@@ -203,8 +203,8 @@ def test_data_show_writes_a_figure_that_can_be_read(srnn, tmp_path, monkeypatch)
     ("argv", "message"),
     [
         (["show"], "data show: which one? Expected the name of a task."),
-        (["fetch"], "data fetch: which one? Expected the name of a data set: qtdb."),
-        (["verify", "mnist"], "There is no data set 'mnist' to verify. Known: qtdb"),
+        (["fetch"], "data fetch: which one? Expected the name of a data set: fsdd, hd, mnist, qtdb, shd, soli, speech_commands, ssc, timit."),
+        (["verify", "minst"], "There is no data set 'minst'. Did you mean 'mnist'? Known: fsdd, hd, mnist"),
         (["show", "egc"], "There is no task 'egc'. Did you mean 'ecg'?"),
         (["show", "ecg_sim", *SET, "--index", "8"], "--index 8: the train part of ecg_sim has recordings 0 … 7."),
         (["show", "ecg_sim", *SET, "--index", "-1"], "--index -1: the train part of ecg_sim has recordings 0 … 7."),
@@ -341,7 +341,7 @@ def test_energy_of_a_run_uses_its_measured_rates(srnn, finished):
     counts = strict(text)
     for rules, count in Run(out).read("metrics.json")["energy"].items():
         assert {k: counts[rules][k] for k in count} == pytest.approx(count)
-    refuses(srnn("energy", out, "--rate", "0.1"), "energy", "is a run: its rates were measured. --rate and --set are for a task.")
+    refuses(srnn("energy", out, "--rate", "0.1"), "energy", "is a run: its rates were measured. --rate, --set and --variant are for a task.")
     refuses(srnn("energy", "ecg"), "energy", "an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
     for rate in ("-0.1", "1.5", "nan"):
         refuses(srnn("energy", "ecg", f"--rate={rate}"), "energy", f"--rate is {float(rate)}; expected a number of at least 0 and at most 1.")
@@ -467,7 +467,7 @@ def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
     ("setting", "message"),
     [
         ("network.hiden=8", "srnn train: --set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: b0, beta, beta_out, classes, dropout, hidden, inputs, tau_adp, tau_adp_out, tau_m, tau_min.\n"),
+         "Known: b0, beta, beta_out, dropout, hidden, tau_adp, tau_adp_out, tau_m, tau_min.\n"),
         ("epochs=many", "srnn train: --set epochs=many: 'many' is not of type int.\n"),
     ],
 )  # fmt: skip

@@ -299,7 +299,7 @@ def compared(neuron: Neuron, trials: int = 20) -> int:
 @pytest.mark.parametrize("neuron", NEURONS, ids=lambda c: c.__name__)
 def test_the_trace_computes_the_step(neuron):
     assert compared(neuron()) == 20 * (1 + len(neuron.states))
-    assert len(NEURONS) == 11
+    assert len(NEURONS) == 12
     results = [op.result for op in trace_step(neuron()).ops]
     assert len(results) == len(set(results)) >= 4
 

@@ -677,7 +677,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
 def nets(monkeypatch):
     """Every network that is built from now on."""
     built, build = [], EcgNetwork.build
-    monkeypatch.setattr(EcgNetwork, "build", lambda self: built.append(build(self)) or built[-1])
+    monkeypatch.setattr(EcgNetwork, "build", lambda self, *args: built.append(build(self)) or built[-1])
     return built
 
 
@@ -731,8 +731,8 @@ def test_a_run_goes_on_from_before_it_diverged(whole, tmp_path, nets):
 def test_a_gradient_that_is_nan_is_named_and_no_other(tmp_path, monkeypatch, name):
     build = EcgNetwork.build
 
-    def poisoned(self):
-        net = build(self)
+    def poisoned(self, *args):
+        net = build(self, *args)
         net.get_parameter(name).register_hook(lambda gradient: gradient * math.nan)
         return net
 

@@ -41,8 +41,9 @@ class DivergedError(SrnnError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ' Did you mean X?' when a known name is close, and always the closed list of known names."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    best = max(close, key=lambda k: (difflib.SequenceMatcher(None, k, name).ratio(), k[:1] == name[:1]), default=None)
+    hint = "" if best is None else f" Did you mean {best!r}?"
     return f"{hint} Known: {', '.join(known) or '(none)'}."
 
 

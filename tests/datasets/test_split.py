@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from srnn._check import ConfigError
-from srnn.datasets.sample import Sample
-from srnn.datasets.split import split_groups
+from srnn.datasets.sample import Entry, Recordings, Sample
+from srnn.datasets.split import leave_out, split_groups, split_stratified
 
 
 def _samples(groups: list[str]) -> list[Sample]:
@@ -70,3 +70,48 @@ def test_empty_side_is_an_error(groups: list[str], fraction: float, side: str) -
 def test_bad_fraction(fraction: float) -> None:
     with pytest.raises(ConfigError, match=r"split_groups\(fraction\) is"):
         split_groups(_samples(["a", "b"]), fraction)
+
+
+def lazy(n_classes=4, each=10):
+    """Recordings that must not be read for a split."""
+
+    def refuse(entry):
+        raise AssertionError(f"{entry.name} was read")
+
+    entries = [Entry(f"{k}_{i}", k, f"speaker{i % 5}") for k in range(n_classes) for i in range(each + k)]
+    return Recordings(entries, refuse)
+
+
+def test_stratified_parts_have_equal_shares_of_each_class():
+    recordings = lazy()
+    rest, part = split_stratified(recordings, 0.25, 3)
+    counts = [[sum(e.label == k for e in side.entries) for k in range(4)] for side in (rest, part)]
+    assert [sum(pair) for pair in zip(*counts, strict=True)] == [10, 11, 12, 13]
+    assert all(abs(n - 0.25 * total) <= 1 for n, total in zip(counts[1], (10, 11, 12, 13), strict=True))
+    assert len(part) == round(0.25 * 46)
+    names = {e.name for e in part.entries}
+    assert not names & {e.name for e in rest.entries}
+    shuffled = recordings.pick(list(range(46))[::-1])
+    assert {e.name for e in split_stratified(shuffled, 0.25, 3)[1].entries} == names  # of the seed alone
+    assert {e.name for e in split_stratified(recordings, 0.25, 4)[1].entries} != names
+
+
+def test_whole_speakers_without_reading():
+    rest, part = split_groups(lazy(), 0.2, 0)
+    assert {e.group for e in part.entries}.isdisjoint({e.group for e in rest.entries})
+    assert len({e.group for e in part.entries}) == 1
+    rest, part = leave_out(lazy(), {"speaker2"})
+    assert {e.group for e in part.entries} == {"speaker2"}
+    assert len({e.group for e in rest.entries}) == 4
+
+
+def test_what_cannot_be_split():
+    with pytest.raises(ConfigError, match="There is no speaker or record 'anna'"):
+        leave_out(lazy(), {"anna"})
+    with pytest.raises(ConfigError, match="Nothing is left to train on"):
+        leave_out(lazy(), {f"speaker{k}" for k in range(5)})
+    with pytest.raises(ConfigError, match="leaves a side empty"):
+        split_stratified(lazy(1, 2), 0.1)
+    for fraction in (0.0, 1.5):
+        with pytest.raises(ConfigError):
+            split_stratified(lazy(), fraction)

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     root = data_root(args.data_dir)
     rows_ = [_row(tasks.load(name), root) for name in tasks.names()]
     texts = [
-        (r["task"], r["summary"], r["shape"], str(r["classes"] or "?"), r["network"], f"{r['parameters']:,}" if r["parameters"] else "?",
+        (r["task"], r["summary"], r["shape"], str(len(r["classes"]) or "?"), r["network"], f"{r['parameters']:,}" if r["parameters"] else "?",
          r["accuracy"], r["data"]) for r in rows_
     ]  # fmt: skip
     columns = ("task", "what", "T x C", "K", "network", "trained", "published", "data")
@@ -52,7 +52,7 @@ def _row(task: Task, root: Path) -> dict[str, Any]:
         "task": task.name,
         "summary": task.summary,
         "shape": "as the data" if own else f"{shape.steps or 'varies'} x {shape.channels}",
-        "classes": 0 if own else len(task.classes),
+        "classes": [] if own else list(task.classes),
         "network": _sizes(task),
         "parameters": 0 if own else sum(p.numel() for p in task.build().parameters()),
         "accuracy": "" if accuracy is None else f"{100 * accuracy:.1f} %",

@@ -5,7 +5,8 @@ channels and the length of a step come from the data; so does how it is encoded,
 the training part, sound becomes log-mel energies, spikes go into 10 ms bins. With one label a recording the read-out is summed up over time, with
 one a step every step is scored.
 
-→ 128 RadLIF → 128 RadLIF → leaky integrators, batch norm (Bittar & Garner's network).
+→ 128 RadLIF → 128 RadLIF → leaky integrators (Bittar & Garner's network, with layer norm: the running means of batch norm need more updates than few
+recordings give).
 
 Parts: `data.test` and `data.validation` of the recordings, whole groups (speakers, subjects, records) where they are given, so that the result is
 about groups never seen; otherwise the same fraction of each class.
@@ -120,11 +121,11 @@ TASK = Task(
     summary="your own recordings: --set data=FOLDER_OR_FILE",
     classes=_PLACEHOLDER,
     data=MyData(),
-    network=CurrentNetwork("RadLIF", 128, stable=True),
+    network=CurrentNetwork("RadLIF", 128, stable=True, norm="layer"),
     encode=Direct(),
     decode=PerRecording(),
     optimiser=Optimiser(lr=1e-2),
     schedule=Schedule("cosine"),
-    batch=32,
+    batch=16,
     epochs=30,
 )
