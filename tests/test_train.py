@@ -677,7 +677,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
 def nets(monkeypatch):
     """Every network that is built from now on."""
     built, build = [], EcgNetwork.build
-    monkeypatch.setattr(EcgNetwork, "build", lambda self, *args: built.append(build(self)) or built[-1])
+    monkeypatch.setattr(EcgNetwork, "build", lambda self, *args: built.append(build(self, *args)) or built[-1])
     return built
 
 

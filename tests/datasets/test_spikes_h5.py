@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import gzip
 import hashlib
+import io
 import multiprocessing
 import os
 import pickle
 import sys
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +173,7 @@ def test_the_file_is_opened_once_and_closed(tmp_path: Path) -> None:
 # -- damaged and foreign files -----------------------------------------------------------------------------------------------------------
 
 
-def _one_error(path: Path, message: str = "") -> None:
+def _one_error(path: Path, message: str | None = None) -> None:
     """Reading all of the file raises one `DataError` that names it, whether at once or at a recording."""
     with pytest.raises(DataError, match=message) as caught:
         list(spikes_h5.read(path)[0])
@@ -198,7 +201,7 @@ def _put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def _late(value: float) -> np.ndarray:
+def _late(value: float) -> Any:
     times = _content()["spikes/times"][3].copy()
     times[2] = value
     return times
@@ -265,7 +268,8 @@ def test_truncated_at_every_kilobyte(tmp_path: Path) -> None:
 
 
 def test_zeroed_blocks(tmp_path: Path) -> None:
-    """A file of the right length with a hole in it, as a broken copy leaves: an error that names it, or the same recordings."""
+    """A file of the right length with a hole in it, as a broken copy leaves: an error that names it, or the same recordings. Half of them keep the
+    HDF5 library busy for ever, if it is let near them."""
     recordings, classes = spikes_h5.read(_file(tmp_path / "whole.h5", _content(60)))
     raw, errors, same = (tmp_path / "whole.h5").read_bytes(), 0, 0
     whole = _sums(recordings)
@@ -277,7 +281,7 @@ def test_zeroed_blocks(tmp_path: Path) -> None:
             same += names == classes and [e.label for e in found.entries] == [e.label for e in recordings.entries] and _sums(found) == whole
         except DataError as error:
             errors += str(path) in str(error)
-    assert errors > 10
+    assert errors > 20
     assert same > 0
 
 
@@ -369,6 +373,15 @@ def test_write_and_read(tmp_path: Path, dtype: Any) -> None:
         assert file["extra/keys"].dtype.kind == "S"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_recording_alone_and_recordings_of_equal_length(tmp_path: Path, count: int) -> None:
+    """h5py would take lists of equal length for a matrix."""
+    made = [Spikes(np.arange(4) / 8, np.full(4, k), 9, k % 2, f"r{k}") for k in range(count)]
+    recordings, _ = spikes_h5.read(spikes_h5.write(tmp_path / "a.h5", iter(made), ("a", "b")), 9)
+    assert len(recordings) == count
+    assert [(s.times.tolist(), s.units.tolist(), s.label) for s in recordings] == [(s.times.tolist(), s.units.tolist(), s.label) for s in made]
+
+
 @pytest.mark.parametrize(
     ("groups", "wanted"),
     [(lambda i: "", None), (lambda i: str(i), "u"), (lambda i: f"0{i}", "S"), (lambda i: f"ann{i}", "S"), (lambda i: "ann" * (i % 2), "S")],
@@ -383,26 +396,26 @@ def test_speakers_are_kept(tmp_path: Path, groups: Callable[[int], str], wanted:
 
 
 def test_write_holds_few_recordings(tmp_path: Path) -> None:
-    """At most a block of those that the iterator has given is alive."""
-    alive = peak = 0
-
-    class Counted(np.ndarray):
-        def __del__(self) -> None:
-            nonlocal alive
-            alive -= 1
+    made, gone, peak = 0, 0, 0
 
     def source() -> Iterator[Spikes]:
-        nonlocal alive, peak
-        for i in range(3 * spikes_h5._BLOCK):
-            times = np.linspace(0, 1, 5).view(Counted)
-            alive += 1
-            peak = max(peak, alive)
-            yield Spikes(times, np.arange(5), 700, 0, str(i))
-            del times
+        nonlocal made, peak
 
-    path = spikes_h5.write(tmp_path / "a.h5", source(), ("a",))
-    assert len(spikes_h5.read(path)[0]) == 3 * spikes_h5._BLOCK
-    assert peak <= 3 * spikes_h5._BLOCK  # views that the checks make are counted down as well; the exact bound is in benchmarks/ssc_memory.py
+        def count() -> None:
+            nonlocal gone
+            gone += 1
+
+        for spikes in _spikes(4):
+            for _ in range(spikes_h5._BLOCK):
+                one = replace(spikes)
+                weakref.finalize(one, count)
+                made += 1
+                peak = max(peak, made - gone)
+                yield one
+
+    path = spikes_h5.write(tmp_path / "a.h5", source(), ("a", "b", "c"))
+    assert len(spikes_h5.read(path)[0]) == made == 4 * spikes_h5._BLOCK
+    assert spikes_h5._BLOCK <= peak < 2 * spikes_h5._BLOCK + 4
 
 
 def test_failed_writes_leave_what_was_there(tmp_path: Path) -> None:
@@ -437,8 +450,6 @@ def test_failed_writes_leave_what_was_there(tmp_path: Path) -> None:
 
 
 def _zipped(file: str, content: bytes) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(file, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import jv, yv
 
-from srnn._check import ConfigError, DataError, ShapeError
+from srnn._check import ConfigError, DataError, ShapeError, SrnnError
 from srnn.encode import Cochlea, cochlea
 
 TONE_RATE = 48000
@@ -70,11 +71,12 @@ def test_resonances_of_the_membrane():
 
 def test_the_table_is_the_function():
     """Between its grid points the transfer function is a cubic: within 1e-4 of each channel's largest response."""
-    table, hertz = cochlea._transfer_table(8000, 70), np.random.default_rng(0).uniform(2, 7990, 300)
+    table, hertz = cochlea._transfer_table(24000, 70), np.concatenate([np.random.default_rng(0).uniform(1, top, 200) for top in (24000, 300)])
     position = cochlea._grid_position(hertz)
     at = position.astype(int)
     got = sum(w * table[:, at + k] for w, k in zip(cochlea._cubic(position - at), (-1, 0, 1, 2), strict=True))
     wanted = cochlea.transfer(hertz, Cochlea(70).places())
+    assert got.shape == wanted.shape == (70, 400)
     worst = (np.abs(got - wanted) / np.abs(table).max(1, keepdims=True)).max()
     assert worst < 1e-4
 
@@ -145,11 +147,30 @@ def test_the_binomial_draw():
 
 
 def test_resampling():
-    """At 8 kHz and resampled from it to 16 kHz: another membrane rate, the same length in seconds."""
-    sound = tone(500, 0.2, 8000)
-    assert Cochlea(70).membrane(sound, 8000).shape == (801, 70)
-    assert Cochlea(70, rate=16000).membrane(sound, 8000).shape == (1601, 70)
-    assert Cochlea(70, rate=16000)(sound, 8000)[0].max() < 0.2
+    """At 12 kHz and resampled from it to 16 kHz: another membrane rate, the same length in seconds. 8 kHz has to be resampled."""
+    sound = tone(500, 0.2, 12000)
+    assert Cochlea(70).membrane(sound, 12000).shape == (1201, 70)
+    assert Cochlea(70, rate=16000).membrane(sound, 12000).shape == (1601, 70)
+    low = tone(500, 0.2, 8000)
+    with pytest.raises(ConfigError, match="Resample the sound"):
+        Cochlea(70)(low, 8000)
+    times, _ = Cochlea(70, rate=16000)(low, 8000)
+    assert len(times) > 0
+    assert times.max() < 0.2
+
+
+def test_the_hair_cell_is_stable_at_the_lowest_rate():
+    """Its step diverges where (l + r) dt reaches 2; at 10 kHz of sound, 5 kHz of membrane, silence stays at its rest (64.77 Hz)."""
+    faint = 1e-3 * np.random.default_rng(0).standard_normal((1, 5000))
+    p, _ = cochlea._hear(cochlea._ear(cochlea._LEAST_RATE // 2, 40), faint, 0, 0, spikes=False)
+    assert p.shape == (1, 5000)
+    assert np.abs(p * 5000 / 64.77 - 1).max() < 0.01
+
+
+def test_without_scipy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.fft", None)
+    with pytest.raises(SrnnError, match="needs scipy"):
+        Cochlea(8)(tone(), TONE_RATE)
 
 
 @pytest.mark.parametrize(("sound", "rate", "kind", "message"), [
@@ -161,6 +182,9 @@ def test_resampling():
     (np.ones(100, np.int16), 16000, DataError, "audio / 32768"),
     (np.ones(100), 100, ConfigError, "sampling rate is 100"),
     (np.ones(100), 16000.5, ConfigError, "whole number"),
+    (np.ones(100), 0, ConfigError, "sampling rate is 0"),
+    (np.ones(100), math.nan, ConfigError, "sampling rate is nan"),
+    (np.full(100, 1e200), 16000, DataError, "loudest sample is 1e.200"),
 ])  # fmt: skip
 def test_what_cannot_be_heard(sound, rate, kind, message):
     with pytest.raises(kind, match=message):
@@ -168,7 +192,7 @@ def test_what_cannot_be_heard(sound, rate, kind, message):
 
 
 def test_settings_that_cannot_work():
-    for given in ({"channels": 0}, {"fibres": 0}, {"rate": 10}, {"seed": -1}):
+    for given in ({"channels": 0}, {"fibres": 0}, {"rate": 10}, {"rate": 16000.5}, {"seed": -1}, {"seed": 1.5}):
         with pytest.raises(ConfigError):
             Cochlea(**given)
 

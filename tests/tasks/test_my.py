@@ -18,7 +18,7 @@ from srnn.tasks.objective import PerRecording, PerStep
 from srnn.tasks.settings import override
 from srnn.train import fit
 
-SMALL = ["epochs=6", "batch=8", "network.hidden=24"]
+SMALL = ["epochs=6", "batch=8", "network.hidden=[24,24]"]
 ENCODERS = {"npz": Direct, "csv": Direct, "wav": LogMelFrames, "h5": EventBins}
 
 

@@ -102,10 +102,9 @@ def fetch(root: str | Path) -> list[Path]:
         pass
     folder = Path(root) / "hd"
     sums = _fetch.download(f"{spikes_h5.URL}/md5sums.txt", None, folder / ".md5sums.txt")
-    try:
-        match = re.search(rf"^([0-9a-f]{{32}})[ *]+(?:\./)?{re.escape(ARCHIVE)}\s*$", sums.read_text(errors="replace"), re.MULTILINE | re.IGNORECASE)
-    finally:
-        sums.unlink()
+    text = sums.read_text(encoding="utf-8", errors="replace")
+    sums.unlink()
+    match = re.search(rf"^([0-9a-f]{{32}})[ *\t]+(?:\./)?{re.escape(ARCHIVE)}\s*$", text, re.MULTILINE | re.IGNORECASE)
     if match is None:
         raise DataError(f"{spikes_h5.URL}/md5sums.txt has no line for {ARCHIVE}; expected `<md5>  {ARCHIVE}`. Get the archive by hand.")
     _fetch.fetch_archive(f"{spikes_h5.URL}/{ARCHIVE}", f"md5:{match[1]}", folder, name=f"hd/.{ARCHIVE}")
@@ -132,7 +131,7 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
 
 
 def made_up(root: Path, seed: int = 0) -> None:
-    """Write a small data set (0.5 MB) into root/hd: 20 speakers to train, of whom each says half of the digits, and speakers 4 and 5 to test.
+    """Write a small data set (0.6 MB) into root/hd: 20 speakers to train, of whom each says half of the digits, and speakers 4 and 5 to test.
 
     A digit is two tones at the speaker's pitch, lasting a tenth of a second. Raises `SrnnError` without the extra "data".
     """

@@ -60,7 +60,7 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
 
 
 def made_up(root: Path, seed: int = 0) -> None:
-    """Write a small data set (0.4 MB) into root/shd: 20 speakers to train, of whom each says half of the digits, and speakers 4 and 5 to test."""
+    """Write a small data set (0.2 MB) into root/shd: 20 speakers to train, of whom each says half of the digits, and speakers 4 and 5 to test."""
     speakers = {"train": [s for s in range(22) if s not in (4, 5)], "test": [4, 5]}
     for part, numbers in speakers.items():
         generator = np.random.default_rng((seed, PARTS.index(part)))

@@ -32,6 +32,12 @@ _BLOCK = 256
 _MOST_BYTES = 1 << 24
 """An entry of the file that would take more memory, the spikes aside, is taken for damaged: room for two million recordings."""
 
+_HEAP = b"GCOL\x01\0\0\0"
+"""What a global heap, in which the lists lie, begins with."""
+
+_SCAN = 1 << 12
+"""Bytes that are looked at in one go for the beginning of a heap."""
+
 _LISTS = {"spikes/times": "lists of floating numbers", "spikes/units": "lists of integers"}
 
 
@@ -138,8 +144,43 @@ def _opened(path: Path) -> Iterator[Any]:
     with _named(path):
         if not h5py.is_hdf5(path):
             raise DataError(f"{path} is {f'not an HDF5 file: it starts with {start!r}' if start else 'empty'}. Delete it and get it anew.")
+        _check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
+
+
+def _check_heaps(path: Path) -> None:
+    """Raise `DataError` where a hole in the file would keep the HDF5 library (2.0 and before) busy for ever.
+
+    The lists lie in global heaps, whose objects follow each other up to the free space at the end. The library walks along them, and does not check
+    that it gets on: an entry of free space that says it is empty, such as one overwritten with zeros, is where it stays.
+    Source: HDF5 File Format Specification 3.0, III.E; heaps whose sizes are wrong otherwise are told by the library itself.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            descriptor, end, at = file.fileno(), os.fstat(file.fileno()).st_size, 0
+            while at < end:
+                found = os.pread(descriptor, _SCAN, at).find(_HEAP)
+                if found < 0:
+                    at += _SCAN - len(_HEAP) + 1
+                    continue
+                at += found
+                at = _walked(path, descriptor, at) or at + len(_HEAP)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _walked(path: Path, descriptor: int, start: int) -> int | None:
+    """Return where the heap at `start` ends, or None where its objects do not end there."""
+    end = start + int.from_bytes(os.pread(descriptor, 8, start + 8), "little")
+    at = start + 16
+    while at + 16 <= end and len(header := os.pread(descriptor, 16, at)) == 16:
+        index, size = int.from_bytes(header[:2], "little"), int.from_bytes(header[8:], "little")
+        step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % (1 << 64)
+        if step == 0:
+            raise DataError(f"{path} is damaged: its list of spikes at byte {start} has a hole at byte {at}. Delete the file and get it anew.")
+        at += step
+    return end if end - 16 < at <= end else None
 
 
 def _dataset(path: Path, file: Any, key: str, *wanted: str) -> Any:

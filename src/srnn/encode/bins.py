@@ -53,7 +53,9 @@ class Bins:
         Raises `ShapeError` unless both are (M,), and `DataError` for a time < 0 or NaN, units that are not integers, or one out of range.
         """
         ends, unit = self._sorted(times, units)
-        at = np.repeat(np.arange(self.steps) * self.channels, np.diff(ends, prepend=0))
+        count = ends.copy()
+        count[1:] -= ends[:-1]
+        at = np.repeat(np.arange(self.steps) * self.channels, count)
         at += self.channels - unit if self.form == "yin" else unit
         grid = np.zeros(self.steps * self.channels + 1, np.uint8)  # unit 0 of "yin" comes to lie one further than its row is long
         if self.form == "sparch" or self.counts:

@@ -23,10 +23,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
+import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +44,9 @@ Complex = NDArray[np.complex128]
 
 _ALPHA, _C0, _A, _M, _H, _DELTA, _LENGTH = 3.0, 1e9, 3500.0, 0.05, 0.1, 0.15, 3.5
 _RMS = 0.3
-_BLOCK = 64
-"""Channels that are computed together: what bounds the memory."""
+_BLOCK = 16
+"""Channels that are computed together: what bounds the memory, and what the processor's cache holds. In numpy, where each step costs the same for
+any number of channels, eight times as many."""
 
 _BEND, _FINE = 250.0, 2.0
 """Hz up to which the grid of the transfer function has that many points a Hz; beyond, its steps grow with the frequency."""
@@ -64,15 +68,15 @@ class Cochlea:
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
         check_sizes("Cochlea(channels, fibres)", self.channels, self.fibres)
-        check_range("Cochlea(seed)", self.seed, 0, 2**63)
+        _check_whole("Cochlea(seed)", self.seed, 0)
         if self.rate is not None:
-            check_range("Cochlea(rate)", self.rate, _LEAST_RATE)
+            _check_whole("Cochlea(rate)", self.rate, _LEAST_RATE)
 
     def __call__(self, audio: ArrayLike, rate: float) -> tuple[Real, NDArray[np.int64]]:
         """Return (times, units) of the spikes, by time and then by unit: seconds, and channels 0 … channels - 1, highest frequency first.
 
         audio: (n,) floating sound at `rate` samples per second. Raises `ShapeError` for another shape or too little of it, `DataError` for integers,
-        silence and samples that are not finite, `ConfigError` for a rate that is too low, `SrnnError` without the extra "data".
+        silence and samples that are not finite, `ConfigError` for a rate below 10 kHz that is not resampled, `SrnnError` without the extra "data".
         """
         found = [(first + c, t) for first, _, s in self._blocks(audio, rate, spikes=True) for c, t in [np.nonzero(s)]]
         units, steps = (np.concatenate([pair[k] for pair in found]) for k in (0, 1))
@@ -87,6 +91,11 @@ class Cochlea:
         """Return the probability per sample that a fibre that is ready fires, as `membrane`: (n // 2 + 1, channels)."""
         return np.concatenate([p for _, p, _ in self._blocks(audio, rate, spikes=False)]).T
 
+    def version(self) -> str:
+        """Return a checksum of this code: spikes that were kept are those of the same version."""
+        here = Path(__file__)
+        return hashlib.sha256(here.read_bytes() + (here.parent / "c" / "cochlea.c").read_bytes()).hexdigest()
+
     def places(self) -> Real:
         """Return how far from the base the channels lie, (channels,) cm."""
         return np.linspace(0.0, _LENGTH, self.channels)
@@ -100,8 +109,7 @@ class Cochlea:
 
     def _membrane(self, audio: ArrayLike, rate: float) -> Iterator[tuple[int, Real]]:
         """Yield (first channel, velocities (channels, steps)), block by block."""
-        from scipy import fft
-
+        fft = _scipy("fft")
         sound, rate = self._sound(audio, rate)
         steps = len(sound) // 2 + 1
         spectrum = fft.fft(sound)[:steps]
@@ -109,16 +117,21 @@ class Cochlea:
         table = _transfer_table(rate // 2, self.channels)
         at = np.clip(position.astype(np.int64), 1, table.shape[1] - 3)
         weights = _cubic(position - at)
-        for first in range(0, self.channels, _BLOCK):
-            rows = table[first : first + _BLOCK]
-            v = sum(w * rows[:, at + k] for w, k in zip(weights, (-1, 0, 1, 2), strict=True))
-            yield first, np.ascontiguousarray(fft.ifft(v * spectrum, axis=1).real)
+        block = 8 * _BLOCK if _library() is None else _BLOCK
+        for first in range(0, self.channels, block):
+            rows = table[first : first + block]
+            v = rows.take(at - 1, axis=1) * weights[0]
+            for w, k in zip(weights[1:], (0, 1, 2), strict=True):
+                near = rows.take(at + k, axis=1)
+                near *= w
+                v += near
+            v *= spectrum
+            yield first, np.ascontiguousarray(fft.ifft(v, axis=1, overwrite_x=True).real)
 
     def _blocks(self, audio: ArrayLike, rate: float, spikes: bool) -> Iterator[tuple[int, Real, NDArray[np.uint8]]]:
         """Yield (first channel, probabilities, spikes), each (channels, steps); only one of the two is filled."""
-        ear = _ear(self._membrane_rate(rate), self.fibres)
         for first, y in self._membrane(audio, rate):
-            yield first, *_hear(ear, y, self.seed, first, spikes)
+            yield first, *_hear(_ear(self._membrane_rate(rate), self.fibres), y, self.seed, first, spikes)
 
     def _sound(self, audio: ArrayLike, rate: float) -> tuple[Real, int]:
         """Return the sound as it reaches the membrane, and its rate."""
@@ -129,17 +142,25 @@ class Cochlea:
             raise DataError(f"Cochlea: sound of type {given.dtype}; expected floating numbers. Scale 16-bit sound: audio / 32768.")
         if not np.isfinite(given).all():
             raise DataError(f"Cochlea: sample {int(np.argmax(~np.isfinite(given)))} is not finite. Interpolate or cut the gap first.")
-        check_range("Cochlea: the sampling rate", rate, _LEAST_RATE)
+        check_range("Cochlea: the sampling rate", rate, 1)
         if rate != int(rate):
             raise ConfigError(f"Cochlea: the sampling rate is {rate}; expected a whole number.")
+        if self.rate is None and rate < _LEAST_RATE:
+            raise ConfigError(
+                f"Cochlea: the sampling rate is {rate}; expected at least {_LEAST_RATE}, below which the hair cell's equations diverge. "
+                "Resample the sound: Cochlea(rate=16000)."
+            )
         x, rate = given.astype(np.float64), int(rate)
         if self.rate is not None and self.rate != rate:
-            x, rate = _resampled(x, Fraction(self.rate, rate)), self.rate
+            ratio = Fraction(int(self.rate), rate)
+            x, rate = np.asarray(_scipy("signal").resample_poly(x, ratio.numerator, ratio.denominator)), int(self.rate)
         if len(x) < _LEAST:
             raise ShapeError(f"Cochlea: {len(x)} samples of sound; expected at least {_LEAST}.")
+        loudest = float(np.abs(x).max())
+        if not 1e-100 < loudest < 1e100:
+            what = "the sound is silent, so that" if loudest == 0.0 else f"the loudest sample is {loudest:g}:"
+            raise DataError(f"Cochlea: {what} it cannot be scaled. Leave such recordings out.")
         loudness = math.sqrt(float(np.mean(x**2)))
-        if loudness == 0.0:
-            raise DataError("Cochlea: the sound is silent, so that it cannot be scaled. Leave such recordings out.")
         half = len(x) // 2
         ramp = np.hanning(2 * half)[:half]
         x *= _RMS / loudness
@@ -149,15 +170,21 @@ class Cochlea:
 
 
 _LEAST = 16
-_LEAST_RATE = 2000.0
+_LEAST_RATE = 10_000
+"""The hair cell is a forward Euler step; it diverges where (l + r) dt reaches 2, at 9080 samples of sound per second."""
 
 
-def _resampled(x: Real, ratio: Fraction) -> Real:
+def _check_whole(what: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(f"{what} is {value!r}; expected a whole number.")
+    check_range(what, int(value), least, 2**63)
+
+
+def _scipy(part: str) -> Any:
     try:
-        from scipy.signal import resample_poly
+        return importlib.import_module(f"scipy.{part}")
     except ImportError as error:
         raise SrnnError('The cochlea needs scipy. Install it with: pip install "srnn[data]"') from error
-    return np.asarray(resample_poly(x, ratio.numerator, ratio.denominator))
 
 
 # ── the basilar membrane ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,17 +192,16 @@ def _resampled(x: Real, ratio: Fraction) -> Real:
 
 def transfer(frequency: Real, place: Real) -> Complex:
     """Return v(w, c), frequency (F,) Hz and place (C,) cm -> (C, F): velocity of the membrane for a stimulus of that frequency."""
-    try:
-        from scipy.special import hankel1e, hankel2e
-    except ImportError as error:
-        raise SrnnError('The cochlea needs scipy. Install it with: pip install "srnn[data]"') from error
+    special = _scipy("special")
     w = 2 * math.pi * frequency
     k = (2 * w / _ALPHA) * math.sqrt(2 / (_H * _C0))
-    z = 1j * math.sqrt(2 * _C0 / _H) * hankel2e(0, k) / hankel2e(1, k)
+    z = 1j * math.sqrt(2 * _C0 / _H) * special.hankel2e(0, k) / special.hankel2e(1, k)
     here, base = place[:, None], np.zeros((1, 1))
     xi, g, G = _xi(w, here), _g(w, here), phase(w, here)
     g0, G0 = _g(w, base), phase(w, base)
-    p = np.sqrt(G / g) / np.sqrt(G0 / g0) * (hankel1e(0, G) / hankel1e(0, G0)) * np.exp(1j * (G - G0))  # scaled: H itself leaves the range
+    p = (
+        np.sqrt(G / g) / np.sqrt(G0 / g0) * (special.hankel1e(0, G) / special.hankel1e(0, G0)) * np.exp(1j * (G - G0))
+    )  # scaled: H itself leaves the range
     return np.asarray(2 * w / xi * z * p)
 
 

@@ -67,7 +67,7 @@ class FsddSpikes:
     def _heard(self, spoken: Recordings[Sample]) -> Path:
         """Return the file of spikes of these recordings, made where it is not there yet."""
         cochlea = Cochlea(self.channels, rate=self.rate, seed=self.seed)
-        digest = hashlib.sha256(repr((cochlea, spoken.source, [(e.name, e.size) for e in spoken.entries])).encode())
+        digest = hashlib.sha256(repr((cochlea, cochlea.version(), spoken.source, [(e.name, e.size) for e in spoken.entries])).encode())
         path = user_cache() / "srnn" / "fsdd_spikes" / f"{digest.hexdigest()[:20]}.h5"
         if not path.exists():
 

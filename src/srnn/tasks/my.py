@@ -5,8 +5,8 @@ channels and the length of a step come from the data; so does how it is encoded,
 the training part, sound becomes log-mel energies, spikes go into 10 ms bins. With one label a recording the read-out is summed up over time, with
 one a step every step is scored.
 
-→ 128 RadLIF → 128 RadLIF → leaky integrators (Bittar & Garner's network, with layer norm: the running means of batch norm need more updates than few
-recordings give).
+→ 128 recurrent ALIF → 128 recurrent ALIF → leaky integrators, with layer norm: the running means of batch norm need more updates than few recordings
+give, and neurons with a high threshold may never begin to fire.
 
 Parts: `data.test` and `data.validation` of the recordings, whole groups (speakers, subjects, records) where they are given, so that the result is
 about groups never seen; otherwise the same fraction of each class.
@@ -25,7 +25,7 @@ from srnn.datasets import Recording, own
 from srnn.datasets.sample import entries_of
 from srnn.datasets.split import split_groups, split_stratified
 from srnn.tasks.encoders import Direct, EventBins, LogMelFrames, Shape
-from srnn.tasks.nets import CurrentNetwork
+from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerRecording, PerStep
 from srnn.tasks.optimise import Optimiser, Schedule
 from srnn.tasks.task import Parts, Task
@@ -121,7 +121,7 @@ TASK = Task(
     summary="your own recordings: --set data=FOLDER_OR_FILE",
     classes=_PLACEHOLDER,
     data=MyData(),
-    network=CurrentNetwork("RadLIF", 128, stable=True, norm="layer"),
+    network=AdaptiveNetwork((128, 128), norm="layer"),
     encode=Direct(),
     decode=PerRecording(),
     optimiser=Optimiser(lr=1e-2),
