@@ -163,7 +163,7 @@ def spoken(sound: Sample, spikes: Spikes) -> Any:
     wave.set_ylabel("sound", fontsize=8)
     energies.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=(0, len(frames) * mel.hop, 0, mel.bands))
     energies.set_ylabel("mel band", fontsize=8)
-    cochlea.plot(spikes.times, spikes.units, ",", color="black")
+    cochlea.plot(spikes.times, spikes.units, ".", color="black", ms=1.2, mew=0)
     cochlea.set_ylim(spikes.channels, 0)  # the highest frequency is channel 0: at the top, as above
     cochlea.set_ylabel(f"channel ({len(spikes.times):,} spikes)", fontsize=8)
     cochlea.set_xlabel("time (s)")

@@ -60,4 +60,4 @@ def _sounds(paths: list[Path], label: str) -> tuple[Recordings[Sample], tuple[st
         signal, rate = read_audio(entry.at)
         return Sample(signal, 0, float(rate), entry.name, meta={"audio": True})
 
-    return Recordings([Entry(str(path), 0, at=path) for path in paths], read), (label,)
+    return Recordings([Entry(path.name, 0, at=path) for path in paths], read), (label,)
