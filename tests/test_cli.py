@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import scipy.io
 
-from srnn import cli, tables, tasks
+from srnn import cli, energy, tables, tasks
 from srnn import train as training
-from srnn.datasets import qtdb
+from srnn._check import DataError
+from srnn.datasets import own, qtdb, shd
 from srnn.runs import Run
+from srnn.tasks.settings import describe, override, varied
 
 TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=6"]
 SET = [text for setting in TINY for text in ("--set", setting)]
@@ -508,9 +510,6 @@ def test_a_folder_that_is_taken_or_no_run_is_refused(srnn, finished, tmp_path):
 
 
 def test_every_setting_of_a_task_is_listed_as_set_takes_it(srnn):
-    from srnn import tasks
-    from srnn.tasks.settings import override
-
     code, out, _ = srnn("tasks", "ecg", "--json")
     settings = json.loads(out)
     assert code == 0
@@ -532,3 +531,115 @@ def test_several_seeds_are_refused_before_the_first_is_trained(srnn, tmp_path):
     refuses(srnn("train", "ecg_sim", *SET, "--seeds", "0", "1", "--out", tmp_path / "runs"), "train", "seed1 exists already")
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["seed1"]
     refuses(srnn("train", "ecg_sim", *SET, "--seeds", "3", "3", "--out", tmp_path / "runs"), "train", "--seeds 3 3: one is given twice.")
+
+
+# ── many tasks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_table_lists_every_task(srnn, tmp_path):
+    code, out, err = srnn("tasks", "--data-dir", tmp_path)
+    assert (code, err) == (0, "")
+    lines = {line.split()[0]: line for line in out.splitlines() if line.split()}
+    assert [name for name in tasks.names() if name not in lines] == []
+    assert len(tasks.names()) == 14
+    assert max(map(len, out.splitlines())) <= 160
+    for name, what in (("shd", "90.4 %"), ("shd", "fetch shd"), ("shd", "250 x 700"), ("ecg_sim", "comes with the package"), ("my", "as the data")):
+        assert what in lines[name], lines[name]
+    code, out, err = srnn("tasks", "--data-dir", tmp_path, "--json")
+    assert (code, err) == (0, "")
+    rows = strict(out)
+    assert [row["task"] for row in rows] == list(tasks.names())
+    for row in rows:
+        task = tasks.load(row["task"])
+        assert row["published"] == [] or row["published"][0].keys() == {"what", "value", "source", "protocol", "unused"}
+        if row["task"] != "my":
+            assert row["parameters"] == sum(p.numel() for p in task.build().parameters())
+            assert row["classes"] == list(task.classes)
+
+
+def test_variants_are_listed_with_what_they_stand_for(srnn):
+    code, out, err = srnn("tasks", "shd")
+    assert (code, err) == (0, "")
+    assert [v.name for v in tasks.load("shd").variants] == ["yin2020", "bittar"]
+    for text in ("--variant yin2020", "--variant bittar", "--set encode.step_seconds=0.010", "--set network=CurrentNetwork"):
+        assert text in out
+    code, out, _ = srnn("tasks", "shd", "--json")
+    assert strict(out)["variant yin2020"] == ["encode.step_seconds=0.010", "encode.steps=100"]
+    code, out, _ = srnn("tasks", "my")
+    assert "Variants" not in out
+
+
+def test_check(srnn):
+    code, out, err = srnn("check", "ecg", "fsdd", "my")
+    assert code == 0
+    assert [line for line in err.splitlines() if line.startswith("checking")] == ["checking ecg …", "checking fsdd …", "checking my …"]
+    assert "3 of 3 tasks work." in out
+    assert "FAILED" not in out
+    assert len(re.findall(r"^\s*(?:ecg|fsdd|my)\s+ok\s+8 x \d+ x \d+", out, re.M)) == 3, out
+    refuses(srnn("check", "egc"), "check", "There is no task 'egc'. Did you mean 'ecg'?")
+
+
+def test_check_says_which_task_failed(srnn, monkeypatch):
+    def broken(root, **kwargs):
+        raise DataError("the file is damaged")
+
+    monkeypatch.setattr(own, "read", broken)
+    code, out, _ = srnn("check", "ecg_sim", "my", "--json")
+    assert code == 2
+    rows = strict(out)
+    assert [(row["task"], row["ok"]) for row in rows] == [("ecg_sim", True), ("my", False)]
+    assert rows[1]["detail"] == "the file is damaged"
+    code, out, _ = srnn("check", "my")
+    assert code == 2
+    assert "0 of 1 tasks work." in out
+    assert "FAILED" in out
+
+
+def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
+    from matplotlib.image import imread
+
+    path = own.made_up(tmp_path / "made", "npz")
+    where = ["--set", f"data={path}"]
+    code, out, err = srnn("data", "show", "my", *where, "--part", "test", "--out", tmp_path / "one.png", "--json")
+    assert (code, err) == (0, "")
+    assert (strict(out)["rate"], strict(out)["channels"]) == (100.0, 2)  # one label a recording
+    assert imread(tmp_path / "one.png").std() > 0.02
+    train = ["train", "my", *where, "--set", "network=LstmNetwork", "--set", "network.hidden=4", "--set", "epochs=1", "--set", "batch=64"]
+    out_folder = tmp_path / "run"
+    code, out, err = srnn(*train, "--out", out_folder)
+    assert code == 0, err
+    assert "Parts share no group" in out
+    assert (out_folder / "figures/recording.svg").is_file()
+    before = (out_folder / "metrics.json").read_text()
+    assert srnn(*train, "--out", out_folder, "--resume")[0] == 0  # the same words again
+    assert srnn("train", "my", "--out", out_folder, "--resume")[0] == 0
+    assert (out_folder / "metrics.json").read_text() == before
+    assert srnn("evaluate", out_folder, "--json")[0] == 0
+    assert srnn("energy", out_folder, "--json")[0] == 0
+    code, out, err = srnn("energy", "my", *where, "--rate", "0.1", "--json")
+    assert (code, err) == (0, "")
+    (mac,) = {count["mac"] for name, count in strict(out).items() if name == "yin2021"}
+    net = override(tasks.load("my"), [f"data={path}"]).resolved(None).build()
+    assert (net.inputs, net.outputs) == (2, 3)
+    assert mac == energy.count(net, energy.Activity.assumed(net, 0.1), energy.Yin2021()).mac
+    refuses(srnn("energy", "my", "--rate", "0.1"), "energy", "my: which data? Give a file or folder: --set data=PATH")
+    refuses(srnn("train", "my", "--out", tmp_path / "none"), "train", "my: which data? Give a file or folder: --set data=PATH")
+    refuses(srnn("train", "my", "--set", f"data={tmp_path / 'no'}", "--out", tmp_path / "none"), "train", "There is no file or folder")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_variant_is_taken_before_the_settings_and_kept_by_a_run(srnn, tmp_path):
+    refuses(srnn("train", "shd", "--variant", "bitar"), "train", "shd has no variant 'bitar'. Did you mean 'bittar'?")
+    refuses(srnn("train", "ecg_sim", "--variant", "paper"), "train", "ecg_sim has no variant 'paper'.")
+    shd.made_up(tmp_path / "data")
+    out, settings = tmp_path / "run", ["network.hidden=[3,3]", "epochs=1", "batch=64"]
+    train = ["train", "shd", "--data-dir", tmp_path / "data", "--out", out]
+    small = [word for setting in settings for word in ("--set", setting)]
+    code, _, err = srnn(*train, "--variant", "yin2020", *small)
+    assert code == 0, err
+    stored = Run(out).stored()["resolved"]
+    assert stored == describe(override(varied(tasks.load("shd"), "yin2020"), settings)) != describe(override(tasks.load("shd"), settings))
+    assert srnn(*train, "--resume")[0] == 0
+    assert srnn(*train, "--variant", "yin2020", *small, "--resume")[0] == 0  # the same words again
+    refuses(srnn(*train, "--variant", "bittar", "--resume"), "train", "was started with other settings (batch: 64 → 128; ")
+    assert Run(out).stored()["resolved"] == stored

@@ -93,12 +93,13 @@ def fit(
     if tensorboard:
         check_tensorboard()
     with team_of(where) as team:
-        if resume:  # what can be refused at once is refused before the data is read
+        if resume:
             run = Run.open(out)
-            _check_same(run, task, seed)
         elif team.first:
             Run.check_free(out)
         task = task.resolved(data_dir)
+        if resume:  # what can be refused at once is refused before the data is read
+            _check_same(run, task, seed)
         parts = task.load(data_dir)
         if resume:
             run.check_data(parts)
@@ -211,7 +212,7 @@ class _Loop:
                 self.step(batch)
         assert chunk.scores is not None
         assert chunk.total is not None
-        correct, counted = metrics.hits(chunk.scores, task.decode.targets(batch.labels, batch.lengths)) if mine else (0, 0)
+        correct, counted = metrics.hits(chunk.scores, task.decode.targets(batch.labels, batch.lengths, batch.x.shape[1])) if mine else (0, 0)
         loss_sum, correct_sum, counted_sum = self.team.sum(float(chunk.total) * mine, correct, counted)
         self.at.loss += loss_sum
         self.at.recordings += total
@@ -348,7 +349,7 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, b
         "backend": net.which_backend(backend=backend).name,
         "epochs": len(rows),
         "best_epoch": best["epoch"],
-        "selected_by": _selection(task),
+        "selected_by": task.selected_by,
         "parameters": used,
         "parameters_unused": unused,
         "validation_accuracy": best["validation_accuracy"],
@@ -363,12 +364,6 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, b
     }
     run.write("metrics.json", result)
     return result
-
-
-def _selection(task: Task) -> str:
-    if task.refit:
-        return "nothing: the last epoch, trained on the validation part too"
-    return f"{task.published_selection} accuracy, as published" if task.published_protocol else "validation accuracy"
 
 
 def _check_same(run: Run, task: Task, seed: int) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
 from srnn import tasks
+from srnn import train as training
 from srnn._check import ConfigError, RunError
 from srnn.datasets import own
 from srnn.datasets.sample import entries_of
 from srnn.evaluate import assess
-from srnn.runs import load_run
+from srnn.runs import Run, load_checkpoint, load_run
 from srnn.tasks.encoders import Direct, EventBins, LogMelFrames
 from srnn.tasks.objective import PerRecording, PerStep
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.train import Interrupted, fit
 
 SMALL = ["epochs=6", "batch=8", "network.hidden=[24,24]"]
 ENCODERS = {"npz": Direct, "csv": Direct, "wav": LogMelFrames, "h5": EventBins}
@@ -37,8 +40,32 @@ def test_each_layout_trains_and_comes_back(kind, tmp_path):
     assert (result["simulated"], result["published"], result["test_recordings"]) == (False, [], 36)
     _, task, seed, net = load_run(tmp_path / "run")
     assert assess(net, task, task.load(None).test, seed=seed)["accuracy"] == result["test_accuracy"]
-    longer = fit(override(task_on(path), ["epochs=7"]), tmp_path / "longer")
-    assert longer["epochs"] == 7
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_a_stopped_run_goes_on(kind, tmp_path, monkeypatch):
+    """Resumed as it was begun, or with the task that its folder holds: the same bits as a run that was never stopped."""
+    path = own.made_up(tmp_path / "data", kind)
+    task = task_on(path, "epochs=2", "network.hidden=[6,6]", "batch=64")
+    fit(task, tmp_path / "whole")
+
+    @contextmanager
+    def signals():
+        yield lambda: True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "stop_requests", signals)
+        with pytest.raises(Interrupted):
+            fit(task, tmp_path / "run")
+        with pytest.raises(Interrupted):
+            fit(task, tmp_path / "run", resume=True)
+    result = fit(Run(tmp_path / "run").task()[0], tmp_path / "run", resume=True)
+    assert result["epochs"] == 2
+    a, b = (load_checkpoint(Run(tmp_path / name).checkpoint("last"))[0] for name in ("whole", "run"))
+    assert len(a) > 20
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(RunError, match=r"started with other settings \(batch: 64 → 8\)"):
+        fit(override(task, ["batch=8"]), tmp_path / "run", resume=True)
 
 
 def test_groups_are_kept_apart_and_few_are_enough(tmp_path):

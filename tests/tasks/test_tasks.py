@@ -19,6 +19,7 @@ from srnn.datasets import Sample
 from srnn.networks import Output, Trace, Zeros, count_parameters
 from srnn.tasks import task as task_module
 from srnn.tasks.encoders import LevelCrossings, Shape
+from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
 from srnn.tasks.task import FiringRate, Parts, PerRecording, PerStep, Published, Task, collate
 from srnn.train import fit
@@ -168,12 +169,29 @@ def test_a_part_without_anything_that_counts_is_refused():
         with_data().load(None)
 
 
+@dataclass(frozen=True)
+class Stubborn:
+    """A network of one size, whatever it is asked for."""
+
+    inputs: int = 4
+    classes: int = 6
+
+    def build(self, inputs, classes):
+        return AdaptiveNetwork((3,), (True,)).build(self.inputs, self.classes)
+
+
 def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
-    for setting, message in ():
-        with pytest.raises(ConfigError) as refused:
-            fit(override(tasks.load("ecg_sim"), [*TINY, setting]), tmp_path / "run")
-        assert str(refused.value) == message
+    fine = sample(np.arange(12) % 6, steps=12)
+    cases = [
+        (with_data(sample(np.arange(12) % 6, steps=12, channels=2)), "the network takes 4 channels, the encoded data has 2; encode and data do not fit."),
+        (with_data(fine, network=Stubborn(inputs=3)), "the network takes 3 channels, the encoded data has 4; encode and data do not"),
+        (with_data(fine, network=Stubborn(classes=5)), "the network has 5 outputs for 6 classes; they must be equal."),
+    ]
+    for task, message in cases:
+        with pytest.raises(ConfigError, match=f"ecg_sim: {message}"):
+            fit(task, tmp_path / "run")
         assert not (tmp_path / "run").exists()
+    assert fit(with_data(fine, network=Stubborn(), epochs=1), tmp_path / "run")["epochs"] == 1
 
 
 # ── collate ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -379,7 +397,7 @@ def test_ecg_on_the_published_files(real_data, tmp_path, monkeypatch):
     monkeypatch.setattr(Task, "load", lambda self, data_dir: few)
     result = fit(task, tmp_path / "run")
     assert (result["simulated"], result["epochs"], result["test_recordings"]) == (False, 1, 2)
-    assert len(result["published"]) == 4
+    assert len(result["published"]) == 5
     assert 0 <= result["test_accuracy"] <= 1
 
 

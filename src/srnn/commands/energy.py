@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             task_of(args, args.what)
             raise ConfigError(f"{args.what}: an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
         check_range("--rate", args.rate, 0.0, 1.0)
-        net = task_of(args, args.what).build()
+        net = task_of(args, args.what).resolved(None).build()
         activity, title = energy.Activity.assumed(net, args.rate), f"{args.what}: assumed firing rate {args.rate:g}"
     counts = energy.counts(net, activity)
     layers = {name: [asdict(layer) for layer in c.layers] for name, c in counts.items()}

@@ -37,9 +37,14 @@ def show(args: argparse.Namespace, data: Any, *tables: Any) -> None:
 def task_of(args: argparse.Namespace, name: str) -> Task:
     """Return the task called `name`, in the variant and with the settings that were given."""
     from srnn import tasks
+
+    return changed(args, tasks.load(name))
+
+
+def changed(args: argparse.Namespace, task: Task) -> Task:
+    """Return a task in the variant and with the settings that were given."""
     from srnn.tasks.settings import override, varied
 
-    task = tasks.load(name)
     if args.variant is not None:
         task = varied(task, args.variant)
     return override(task, args.set)

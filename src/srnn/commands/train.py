@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srnn._check import ConfigError, SrnnError
-from srnn.commands.shared import console, set_threads, show, task_of
+from srnn.commands.shared import changed, console, set_threads, show, task_of
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,14 +43,13 @@ def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
     from srnn import figures, tables
     from srnn.progress import shown
     from srnn.runs import Run
-    from srnn.tasks.settings import override
     from srnn.train import Interrupted, fit
 
     resume = args.resume and (args.seeds is None or (out / "task.json").exists())  # of several seeds some may not have started
     task = task_of(args, args.task)
     if resume and Run.open(out).stored()["task"] == args.task:  # its settings go on; only what is set anew may differ, and is refused
         task, stored_seed = Run.open(out).task()
-        task, seed = override(task, args.set), stored_seed if seed is None else seed
+        task, seed = changed(args, task), stored_seed if seed is None else seed
     seed = seed or 0
     try:
         first = os.environ.get("RANK", "0") == "0"  # of the processes torchrun starts, one shows what happens

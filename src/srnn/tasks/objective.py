@@ -68,17 +68,20 @@ class PerStep:
         """Return the scores of whole recordings from those of their chunks."""
         return torch.cat(list(parts), 1)
 
-    def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
-        """Return the labels (B, T) that train and count by this task's convention; -1 elsewhere. With `spread`, T is the longest recording's."""
+    def targets(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> Tensor:
+        """Return the labels (B, T) that train and count by this task's convention; -1 elsewhere.
+
+        With `spread`, T is the longest recording's, or `steps` where a batch is padded further.
+        """
         if labels.dim() == 1 and lengths is not None:
-            labels = labels.unsqueeze(1).expand(-1, int(lengths.max()))
+            labels = labels.unsqueeze(1).expand(-1, max(steps, int(lengths.max())))
         if self.unlabelled_as is not None:
             labels = torch.where(labels < 0, self.unlabelled_as, labels)
         return torch.where(decode.valid_mask(labels.unsqueeze(-1), lengths, self.skip), labels, -1)
 
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return the loss of a batch, a scalar; of a chunk: its part of that."""
-        targets = self.targets(labels, lengths)
+        targets = self.targets(labels, lengths, first + scores.shape[1])
         chunk = targets[:, first : first + scores.shape[1]]
         total = functional.nll_loss(scores.flatten(0, 1), chunk.flatten(), ignore_index=-1, reduction="sum")
         return total / ((targets >= 0).sum().clamp(min=1) if self.mean_over_steps else len(labels))
@@ -90,8 +93,8 @@ class PerStep:
         """
         published, correct, labelled, matrix = [], 0, 0, torch.zeros(0)
         for s, y, n in zip(scores, labels, lengths, strict=True):
-            published.append(metrics.per_recording_accuracy(s, self.targets(y, n)))
-            masked = replace(self, unlabelled_as=None).targets(y, n)
+            published.append(metrics.per_recording_accuracy(s, self.targets(y, n, s.shape[1])))
+            masked = replace(self, unlabelled_as=None).targets(y, n, s.shape[1])
             c, t = metrics.hits(s, masked)
             correct, labelled = correct + c, labelled + t
             batch = metrics.confusion(s, masked)
@@ -160,7 +163,7 @@ class PerRecording:
         """Return the scores of whole recordings from the running ones."""
         return parts[-1]
 
-    def targets(self, labels: Tensor, lengths: Tensor | None) -> Tensor:
+    def targets(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> Tensor:
         """Return the labels (B,) that train and count."""
         return labels
 

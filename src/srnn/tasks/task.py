@@ -184,6 +184,13 @@ class Task:
         """Duration of one step."""
         return 1 / self.shape.rate
 
+    @property
+    def selected_by(self) -> str:
+        """What the checkpoint that is evaluated is selected by, in words."""
+        if self.refit:
+            return "nothing: the last epoch, trained on the validation part too"
+        return f"{self.published_selection} accuracy, as published" if self.published_protocol else "validation accuracy"
+
     def build(self) -> Stack:
         """Return a freshly initialised network for the data as encoded."""
         return self.network.build(self.shape.channels, len(self.classes))
