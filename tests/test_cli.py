@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from srnn import cli, energy, tables, tasks
+from srnn import cli, energy, figures, tables, tasks
 from srnn import train as training
 from srnn._check import DataError
 from srnn.datasets import own, qtdb, shd
@@ -611,6 +611,7 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
     assert "Parts share no group" in out
     assert (out_folder / "figures/recording.svg").is_file()
     before = (out_folder / "metrics.json").read_text()
+    monkeypatch.setattr(figures, "of_run", lambda *args: "none drawn")
     assert srnn(*train, "--out", out_folder, "--resume")[0] == 0  # the same words again
     assert srnn("train", "my", "--out", out_folder, "--resume")[0] == 0
     assert (out_folder / "metrics.json").read_text() == before
@@ -628,7 +629,8 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
     assert not (tmp_path / "none").exists()
 
 
-def test_a_variant_is_taken_before_the_settings_and_kept_by_a_run(srnn, tmp_path):
+def test_a_variant_is_taken_before_the_settings_and_kept_by_a_run(srnn, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "of_run", lambda *args: "none drawn")
     refuses(srnn("train", "shd", "--variant", "bitar"), "train", "shd has no variant 'bitar'. Did you mean 'bittar'?")
     refuses(srnn("train", "ecg_sim", "--variant", "paper"), "train", "ecg_sim has no variant 'paper'.")
     shd.made_up(tmp_path / "data")

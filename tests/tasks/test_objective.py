@@ -89,7 +89,7 @@ def test_what_counts():
     each = replace(one, label=np.array([-1, -1, 1]))
     assert SPREAD.counts(each)
     assert SPREAD.targets(torch.tensor([[-1, -1, 1]]), torch.tensor([3])).tolist() == [[-1, -1, 1]]  # labels a step stay
-    with pytest.raises(ConfigError, match="one has one label for all its steps; decode=PerStep needs one a step. Set decode=PerRecording, or"):
+    with pytest.raises(ConfigError, match=r"one has one label for all its steps; decode=PerStep needs one a step. Set decode=PerRecording, or"):
         PerStep().counts(one)
 
 
@@ -99,7 +99,12 @@ def test_chunks_add_up_to_the_whole(padded):
     generator = np.random.default_rng(0)
     recordings = [Sample((generator.random((n, 6)) < 0.3).astype(np.uint8), n % 3, 1.0, f"r{n}", events=True) for n in (7, 4, 2)]
     task = replace(
-        tasks.load("ecg_sim"), classes=("a", "b", "c"), network=AdaptiveNetwork((5,), (True,)), decode=SPREAD, truncation=Truncation(3), regulariser=None
+        tasks.load("ecg_sim"),
+        classes=("a", "b", "c"),
+        network=AdaptiveNetwork((5,), (True,)),
+        decode=SPREAD,
+        truncation=Truncation(3),
+        regulariser=None,
     )
     torch.manual_seed(0)
     net = task.network.build(6, 3)

@@ -182,8 +182,9 @@ class Stubborn:
 
 def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
     fine = sample(np.arange(12) % 6, steps=12)
+    narrow = sample(np.arange(12) % 6, steps=12, channels=2)
     cases = [
-        (with_data(sample(np.arange(12) % 6, steps=12, channels=2)), "the network takes 4 channels, the encoded data has 2; encode and data do not fit."),
+        (with_data(narrow), "the network takes 4 channels, the encoded data has 2; encode and data do not fit."),
         (with_data(fine, network=Stubborn(inputs=3)), "the network takes 3 channels, the encoded data has 4; encode and data do not"),
         (with_data(fine, network=Stubborn(classes=5)), "the network has 5 outputs for 6 classes; they must be equal."),
     ]
