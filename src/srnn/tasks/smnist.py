@@ -9,7 +9,9 @@ Where paper and published weights disagree, this follows the weights (98.21 % on
 - The training script is not published: its optimiser is unknown. Table S1 says Adam, 1e-2, batches of 256, a linear decay over 300 epochs
   (`--variant paper`).
 
-Ours, chosen on the validation part for what it reaches in few epochs: see OPTIMISER below.
+Ours, chosen on the validation part in short runs for how fast it learns: Adam with 5e-3, a tenth of that for the recurrent matrices (`RATES`),
+batches of 32, a cosine decay; a surrogate half as high and weights between layers three times as large as published; a tenth of the spike counts
+as logits. With the published values the gradient was seen to explode within an epoch, and accuracy to fall back to that of guessing.
 
 What differs further: the potentials start at zero (published: U[0, 1), the output before the first step and the spike counts the same random
 numbers); time constants are kept at one step or more; the checkpoint is selected on a tenth of the training part, stratified (published: on the test
@@ -67,8 +69,11 @@ class MnistData:
 
 
 HIDDEN = (64, 256, 256)
-RATES = {"*tau_m": 2.0, "*tau_adp": 5.0, "*.recurrent": 0.3}
+RATES = {"*tau_m": 2.0, "*tau_adp": 2.0, "*.recurrent": 0.1}
 """Factors on the learning rate: recurrent matrices that grow fast make the gradient explode over 784 steps."""
+
+AS_PUBLISHED = ("decode.scale=1", "network.gain=0.5", "network.weight_gain=1", "optimiser=Optimiser")
+"""What a published variant puts back first."""
 
 POPULATION = ("network=AdaptiveNetwork", "network.output=spiking", "encode=PixelPopulation")
 
@@ -82,10 +87,10 @@ TASK = Task(
         recurrent_start=("orthogonal", "xavier", "orthogonal"),
     ),
     encode=PixelWindows(8),
-    decode=PerRecording("output", "spike_count", scale=0.3),
-    optimiser=Optimiser(lr=1e-3, rates=RATES),
+    decode=PerRecording("output", "spike_count", scale=0.1),
+    optimiser=Optimiser(lr=5e-3, rates=RATES),
     schedule=Schedule("cosine"),
-    batch=64,
+    batch=32,
     epochs=10,
     published=(
         Published("test accuracy", 0.987, "Yin, Corradi & Bohté 2021, Table 1", "selected on the test part"),
@@ -97,7 +102,7 @@ TASK = Task(
     ),
     variants=(
         Variant("paper", "optimiser, schedule and constants of Table S1",
-                ("optimiser.lr=1e-2", "schedule.kind=linear", "batch=256", "epochs=300", "network.tau_adp=[200,50]")),
+                (*AS_PUBLISHED, "optimiser.lr=1e-2", "schedule.kind=linear", "batch=256", "epochs=300", "network.tau_adp=[200,50]")),
         Variant("energy", "4 pixels a step, as the energy table counts", ("encode.window=4",)),
         Variant("population40", "2020: 40 inputs of a population code, 256 + 128 neurons",
                 (*POPULATION, "encode.neurons=40", "network.hidden=[256,128]")),
