@@ -20,7 +20,7 @@ from srnn.datasets import own, qtdb, shd
 from srnn.runs import Run
 from srnn.tasks.settings import describe, override, varied
 
-TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=6"]
+TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=[6]"]
 SET = [text for setting in TINY for text in ("--set", setting)]
 
 
@@ -468,7 +468,7 @@ def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("network.hiden=8", "srnn train: --set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
+        ("network.hiden=8", "srnn train: --set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did you mean 'hidden'? "
          "Known: b0, beta, beta_out, dropout, hidden, tau_adp, tau_adp_out, tau_m, tau_min.\n"),
         ("epochs=many", "srnn train: --set epochs=many: 'many' is not of type int.\n"),
     ],
@@ -604,7 +604,7 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
     assert (code, err) == (0, "")
     assert (strict(out)["rate"], strict(out)["channels"]) == (100.0, 2)  # one label a recording
     assert imread(tmp_path / "one.png").std() > 0.02
-    train = ["train", "my", *where, "--set", "network=LstmNetwork", "--set", "network.hidden=4", "--set", "epochs=1", "--set", "batch=64"]
+    train = ["train", "my", *where, "--set", "network=CellNetwork", "--set", "network.hidden=[4]", "--set", "epochs=1", "--set", "batch=64"]
     out_folder = tmp_path / "run"
     code, out, err = srnn(*train, "--out", out_folder)
     assert code == 0, err

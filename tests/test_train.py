@@ -29,12 +29,12 @@ from srnn import train as training
 from srnn._check import ConfigError, DivergedError, RunError
 from srnn.evaluate import assess
 from srnn.runs import Run, load_checkpoint, load_run
-from srnn.tasks.ecg import EcgNetwork
+from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
 from srnn.tasks.task import Parts, Task
 from srnn.train import Interrupted, Progress, fit
 
-TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=3", "network.hidden=6"]
+TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=3", "network.hidden=[6]"]
 RANDOM = [*TINY, "start=UniformStart", "start.high=0.5"]
 """Two batches an epoch; RANDOM draws from torch's generator in every batch, as dropout would."""
 
@@ -676,8 +676,8 @@ def test_two_processes_give_what_one_gives(tmp_path):
 @pytest.fixture
 def nets(monkeypatch):
     """Every network that is built from now on."""
-    built, build = [], EcgNetwork.build
-    monkeypatch.setattr(EcgNetwork, "build", lambda self, *args: built.append(build(self, *args)) or built[-1])
+    built, build = [], AdaptiveNetwork.build
+    monkeypatch.setattr(AdaptiveNetwork, "build", lambda self, *args: built.append(build(self, *args)) or built[-1])
     return built
 
 
@@ -729,14 +729,14 @@ def test_a_run_goes_on_from_before_it_diverged(whole, tmp_path, nets):
 
 @pytest.mark.parametrize("name", ["layers.1.bias", "layers.0.recurrent"])
 def test_a_gradient_that_is_nan_is_named_and_no_other(tmp_path, monkeypatch, name):
-    build = EcgNetwork.build
+    build = AdaptiveNetwork.build
 
     def poisoned(self, *args):
         net = build(self, *args)
         net.get_parameter(name).register_hook(lambda gradient: gradient * math.nan)
         return net
 
-    monkeypatch.setattr(EcgNetwork, "build", poisoned)
+    monkeypatch.setattr(AdaptiveNetwork, "build", poisoned)
     with pytest.raises(DivergedError) as stop:
         run_task(tmp_path / "run")
     assert f"Epoch 1, batch 1: the gradient norm is not finite; the first such tensor is the gradient of {name}." in str(stop.value)

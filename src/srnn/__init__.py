@@ -7,6 +7,7 @@ Cells, surrogates, activations, initialisers, decoders, metrics and energy are r
 """
 
 from srnn import activations as activations
+from srnn import baselines as baselines
 from srnn import cells as cells
 from srnn import decode as decode
 from srnn import encode as encode
@@ -37,6 +38,7 @@ from srnn.neurons import Leaky as Leaky
 from srnn.neurons import SoftLIF as SoftLIF
 from srnn.neurons import SparchAdLIF as SparchAdLIF
 from srnn.neurons import SparchLIF as SparchLIF
+from srnn.neurons import ThresholdLIF as ThresholdLIF
 from srnn.neurons import YinLIF as YinLIF
 
 __version__ = "0.1.0"

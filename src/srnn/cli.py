@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     data_option(data)
 
     train = command("train", "Train a task, evaluate the selected checkpoint once on the test part.",
-                    "  srnn train ecg_sim\n  srnn train ecg --data-dir data --set epochs=30 --set network.hidden=48\n"
+                    "  srnn train ecg_sim\n  srnn train ecg --data-dir data --set epochs=30 --set network.hidden=[48]\n"
                     "  srnn train ecg --set start=UniformStart --set start.high=0.1\n"
                     "  srnn train ecg --seeds 0 1 2       three runs, mean and sd\n"
                     "  srnn train ecg --seed 1 --resume   go on where the run was stopped (bit-exact on a CPU)\n\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from srnn._check import ConfigError, RunError, SrnnError
+from srnn._check import ConfigError, RunError
+from srnn.analysis.style import COLOURS as COLOURS
+from srnn.analysis.style import mark_simulated, new_figure, runs_of
 from srnn.datasets import Sample, Spikes
 from srnn.encode import LevelCrossing, LogMel
 from srnn.runs import load_run, write_atomically
 from srnn.tasks.objective import PerStep
 from srnn.tasks.task import collate
-
-COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
-"""Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers, and in grey)."""
 
 
 def save(figure: Any, path: Path) -> Path:
@@ -82,7 +80,7 @@ def recording(
         signal = LevelCrossing(1.0).reconstruct(np.abs(sample.signal), np.zeros(sample.signal.shape[1] // 2))
     strips = [("label", np.asarray(sample.label))] + ([("predicted", np.asarray(predicted))] if predicted is not None else [])
     heights = [2.6, 0.8, *(max(0.8, 0.035 * s.shape[1]) for s in spikes), *(0.28 for _ in strips)]
-    figure = _figure(figsize=(10, 1.3 + sum(heights)))
+    figure = new_figure(figsize=(10, 1.3 + sum(heights)))
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     top, *rest = axes[:, 0]
     spread = 1.15 * float(np.ptp(signal, axis=0).max() or 1.0)
@@ -91,14 +89,14 @@ def recording(
         top.text(-0.005, -k * spread, f"lead {k + 1}", transform=top.get_yaxis_transform(), ha="right", va="center", fontsize=8)
     top.set_ylabel(unit, fontsize=8, labelpad=32)
     top.set_yticks([])
-    for start, stop, label in _runs(np.asarray(sample.label)):
+    for start, stop, label in runs_of(np.asarray(sample.label)):
         if label >= 0:
             top.axvspan(seconds[start], seconds[stop - 1] + 1 / sample.rate, color=COLOURS[label % len(COLOURS)], alpha=0.22, lw=0)
     _raster(rest[0], seconds, sample.signal, "events")
     for k, layer in enumerate(spikes):
         _raster(rest[1 + k], seconds, np.asarray(layer), f"layer {k + 1}\nspikes")
     for axis, (name, labels) in zip(rest[1 + len(spikes) :], strips, strict=True):
-        for start, stop, label in _runs(labels):
+        for start, stop, label in runs_of(labels):
             if label >= 0:
                 axis.axvspan(seconds[start], seconds[stop - 1] + 1 / sample.rate, color=COLOURS[label % len(COLOURS)], lw=0)
         axis.set_yticks([])
@@ -109,7 +107,7 @@ def recording(
     figure.legend(handles, classes, loc="outside upper right", ncols=len(classes), fontsize=8, frameon=False)
     figure.suptitle(title or sample.name, x=0.01, ha="left", fontsize=10)
     if simulated:
-        _mark_simulated(figure)
+        mark_simulated(figure)
     return figure
 
 
@@ -131,7 +129,7 @@ def encoded(sample: Sample, classes: Sequence[str], *, simulated: bool = False, 
     seconds, raw = np.arange(len(sample.signal)) / sample.rate, sample.meta.get("signal")
     labels = np.asarray(sample.label)
     heights = [*([1.2] if raw is not None else []), 3.2, *([0.28] if labels.ndim else [])]
-    figure = _figure(figsize=(9, 0.9 + sum(heights)))
+    figure = new_figure(figsize=(9, 0.9 + sum(heights)))
     axes = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0])
     if raw is not None:
         top = axes.pop(0)
@@ -139,7 +137,7 @@ def encoded(sample: Sample, classes: Sequence[str], *, simulated: bool = False, 
         top.set_ylabel("signal", fontsize=8)
     _input(axes[0], seconds, sample)
     if labels.ndim:
-        for start, stop, label in _runs(labels):
+        for start, stop, label in runs_of(labels):
             if label >= 0:
                 axes[1].axvspan(seconds[start], seconds[stop - 1] + 1 / sample.rate, color=COLOURS[label % len(COLOURS)], lw=0)
         axes[1].set_yticks([])
@@ -149,7 +147,7 @@ def encoded(sample: Sample, classes: Sequence[str], *, simulated: bool = False, 
     named = "" if labels.ndim or labels < 0 else f": {classes[int(labels)]}"
     figure.suptitle(f"{title or sample.name}{named}", x=0.01, ha="left", fontsize=10)
     if simulated:
-        _mark_simulated(figure)
+        mark_simulated(figure)
     return figure
 
 
@@ -157,7 +155,7 @@ def spoken(sound: Sample, spikes: Spikes) -> Any:
     """Draw a recording of sound (n, 1), its log-mel energies, and the spikes a cochlea made of it. Returns a matplotlib Figure."""
     mel = LogMel(high=None)
     frames = mel(sound.signal[:, 0], sound.rate)
-    figure = _figure(figsize=(9, 6.6))
+    figure = new_figure(figsize=(9, 6.6))
     wave, energies, cochlea = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.6, 2.4])
     wave.plot(np.arange(len(sound.signal)) / sound.rate, sound.signal[:, 0], color="black", lw=0.4)
     wave.set_ylabel("sound", fontsize=8)
@@ -183,7 +181,7 @@ def _input(axis: Any, seconds: Any, sample: Sample) -> None:
 def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: str = "") -> Any:
     """Draw loss, accuracy and firing rates against epochs. rows: the lines of log.jsonl. Returns a matplotlib Figure."""
     epochs = [row["epoch"] for row in rows]
-    figure = _figure(figsize=(11, 3.2))
+    figure = new_figure(figsize=(11, 3.2))
     loss, accuracy, rate = figure.subplots(1, 3)
     for axis, name in ((loss, "loss"), (accuracy, "accuracy")):
         scale = 100 if name == "accuracy" else 1
@@ -204,7 +202,7 @@ def learning(rows: Sequence[dict[str, Any]], *, simulated: bool = False, title: 
         axis.set_xlabel("epoch")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     if simulated:
-        _mark_simulated(figure)
+        mark_simulated(figure)
     return figure
 
 
@@ -212,7 +210,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, simula
     """Draw a confusion matrix in percent of each true class. matrix: (K, K) counts, row = label. Returns a matplotlib Figure."""
     counts = np.asarray(matrix, dtype=float)
     share = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
-    figure = _figure(figsize=(1.6 + 0.62 * len(classes), 1.3 + 0.55 * len(classes)))
+    figure = new_figure(figsize=(1.6 + 0.62 * len(classes), 1.3 + 0.55 * len(classes)))
     axis = figure.subplots()
     axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(share):
@@ -223,7 +221,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, simula
     axis.set_ylabel("label (rows sum to 100 %)")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     if simulated:
-        _mark_simulated(figure)
+        mark_simulated(figure)
     return figure
 
 
@@ -234,21 +232,3 @@ def _raster(axis: Any, seconds: Any, spikes: Any, name: str) -> None:
     axis.set_ylim(spikes.shape[1] - 0.5, -0.5)
     axis.set_yticks([])
     axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-
-
-def _runs(labels: Any) -> list[tuple[int, int, int]]:
-    edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
-    return [(a, b, int(labels[a])) for a, b in itertools.pairwise(edges)]
-
-
-def _mark_simulated(figure: Any) -> None:
-    figure.text(0.5, 0.995, "SIMULATED DATA", ha="center", va="top", color="#CC3311", fontsize=9, weight="bold")
-
-
-def _figure(**kwargs: Any) -> Any:
-    """Return an empty figure that belongs to no window: matplotlib's global state is left alone."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SrnnError('Figures need matplotlib. Install it with: pip install "srnn[report]"') from None
-    return Figure(layout="constrained", **kwargs)

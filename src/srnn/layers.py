@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,22 +26,9 @@ from srnn.neurons import Leaky
 from srnn.norm import BatchNorm as BatchNorm
 from srnn.norm import LayerNorm as LayerNorm
 from srnn.norm import normalised
-
-LayerState = State | tuple[State, State]
-"""State of a `Layer`, or the pair of a `Bidirectional` one."""
-
-
-class LayerOutput(NamedTuple):
-    """What a layer returns.
-
-    output: (B, T, N) after dropout. emitted: before it; of a bidirectional layer both directions side by side, (B, T, 2N).
-    potential: (B, T, N) or None. state: after each recording's own last step.
-    """
-
-    output: Tensor
-    emitted: Tensor
-    potential: Tensor | None
-    state: LayerState
+from srnn.part import LayerOutput as LayerOutput
+from srnn.part import LayerState as LayerState
+from srnn.part import Part as Part
 
 
 class Constants(nn.Module):
@@ -63,7 +50,7 @@ class Constants(nn.Module):
         return {name: values[name] if b is None else torch.clamp(values[name], *b) for name, b in self._bounds.items()}
 
 
-class Layer(nn.Module):
+class Layer(Part):
     """One layer of neurons over time: (B, T, C) → (B, T, N).
 
     Args:
@@ -110,7 +97,7 @@ class Layer(nn.Module):
         check_instance("Layer", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
         if activation is not None:
             check_instance("Layer", "activation", activation, Activation, "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())")
-        self.inputs, self.neurons, self.neuron = inputs, neurons, neuron
+        self.inputs, self.outputs, self.neurons, self.neuron = inputs, neurons, neurons, neuron
         self.activation = activation if activation is not None else Spike()
         if neuron.hard_reset and not self.activation.unit:
             raise ConfigError(
@@ -130,11 +117,13 @@ class Layer(nn.Module):
         if norm is not None:
             check_instance("Layer", "norm", norm, (BatchNorm, LayerNorm), "srnn.BatchNorm() or srnn.LayerNorm()")
         self.norm = norm.build(rows, **kwargs) if norm is not None else None
-        self.register_buffer("weight_mask", _random_mask(self.weight, "sparsity", sparsity))
-        mask = _random_mask(self.recurrent, "recurrent_sparsity", recurrent_sparsity) if self.recurrent is not None else None
-        if zero_diagonal:
-            off = ~torch.eye(neurons, dtype=torch.bool, device=device).repeat(neuron.gates, 1)
-            mask = off if mask is None else mask & off
+        self.register_buffer("weight_mask", _mask(self.weight, neuron.blocks(neuron.input_gates, neurons), "sparsity", sparsity))
+        mask = None
+        if self.recurrent is not None:
+            there = neuron.blocks(neuron.recurrent_gates, neurons)
+            if zero_diagonal:
+                there = there & ~torch.eye(neurons, dtype=torch.bool).repeat(neuron.gates, 1)
+            mask = _mask(self.recurrent, there, "recurrent_sparsity", recurrent_sparsity)
         self.register_buffer("recurrent_mask", mask)
         self.reset_parameters()
         self._check_neuron()
@@ -185,27 +174,21 @@ class Layer(nn.Module):
             )
 
     @property
-    def outputs(self) -> int:
-        """Channels of the output: N."""
-        return self.neurons
+    def emits(self) -> Activation:
+        return self.activation
 
     def start(self, batch: int) -> State:
-        """Return the neuron's state before the first step for `batch` recordings, each (B, N), with "s" = 0."""
-        given = {**self.neuron.start(self.neurons), "s": 0.0}
+        """Return the neuron's state before the first step for `batch` recordings, each (B, N), with "s" = 0 unless the neuron says otherwise."""
+        given = {"s": 0.0, **self.neuron.start(self.neurons)}
         return {name: torch.as_tensor(v).to(self.weight).expand(batch, self.neurons).clone() for name, v in given.items()}
 
     def forward(
         self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
     ) -> LayerOutput:
-        """Run over time.
-
-        x: (B, T, C). lengths: (B,) valid steps of each recording, or None = T. state: from `start` or an earlier call, or None = start.
-        Raises `ShapeError` when x, lengths or state do not fit.
-        """
         check_signal(self._who(), x, self.inputs)
         self._check_dtype(x)
         valid = valid_steps(self._who(), x, lengths)
-        state = self._check_state(state, x.shape[0])
+        state = self.checked(state, x.shape[0])
         chosen = self.which_backend(backend).name
         if valid is not None and (chosen == "reference" or self.norm is not None):
             x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the kernels see to that themselves
@@ -243,7 +226,8 @@ class Layer(nn.Module):
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ShapeError(f"{self._who()}: x has dtype {x.dtype}, the layer {self.weight.dtype}. Pass x.to({self.weight.dtype}).")
 
-    def _check_state(self, state: LayerState | None, batch: int) -> State:
+    def checked(self, state: LayerState | None, batch: int) -> State:
+        """Return the state it is given, or the start. Raises `ShapeError` where it is not one of this layer for `batch` recordings."""
         if state is None:
             return self.start(batch)
         names = (*self.neuron.states, "s")
@@ -298,12 +282,14 @@ class Mean:
         return 0.5 * (forward + backward)
 
 
-class Bidirectional(nn.Module):
+class Bidirectional(Part):
     """A layer run forwards and one run backwards over each recording within its own length.
 
     `Bidirectional(layer)` gives the backward direction its own, freshly drawn weights; `Bidirectional(layer, layer)` shares them.
     merge: `Concat()` or `Mean()`. The state is the pair (forward, backward). It cannot run on a stream: the backward direction needs the end.
     """
+
+    whole = "is bidirectional and needs a recording's end before its start"
 
     def __init__(self, forward_layer: Layer, backward_layer: Layer | None = None, merge: Concat | Mean | None = None) -> None:
         super().__init__()
@@ -322,6 +308,10 @@ class Bidirectional(nn.Module):
         self.merge = merge if merge is not None else Concat()
         self.forward_layer, self.backward_layer = forward_layer, backward_layer
         self.inputs, self.outputs = forward_layer.inputs, self.merge.width(forward_layer.neurons)
+
+    @property
+    def emits(self) -> Activation:
+        return self.forward_layer.activation
 
     def start(self, batch: int) -> tuple[State, State]:
         """Return the pair of states before the first step."""
@@ -368,14 +358,13 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
     return None if not torch.compiler.is_compiling() and bool(mask.all()) else mask
 
 
-def _random_mask(weight: Tensor, what: str, sparsity: float) -> Tensor | None:
-    """Return a mask that keeps all but round(sparsity · size) connections, chosen at random; None when it keeps all."""
+def _mask(weight: Tensor, there: Tensor, what: str, sparsity: float) -> Tensor | None:
+    """Return the mask of the connections that are `there` but for round(sparsity · size), chosen at random; None when that is all of them."""
+    keep = there.expand(weight.shape).clone()
     removed = round(check_range(what, sparsity, 0.0, 1.0) * weight.numel())
-    if not removed:
-        return None
-    keep = torch.ones(weight.numel(), dtype=torch.bool)
-    keep[torch.randperm(weight.numel())[:removed]] = False
-    return keep.view(weight.shape).to(weight.device)
+    if removed:
+        keep.view(-1)[torch.randperm(weight.numel())[:removed]] = False
+    return None if bool(keep.all()) else keep.to(weight.device)
 
 
 def _masked(weight: Tensor, mask: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from srnn import init, scan
 from srnn._check import ConfigError, ShapeError, check_finite, check_instance, check_range, check_signal
 from srnn.activations import Activation, Identity, Soft
 from srnn.kernels.trace import numbers
-from srnn.layers import Bidirectional, Layer, LayerState, valid_steps
+from srnn.layers import Layer, LayerState, Part, valid_steps
 from srnn.segments import recomputed
 from srnn.surrogates import FastSigmoid
 
@@ -78,12 +78,12 @@ class Stack(nn.Module):
     out = net(more, state=out.state)        # goes on where it stopped
     """
 
-    def __init__(self, *layers: Layer | Bidirectional) -> None:
+    def __init__(self, *layers: Part) -> None:
         super().__init__()
         if not layers:
             raise ConfigError("Stack: no layers; expected at least one.")
         for k, layer in enumerate(layers):
-            check_instance("Stack", f"layer {k}", layer, (Layer, Bidirectional), "Layer, Readout or Bidirectional, as in Stack(first, second)")
+            check_instance("Stack", f"layer {k}", layer, Part, "Layer, Readout or Bidirectional, as in Stack(first, second)")
         for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.outputs != above.inputs:
                 raise ConfigError(f"Stack: layer {k} gives {below.outputs} channels, layer {k + 1} takes {above.inputs}; they must be equal.")
@@ -99,7 +99,7 @@ class Stack(nn.Module):
         """Channels K of the output."""
         return int(self.parts()[-1].outputs)
 
-    def parts(self) -> tuple[Layer | Bidirectional, ...]:
+    def parts(self) -> tuple[Part, ...]:
         """Return the layers, first one first."""
         return tuple(self.layers)  # type: ignore[arg-type]
 
@@ -112,7 +112,7 @@ class Stack(nn.Module):
 
         x: not looked at; the weights' device and type decide, which x must share.
         """
-        chosen = [layer.which_backend(backend) for layer in single_layers(self)]
+        chosen = [layer.which_backend(backend) for layer in single_layers(self)] or [scan.Choice("torch", "no layer of neurons")]
         if len(set(chosen)) == 1:
             return chosen[0]
         return scan.Choice(
@@ -152,7 +152,7 @@ class Stack(nn.Module):
         if record:
             counts = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
             seen = x if valid is None else torch.where(valid.unsqueeze(-1), x, 0.0)
-            trace = Trace(seen, run.outputs, run.potentials, counts, tuple(activation_of(layer).binary for layer in self.parts()))
+            trace = Trace(seen, run.outputs, run.potentials, counts, tuple(layer.emits.binary for layer in self.parts()))
         return Output(run.potential, run.output, run.state, trace)
 
     def _run(self, x: Tensor, lengths: Tensor | None, state: NetworkState, record: bool, backend: str) -> _Run:
@@ -175,7 +175,7 @@ class Stack(nn.Module):
         self.check_pieces(f"segment={segment}", whole=True)
         layers = single_layers(self)
         names = [(*layer.neuron.states, "s") for layer in layers]
-        state = tuple(layer._check_state(part, x.shape[0]) for layer, part in zip(layers, state, strict=True))
+        state = tuple(layer.checked(part, x.shape[0]) for layer, part in zip(layers, state, strict=True))
         inner = (v for layer in single_layers(self) for v in numbers(layer.activation).values() if isinstance(v, Tensor))
         parameters = [p for p in (*self.parameters(), *inner) if p.requires_grad]
         random, contiguous = any(layer.dropout and layer.training for layer in layers), x.is_contiguous()
@@ -196,9 +196,9 @@ class Stack(nn.Module):
     def check_pieces(self, why: str, *, whole: bool) -> None:
         """Raise `ConfigError` where this network cannot run piece by piece; whole: and give what it gives on all steps together."""
         for k, layer in enumerate(self.parts()):
-            if isinstance(layer, Bidirectional):
-                raise ConfigError(f"{why}: layer {k} is bidirectional and needs a recording's end before its start: it cannot run piece by piece.")
-            if whole and isinstance(layer.norm, nn.BatchNorm1d) and layer.training:
+            if layer.whole is not None:
+                raise ConfigError(f"{why}: layer {k} {layer.whole}: it cannot run piece by piece.")
+            if whole and isinstance(getattr(layer, "norm", None), nn.BatchNorm1d) and layer.training:
                 raise ConfigError(
                     f"{why}: the batch norm of layer {k} takes its statistics over all steps together, a segment has only its own. "
                     "Use LayerNorm(), truncated BPTT (its chunks have their own statistics), or net.eval()."
@@ -239,9 +239,9 @@ def detached(state: NetworkState) -> NetworkState:
     return tuple(cut(part) for part in state)
 
 
-def activation_of(layer: Layer | Bidirectional) -> Activation:
+def activation_of(layer: Part) -> Activation:
     """Return the activation of a layer (of its forward direction)."""
-    return layer.forward_layer.activation if isinstance(layer, Bidirectional) else layer.activation
+    return layer.emits
 
 
 def single_layers(net: Stack) -> list[Layer]:

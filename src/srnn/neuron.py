@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from srnn import init
@@ -30,11 +31,14 @@ class Neuron:
 
     states:     names of the state variables; by convention "u" is the membrane potential.
     gates:      a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for each gate.
+    input_gates, recurrent_gates: which of the gates W x and R s have a part in; the other blocks of rows of W or R are empty. Default: all.
     hard_reset: the potential is multiplied by (1 - s), so the activation must be a spike (`Activation.unit`).
     """
 
     states: ClassVar[tuple[str, ...]] = ("u",)
     gates: ClassVar[int] = 1
+    input_gates: ClassVar[tuple[int, ...] | None] = None
+    recurrent_gates: ClassVar[tuple[int, ...] | None] = None
     hard_reset: ClassVar[bool] = False
 
     def constants(self) -> dict[str, init.Init]:
@@ -47,6 +51,10 @@ class Neuron:
             raise ConfigError(f"{type(self).__name__}: no state may be called 's': that is the neuron's own output.")
         return {f.name: getattr(self, f.name) for f in fields(self) if not isinstance(getattr(self, f.name), bool)}
 
+    def blocks(self, gates: tuple[int, ...] | None, n: int) -> Tensor:
+        """Return the (gates·n, 1) mask of the rows of W or R that these gates have."""
+        return torch.tensor([gates is None or gate in gates for gate in range(self.gates)]).repeat_interleave(n).unsqueeze(1)
+
     def init(self, n: int) -> dict[str, Tensor | init.Fixed]:
         """Return how the constants of n neurons start: tensors are trained, `Fixed` are not; (n,), or () = shared."""
         name = type(self).__name__
@@ -57,7 +65,7 @@ class Neuron:
         return p
 
     def start(self, n: int) -> dict[str, float | Tensor]:
-        """Return the state before the first step (and before any postponed update): numbers or (n,) tensors."""
+        """Return the state before the first step (and before any postponed update): numbers or (n,) tensors; also "s", where it is not 0."""
         return dict.fromkeys(self.states, 0.0)
 
     def step(self, I: Any, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:

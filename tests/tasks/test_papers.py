@@ -8,7 +8,8 @@ from srnn import energy, tasks
 from srnn._check import ConfigError
 from srnn.commands.check import check
 from srnn.networks import count_parameters
-from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork, LstmNetwork
+from srnn.tasks.baseline_nets import CellNetwork
+from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork
 from srnn.tasks.settings import override, varied
 
 ALL = ("ecg", "ecg_sim", "fsdd", "fsdd_spikes", "gsc", "hd", "my", "psmnist", "sc", "shd", "smnist", "soli", "ssc", "timit")
@@ -94,7 +95,7 @@ def test_every_variant_can_be_built():
 
 @pytest.mark.parametrize("name", [n for n in ALL if n != "my"])
 def test_any_task_takes_any_network(name):
-    task = override(tasks.load(name), ["network=LstmNetwork", "network.hidden=8", "optimiser=Optimiser"])
+    task = override(tasks.load(name), ["network=CellNetwork", "network.hidden=[8]", "optimiser=Optimiser"])
     net = task.build()
     assert (net.inputs, net.outputs) == (task.shape.channels, len(task.classes))
     task.optimiser.build(net)
@@ -105,7 +106,7 @@ def test_networks_that_cannot_be():
         (lambda: AdaptiveNetwork((8, 8), (True,)), "network.hidden has 2 layers, network.recurrent 1"),
         (lambda: AdaptiveNetwork((8, 8, 8), (True,) * 3, recurrent_start=("zeros", "zeros")), "network.recurrent_start has 2 entries for 3"),
         (lambda: CurrentNetwork(layers=1), "network.layers is 1"),
-        (lambda: LstmNetwork(layers=0), "network.layers is 0"),
+        (lambda: CellNetwork(hidden=()), "network.hidden is empty"),
     ):
         with pytest.raises(ConfigError, match=message):
             make()

@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_raw_records_train(root, tmp_path):
-    settings = ["data.source=raw", "data.steps=400", "data.validation=0.3", "data.test=0.3", "epochs=1", "batch=4", "network.hidden=5"]
+    settings = ["data.source=raw", "data.steps=400", "data.validation=0.3", "data.test=0.3", "epochs=1", "batch=4", "network.hidden=[5]"]
     task = override(tasks.load("ecg"), settings)
     parts = task.load(root)
     groups = [{s.group for s in part} for part in (parts.train, parts.validation, parts.test)]

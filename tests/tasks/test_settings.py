@@ -41,7 +41,7 @@ def get(task, path):
         ("optimiser.kind=adamax", "optimiser.kind", "adamax"),
         ("schedule.kind=plateau", "schedule.kind", "plateau"),
         ("data.source=raw", "data.source", "raw"),
-        ("network.hidden=48", "network.hidden", 48),
+        ("network.hidden=[48]", "network.hidden", (48,)),
         ("start=UniformStart", "start", UniformStart()),
         ("start=Zeros", "start", Zeros()),
         ("decode=PerRecording", "decode", PerRecording()),
@@ -61,9 +61,9 @@ def test_each_kind_of_field_can_be_set(setting, path, value):
 
 
 def test_nothing_else_changes():
-    changed = override(ECG, ["network.hidden=48", "optimiser.lr=0.5"])
-    assert differences(describe(ECG), describe(changed)) == ["network.hidden: 36 → 48", "optimiser.lr: 0.02 → 0.5"]
-    assert ECG.network.hidden == 36
+    changed = override(ECG, ["network.hidden=[48]", "optimiser.lr=0.5"])
+    assert differences(describe(ECG), describe(changed)) == ["network.hidden: [36] → [48]", "optimiser.lr: 0.02 → 0.5"]
+    assert ECG.network.hidden == (36,)
     assert override(ECG, []) is ECG
 
 
@@ -89,12 +89,12 @@ def test_rates_are_set_by_the_path_of_the_parameter():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=48."),
-        ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=48."),
+        ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=[48]."),
+        ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=[48]."),
         ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: augment, balanced, batch, cache_mb, "
-         "checkpoint_seconds, clip_norm, data, decode, early_stop, encode, epochs, network, optimiser, published_protocol, refit, regulariser, "
+         "checkpoint_seconds, clip_norm, data, decode, early_stop, encode, epochs, fold, network, optimiser, published_protocol, refit, regulariser, "
          "schedule, segment, start, truncation."),
-        ("network.hiden=3", "--set network.hiden: EcgNetwork has no setting 'hiden'. Did you mean 'hidden'? "
+        ("network.hiden=3", "--set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did you mean 'hidden'? "
          "Known: b0, beta, beta_out, dropout, hidden, tau_adp, tau_adp_out, tau_m, tau_min."),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
         ("epochs=many", "--set epochs=many: 'many' is not of type int."),
@@ -186,7 +186,7 @@ def test_differences():
 
 
 EVERYTHING = [
-    "data.train=9", "network.hidden=5", "network.b0=0.25", "encode.published=true", "start=UniformStart", "start.high=0.125", "decode.skip=3",
+    "data.train=9", "network.hidden=[5]", "network.b0=0.25", "encode.published=true", "start=UniformStart", "start.high=0.125", "decode.skip=3",
     "decode.unlabelled_as=2", "regulariser=FiringRate", "regulariser.low=0.02", "optimiser.kind=adamax", "optimiser.rates.layers.0.weight=0.5",
     "schedule.kind=plateau", "clip_norm=null", "early_stop=3", "batch=2", "segment=7",
     "truncation=Truncation", "truncation.chunk=20", "truncation.step_per_chunk=true",

@@ -91,7 +91,7 @@ def _constants(net, layer):
     return {f"{layer}.{name}": value for name, value in net.parts()[layer].constants().items()}
 
 
-TINY = ["data.train=5", "data.validation=3", "data.test=2", "data.steps=40", "network.hidden=6"]
+TINY = ["data.train=5", "data.validation=3", "data.test=2", "data.steps=40", "network.hidden=[6]"]
 
 
 def test_simulated_parts_are_encoded_and_share_no_patient():
@@ -374,7 +374,7 @@ def test_firing_rate_by_hand():
 
 @pytest.mark.real_data
 def test_ecg_on_the_published_files(real_data, tmp_path, monkeypatch):
-    task = override(tasks.load("ecg"), ["network.hidden=4", "batch=2", "epochs=1"])
+    task = override(tasks.load("ecg"), ["network.hidden=[4]", "batch=2", "epochs=1"])
     parts = task.load(real_data)
     assert [len(p) for p in (parts.train, parts.validation, parts.test)] == [556, 62, 141]
     names = [s.name for p in (parts.train, parts.validation, parts.test) for s in p]

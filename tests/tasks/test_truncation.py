@@ -274,7 +274,7 @@ def test_segments_train_as_the_whole_does(tmp_path):
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-SETTINGS = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=6", "start=UniformStart"]
+SETTINGS = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=[6]", "start=UniformStart"]
 SETTINGS += ["truncation=Truncation", "truncation.chunk=11", "truncation.step_per_chunk=true", "segment=6"]
 
 

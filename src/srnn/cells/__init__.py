@@ -5,16 +5,19 @@
     Layer(40, 128, cells.LiBRU(), Identity(), norm=BatchNorm())     its Bayesian relative
     Layer(40, 128, cells.IndRNN(), Relu(), recurrent=False)         each unit feeds back to itself only
     Layer(40, 128, cells.LSTM(), Identity(), recurrent_bias=True)   four gates and a memory, as torch.nn.LSTM
+    Layer(40, 128, cells.GRU(), Identity())                         reset and update gate, as torch.nn.GRU
+    Layer(40, 128, cells.Dense(), Relu(), recurrent=False)          no dynamics: a dense layer; recurrent, a ReLU network
+    Readout(128, 10, cells.Sum(), bias=False)                       a linear layer of spike counts
 
-A cell shows its own output, h[t] = s[t], as its potential; it starts at 0, and so does the memory of the LSTM, the only state beside the output.
-Norm and dropout are the layer's.
-
-A dense GRU does not fit. Its reset gate multiplies what R is applied to, c = tanh(W x + R (r h)), or the recurrent part alone, as torch does:
-c = tanh(W x + r (R h)). A cell here is handed W x + R h, already added up. `torch.nn.GRU` is the baseline for it.
+A cell shows its own output, h[t] = s[t], as its potential, unless it says otherwise; all start at 0. Norm and dropout are the layer's.
 """
 
+from srnn.cells.dense import Dense as Dense
 from srnn.cells.elman import Elman as Elman
+from srnn.cells.gru import GRU as GRU
 from srnn.cells.indrnn import IndRNN as IndRNN
 from srnn.cells.libru import LiBRU as LiBRU
+from srnn.cells.libru import LiBRUProbability as LiBRUProbability
 from srnn.cells.ligru import LiGRU as LiGRU
 from srnn.cells.lstm import LSTM as LSTM
+from srnn.cells.sums import Sum as Sum

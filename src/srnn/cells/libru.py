@@ -9,12 +9,19 @@ takes a geometric mean. With arithmetic=True it takes the arithmetic mean, as th
 
     h[t] = log(z[t] exp(h[t-1]) + (1 - z[t]) exp(c[t])) = c[t] - log(1 + exp(I_z[t])) + log(1 + exp(I_z[t] + h[t-1] - c[t]))
 
-computed as on the right, which cannot overflow. Which of the two gave the numbers of 2022 is not published. The code's third form, whose output is
-the probability while its logarithm is fed back, is no neuron of ours: what is fed back is the output. Rows: z first, then c. For `Identity()`.
+computed as on the right, which cannot overflow. `LiBRUProbability` is the third form ("probs"): the output is the probability p, and its logarithm
+is fed back,
+
+    z[t] = σ(I_z[t]),  c[t] = σ(I_c[t]),  p[t] = z[t] p[t-1] + (1 - z[t]) c[t]         I = norm(W x[t]) + R log(p[t-1] + ε),  ε = 1e-11, p[-1] = 0
+
+What a layer feeds back is its output, so here that is log(p + ε), and p is the potential: `srnn.baselines.Exponential` behind the layer gives p to
+the next one. The code calls both "equivalent"; their numbers differ. Which form gave those of 2022 is not published.
+Rows: z first, then c. For `Identity()`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,3 +49,25 @@ class LiBRU(Neuron):
 
     def potential(self, s: Tensor, state: State) -> Tensor:
         return s
+
+
+_TINY = 1e-11
+
+
+@dataclass(frozen=True)
+class LiBRUProbability(Neuron):
+    """Light BRU on probabilities: state p, output log(p + ε)."""
+
+    states = ("p",)
+    gates = 2
+
+    def start(self, n: int) -> dict[str, float | Tensor]:
+        return {"p": 0.0, "s": math.log(_TINY)}
+
+    def step(self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+        z = torch.sigmoid(I[0])
+        p = z * state["p"] + (1 - z) * torch.sigmoid(I[1])
+        return torch.log(p + _TINY), {"p": p}
+
+    def potential(self, s: Tensor, state: State) -> Tensor:
+        return state["p"]

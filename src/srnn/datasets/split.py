@@ -63,6 +63,30 @@ def split_stratified(samples: Sequence[R], fraction: float, seed: int = 0) -> tu
     return _divided(samples, [i in chosen for i in range(len(samples))])
 
 
+def split_fold(samples: Sequence[R], k: int, n: int, seed: int = 0) -> tuple[Sequence[R], Sequence[R]]:
+    """Split into (rest, fold k of n), each in the given order: for n-fold cross-validation, every recording being in one fold.
+
+    Recordings of one group stay together; groups are dealt in an order drawn from `seed`, largest shares first to the smallest fold, classes
+    in turn. Raises `ConfigError` where there are fewer groups than folds.
+    """
+    entries = entries_of(samples)
+    members: dict[tuple[bool, str], list[int]] = {}
+    for i, entry in enumerate(entries):
+        members.setdefault((bool(entry.group), entry.group or entry.name), []).append(i)
+    if len(members) < n:
+        raise ConfigError(f"split_fold: {len(members)} groups of recordings for {n} folds; expected at least one a fold.")
+    units = sorted(members)
+    order = [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
+    order.sort(key=lambda unit: (-len(members[unit]), str(entries[members[unit][0]].label)))
+    sizes, chosen = [0] * n, set[int]()
+    for unit in order:
+        fold = min(range(n), key=lambda f: sizes[f])
+        sizes[fold] += len(members[unit])
+        if fold == k:
+            chosen.update(members[unit])
+    return _divided(samples, [i in chosen for i in range(len(samples))])
+
+
 def leave_out(samples: Sequence[R], groups: Collection[str]) -> tuple[Sequence[R], Sequence[R]]:
     """Split into (rest, part), part being all recordings of these groups. Raises `ConfigError` for a group that is not there, or an empty rest."""
     entries = entries_of(samples)

@@ -11,4 +11,5 @@ from srnn.neurons.leaky import Leaky as Leaky
 from srnn.neurons.lif import LIF as LIF
 from srnn.neurons.soft_lif import SoftLIF as SoftLIF
 from srnn.neurons.soft_lif import SparchLIF as SparchLIF
+from srnn.neurons.threshold_lif import ThresholdLIF as ThresholdLIF
 from srnn.neurons.yin_lif import YinLIF as YinLIF

@@ -31,15 +31,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from srnn import init
 from srnn._check import check_range
 from srnn.datasets import Recording, Sample, qtdb
 from srnn.datasets._fetch import data_root
 from srnn.datasets.split import split_groups
-from srnn.layers import Layer
-from srnn.networks import Stack
-from srnn.neurons import ALIF
 from srnn.tasks.encoders import LevelCrossings, Shape
+from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerStep
 from srnn.tasks.optimise import Optimiser, Schedule
 from srnn.tasks.task import Parts, Published, Task
@@ -98,33 +95,7 @@ class QtdbData:
         return qtdb.segments(qtdb.read_record(root, name), self.steps)
 
 
-@dataclass(frozen=True)
-class EcgNetwork:
-    """hidden recurrent ALIF → feed-forward ALIF, one a class. Constants as trained in the published script; tau_min: bound of trained τ, None = free.
-
-    dropout: fraction of the hidden layer's spikes that do not reach the output layer in training.
-    """
-
-    hidden: int = 36
-    b0: float = 0.1
-    beta: float = 0.0
-    beta_out: float = 1.8
-    tau_m: float = 20.0
-    tau_adp: float = 7.0
-    tau_adp_out: float = 100.0
-    tau_min: float | None = 1.0
-    dropout: float = 0.0
-
-    def build(self, inputs: int, classes: int) -> Stack:
-        """Return the network."""
-        tau_m = init.Constant(self.tau_m, low=self.tau_min)
-        hidden = ALIF(tau_m, init.Constant(self.tau_adp, low=self.tau_min), self.b0, self.beta)
-        out = ALIF(tau_m, init.Constant(self.tau_adp_out, low=self.tau_min), self.b0, self.beta_out)
-        return Stack(
-            Layer(inputs, self.hidden, hidden, recurrent_bias=True, dropout=self.dropout),
-            Layer(self.hidden, classes, out, recurrent=False),
-        )
-
+NETWORK = AdaptiveNetwork((36,), (True,), "spiking", b0=0.1, beta=0.0, beta_out=1.8, tau_m=(20.0, 0.0), tau_adp=(7.0, 0.0), tau_adp_out=(100.0, 0.0))
 
 RATES = {"layers.0.constants.tau_*": 3.0, "layers.1.constants.tau_*": 2.0}
 """Factors on the learning rate of the time constants, as published."""
@@ -134,7 +105,7 @@ TASK = Task(
     summary="ECG wave labelling, QT Database: six labels a step",
     classes=qtdb.CLASSES,
     data=QtdbData(),
-    network=EcgNetwork(),
+    network=NETWORK,
     encode=LevelCrossings(0.3),  # raw records only: the published files are events already
     decode=PerStep(skip=10, unlabelled_as=0),
     optimiser=Optimiser(lr=2e-2, rates=RATES),

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from srnn._check import check_range
 from srnn.datasets import Recording, ecg_sim, qtdb
-from srnn.tasks.ecg import RATES, EcgNetwork
+from srnn.tasks.ecg import NETWORK, RATES
 from srnn.tasks.encoders import LevelCrossings, Shape
 from srnn.tasks.objective import PerStep
 from srnn.tasks.optimise import Optimiser, Schedule
@@ -55,7 +55,7 @@ TASK = Task(
     summary="ECG wave labelling, simulated data that comes with the package",
     classes=qtdb.CLASSES,
     data=SimulatedEcg(),
-    network=EcgNetwork(),
+    network=NETWORK,
     encode=LevelCrossings(0.3),
     decode=PerStep(skip=10),
     optimiser=Optimiser(lr=2e-2, rates=RATES),

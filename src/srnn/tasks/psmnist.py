@@ -14,6 +14,7 @@ short runs on validation images truncated BPTT hardly learned within 7,000 of th
 from __future__ import annotations
 
 from srnn.datasets import mnist
+from srnn.surrogates import MultiGaussian
 from srnn.tasks.encoders import PixelWindows
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerRecording
@@ -27,7 +28,7 @@ TASK = Task(
     classes=mnist.CLASSES,
     data=MnistData(),
     network=AdaptiveNetwork(
-        HIDDEN, (True, True, False), output="spiking", b0=0.05, tau_adp=(200.0, 25.0), sigma=0.3, gain=0.3, weight_gain=3.0
+        HIDDEN, (True, True, False), output="spiking", b0=0.05, tau_adp=(200.0, 25.0), surrogate=MultiGaussian(sigma=0.3, gain=0.3), weight_gain=3.0
     ),
     encode=PixelWindows(4, permutation=0),
     decode=PerRecording("output", "spike_count", scale=0.1),
@@ -44,7 +45,7 @@ TASK = Task(
     ),
     variants=(
         Variant("published", "optimiser and schedule of the published script",
-                (*AS_PUBLISHED, "network.b0=0.01", "network.sigma=0.5", "network.recurrent_start=[zeros]", "truncation=Truncation",
+                (*AS_PUBLISHED, "network.b0=0.01", "network.surrogate.sigma=0.5", "network.recurrent_start=[zeros]", "truncation=Truncation",
                  "truncation.step_per_chunk=true", "truncation.carry_scores=true", "optimiser.kind=adamax", "optimiser.lr=8e-3",
                  "optimiser.rates.*tau_m=2", "optimiser.rates.*tau_adp=3", "schedule.kind=linear", "batch=300", "epochs=200")),
         Variant("population80", "2020: 80 inputs of a population code, 512 + 50 neurons",

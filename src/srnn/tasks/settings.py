@@ -1,4 +1,4 @@
-"""Override a task field by field from text (`network.hidden=48`), and describe it as plain JSON."""
+"""Override a task field by field from text (`network.hidden=[48]`), and describe it as plain JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def override(task: Task, settings: Iterable[str]) -> Task:
     for setting in settings:
         path, sep, text = setting.partition("=")
         if not sep or not path:
-            raise ConfigError(f"--set {setting!r}: expected field=value, for example epochs=30 or network.hidden=48.")
+            raise ConfigError(f"--set {setting!r}: expected field=value, for example epochs=30 or network.hidden=[48].")
         task = _set(task, path.strip().split("."), text, path.strip())
     return task
 

@@ -29,6 +29,7 @@ from srnn._check import check_range
 from srnn.datasets import Recording, mnist
 from srnn.datasets._fetch import data_root
 from srnn.datasets.split import split_stratified
+from srnn.surrogates import MultiGaussian
 from srnn.tasks.encoders import PixelWindows, Shape
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerRecording
@@ -72,7 +73,7 @@ HIDDEN = (64, 256, 256)
 RATES = {"*tau_m": 2.0, "*tau_adp": 2.0, "*.recurrent": 0.1}
 """Factors on the learning rate: recurrent matrices that grow fast make the gradient explode over 784 steps."""
 
-AS_PUBLISHED = ("decode.scale=1", "network.gain=0.5", "network.weight_gain=1", "optimiser=Optimiser")
+AS_PUBLISHED = ("decode.scale=1", "network.surrogate.gain=0.5", "network.weight_gain=1", "optimiser=Optimiser")
 """What a published variant puts back first."""
 
 POPULATION = ("network=AdaptiveNetwork", "network.output=spiking", "encode=PixelPopulation")
@@ -83,7 +84,7 @@ TASK = Task(
     classes=mnist.CLASSES,
     data=MnistData(),
     network=AdaptiveNetwork(
-        HIDDEN, (True, True, False), output="spiking", tau_adp=(700.0, 25.0), gain=0.25, weight_gain=3.0,
+        HIDDEN, (True, True, False), output="spiking", tau_adp=(700.0, 25.0), surrogate=MultiGaussian(gain=0.25), weight_gain=3.0,
         recurrent_start=("orthogonal", "xavier", "orthogonal"),
     ),
     encode=PixelWindows(8),

@@ -21,6 +21,7 @@ from srnn._check import check_range
 from srnn.datasets import Recording, soli
 from srnn.datasets._fetch import data_root
 from srnn.datasets.split import split_groups
+from srnn.surrogates import MultiGaussian
 from srnn.tasks.encoders import Shape
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerStep
@@ -69,7 +70,7 @@ TASK = Task(
     classes=soli.CLASSES,
     data=SoliData(),
     network=AdaptiveNetwork(
-        (512, 512), (False, True), b0=0.1, beta=1.84, tau_adp=(20.0, 5.0), tau_out=(3.0, 1.0), sigma=0.3
+        (512, 512), (False, True), b0=0.1, beta=1.84, tau_adp=(20.0, 5.0), tau_out=(3.0, 1.0), surrogate=MultiGaussian(sigma=0.3)
     ),
     decode=PerStep(spread=True),
     optimiser=Optimiser(lr=1.5e-2, rates={"*tau_m": 2.5, "*tau_adp": 5.0}),

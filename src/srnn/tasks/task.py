@@ -19,10 +19,11 @@ from torch import Tensor
 from srnn._check import ConfigError, DataError, check_range
 from srnn.datasets import Recording, Recordings, Sample, Spikes, joined
 from srnn.datasets.sample import R
+from srnn.datasets.split import split_fold
 from srnn.encode import Augment
 from srnn.networks import Stack, Start, Zeros
+from srnn.tasks.baseline_nets import Networks
 from srnn.tasks.encoders import Encoders, Shape
-from srnn.tasks.nets import Networks
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep, Scores
 from srnn.tasks.optimise import Optimiser, Schedule
 from srnn.tasks.truncation import Truncation
@@ -105,6 +106,7 @@ class Task:
     also: further results. variants: other published settings.
     clip_norm: largest gradient norm, None = no clipping.
     truncation: truncated BPTT, None = the gradient of whole recordings. segment: steps of a segment of activation checkpointing, None = none.
+    fold: (k, n) for cross-validation: train on the other n - 1 of n parts of training and validation part together, validate on part k (0 … n - 1).
     early_stop: stop after that many epochs without a better validation accuracy, None = never. checkpoint_seconds: also save within long epochs.
     refit: a final run with settings chosen before: train on the validation part too, keep the last epoch.
     cache_mb: encoded recordings that are kept in memory, where they do not lie there anyway; the others are read and encoded whenever needed.
@@ -129,6 +131,7 @@ class Task:
     batch: int = 64
     epochs: int = 100
     balanced: bool = False
+    fold: tuple[int, int] | None = None
     early_stop: int | None = None
     refit: bool = False
     published_protocol: bool = False
@@ -151,6 +154,11 @@ class Task:
             check_range("clip_norm", self.clip_norm, 0.0, open_low=True)
         if self.early_stop is not None:
             check_range("early_stop", self.early_stop, 1)
+        if self.fold is not None:
+            check_range("fold: n", self.fold[1], 2)
+            check_range("fold: k", self.fold[0], 0, self.fold[1] - 1)
+            if self.refit or self.published_protocol:
+                raise ConfigError("fold carves a validation part; refit and published_protocol do without one. Set one of them only.")
         if isinstance(self.decode, PerStep):
             check_range("decode.unlabelled_as", self.decode.unlabelled_as or 0, 0, len(self.classes) - 1)
         if self.refit and (self.early_stop is not None or self.schedule.kind == "plateau"):
@@ -211,6 +219,10 @@ class Task:
         raw = self.data.load(data_dir)
         if self.published_protocol:
             raw = self._as_published(raw)
+        if self.fold is not None:
+            k, n = self.fold
+            note = f"Fold {k + 1} of {n} of training and validation part together validates."
+            raw = Parts(*split_fold(joined(raw.train, raw.validation), k, n), raw.test, f"{raw.note} {note}".strip())
         parts = {"train": self._encoded(raw.train), "validation": self._encoded(raw.validation), "test": self._encoded(raw.test)}
         for name, samples in parts.items():
             if not len(samples):

@@ -1,0 +1,105 @@
+"""Compare counts: why two rule sets differ, one network with another, and with the dense LSTM that could do the same job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from srnn import cells, init
+from srnn._check import check_range
+from srnn.activations import Identity
+from srnn.energy.counting import count
+from srnn.energy.process import INT8, Memory, Process
+from srnn.energy.rules import Measured, Yin2021
+from srnn.energy.tally import Count
+from srnn.energy.units import Activity
+from srnn.layers import Bidirectional, Layer, Readout
+from srnn.networks import Stack
+
+_REASONS = {
+    "analog input": "the analog input",
+    "event input": "the input's own rate",
+    "synapses": "one rate for all",
+}
+"""What it means that two counts differ in an item, where the item's name does not say it."""
+
+
+def reasons(published: Count, other: Count) -> dict[str, float]:
+    """Return what makes `other` differ from `published`: pJ per step by reason, greatest first. They add up to the difference of the energies."""
+    a, b = published.items(), other.items()
+    found: dict[str, float] = {}
+    for what in dict.fromkeys((*a, *b)):
+        there, here = (0.0 if what not in x else c.process.mac * x[what].mac + c.process.ac * x[what].ac for c, x in ((published, a), (other, b)))
+        found[_REASONS.get(what, what)] = here - there
+    found["memory traffic"] = other.traffic - published.traffic
+    return dict(sorted(((k, v) for k, v in found.items() if abs(v) > 1e-9), key=lambda item: -abs(item[1])))
+
+
+def explain(published: Count, other: Count) -> str:
+    """Say in one line by how much two counts of a network differ, and why."""
+    found, difference = reasons(published, other), other.energy - published.energy
+    ratio = f", {other.energy / published.energy:.3g} times" if published.energy else ""
+    head = f"{other.rules} is {difference:+.1f} pJ from {published.rules}{ratio}"
+    if not found:
+        return f"{head}: every item is the same."
+    shares = (f"{what} {v:+.1f} pJ" + (f" ({100 * v / difference:.0f} %)" if difference else "") for what, v in found.items())
+    return f"{head}: {', '.join(shares)}."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network beside another that does the same job: the columns of Yin, Corradi & Bohté 2021, Table S2.
+
+    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. The paper defines the energy ratio by its numbers; how it gets
+    its error ratio and efficiency is not in what we have of it, so the definitions are ours: efficiency is the saving in energy per loss in accuracy.
+    """
+
+    energy: float
+    other_energy: float
+    error: float
+    other_error: float
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be divided by."""
+        for name in ("energy", "other_energy", "error", "other_error"):
+            check_range(f"Comparison: {name}", getattr(self, name), 0.0, open_low=True)
+
+    @property
+    def energy_ratio(self) -> float:
+        """How many times as much energy the other one takes."""
+        return self.other_energy / self.energy
+
+    @property
+    def error_ratio(self) -> float:
+        """How many times as often this network is wrong."""
+        return self.error / self.other_error
+
+    @property
+    def efficiency(self) -> float:
+        """Energy ratio over error ratio."""
+        return self.energy_ratio / self.error_ratio
+
+
+def dense_lstm(net: Stack) -> Stack:
+    """Return an LSTM network with as many units in every hidden layer as `net`, as many directions, and a linear read-out; its weights are 0.
+
+    A network of one layer has no hidden one: an LSTM of its size stands for it.
+    """
+    parts, layers = net.parts(), list[Layer | Bidirectional]()
+    for part in parts[:-1] or parts:
+        both = isinstance(part, Bidirectional)
+        units = part.forward_layer.neurons if isinstance(part, Bidirectional) else int(part.outputs)
+        layer = Layer(int(part.inputs), units, cells.LSTM(), Identity(), weight_init=init.Zeros(), recurrent_init=init.Zeros())
+        layers.append(Bidirectional(layer, merge=part.merge) if both else layer)
+    if len(parts) > 1:
+        layers.append(Readout(int(parts[-1].inputs), net.outputs, cells.Dense(), weight_init=init.Zeros()))
+    return Stack(*layers)
+
+
+def lstm_counts(net: Stack, process: Process = INT8, memory: Memory | None = None) -> dict[str, Count]:
+    """Return the counts of `dense_lstm(net)` by `Yin2021` and `Measured`, quantised to 8 bits by default.
+
+    Dense: every connection is a MAC at every step, on event inputs too.
+    """
+    lstm = dense_lstm(net)
+    activity = Activity.assumed(lstm, 1.0, events=False)
+    return {rules.name: count(lstm, activity, rules, process) for rules in (Yin2021(), Measured(memory=memory))}
