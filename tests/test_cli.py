@@ -326,7 +326,7 @@ def test_energy_of_the_published_network(srnn):
     code, out, err = srnn("energy", "ecg", "--rate", "0.282", "--json")
     assert (code, err) == (0, "")
     counts = strict(out)
-    assert set(counts) == {"yin2021", "measured"}
+    assert set(counts) == {"yin2020", "yin2021", "bittar2022", "measured", "reasons", "lstm"}
     assert counts["yin2021"]["mac"] == 90
     assert round(counts["yin2021"]["energy"], 1) == 325.7
     assert sum(layer["mac"] for layer in counts["yin2021"]["layers"]) == 90
@@ -334,6 +334,30 @@ def test_energy_of_the_published_network(srnn):
     assert code == 0
     assert "325.7" in out
     assert "assumed firing rate 0.282" in out
+    assert counts["lstm"]["yin2021"]["mac"] == 6588  # a dense LSTM of 36 units, and its read-out
+    assert sum(counts["reasons"].values()) == pytest.approx(counts["measured"]["energy"] - counts["yin2021"]["energy"])
+    assert "measured is +145.2 pJ from yin2021" in out
+    assert "dense LSTM of the same hidden sizes (36), int8" in out
+
+
+def test_energy_of_another_process_and_with_memory(srnn):
+    def of(*more: str) -> dict:
+        code, out, err = srnn("energy", "soli", "--rate", "0.0403", *more, "--json")
+        assert (code, err) == (0, "")
+        return strict(out)
+
+    published, analog, small, stored = of(), of("--analog"), of("--analog", "--process", "int8"), of("--analog", "--memory", "sram8k")
+    assert published["yin2021"]["mac"] == 3083
+    assert analog["measured"]["energy"] > 50 * published["measured"]["energy"]
+    assert small["measured"]["energy"] == pytest.approx(0.23 * analog["measured"]["mac"] + 0.03 * analog["measured"]["ac"])
+    assert stored["measured"]["energy"] == pytest.approx(analog["measured"]["energy"] + 5 * stored["measured"]["accesses"])
+    assert stored["yin2021"]["energy"] == analog["yin2021"]["energy"]
+    assert stored["lstm"]["measured"]["traffic"] > 0
+    code, out, _ = srnn("energy", "soli", "--rate", "0.0403", "--analog", "--memory", "sram8k")
+    assert code == 0
+    assert "accesses / step" in out
+    refuses(srnn("energy", "soli", "--rate", "0.1", "--process", "int7"), "energy", "--process: there is no 'int7'. Did you mean 'int8'?")
+    refuses(srnn("energy", "soli", "--rate", "0.1", "--memory", "flash"), "energy", "--memory: there is no 'flash'.")
 
 
 def test_energy_of_a_run_uses_its_measured_rates(srnn, finished):
@@ -343,7 +367,9 @@ def test_energy_of_a_run_uses_its_measured_rates(srnn, finished):
     counts = strict(text)
     for rules, count in Run(out).read("metrics.json")["energy"].items():
         assert {k: counts[rules][k] for k in count} == pytest.approx(count)
-    refuses(srnn("energy", out, "--rate", "0.1"), "energy", "is a run: its rates were measured. --rate, --set and --variant are for a task.")
+    refuses(
+        srnn("energy", out, "--rate", "0.1"), "energy", "is a run: its rates were measured. --rate, --analog, --set and --variant are for a task."
+    )
     refuses(srnn("energy", "ecg"), "energy", "an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
     for rate in ("-0.1", "1.5", "nan"):
         refuses(srnn("energy", "ecg", f"--rate={rate}"), "energy", f"--rate is {float(rate)}; expected a number of at least 0 and at most 1.")

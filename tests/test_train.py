@@ -106,7 +106,7 @@ def test_the_run_folder_holds_what_the_design_names(whole):
     assert [key for key in wanted if key not in metrics] == []
     assert (metrics["task"], metrics["simulated"], metrics["seed"], metrics["epochs"], metrics["published"]) == ("ecg_sim", True, 0, 3, [])
     assert metrics["backend"] == "cpu"
-    assert set(metrics["energy"]) == {"yin2021", "measured"}
+    assert set(metrics["energy"]) == {"yin2020", "yin2021", "bittar2022", "measured"}
     assert all(set(e) == {"mac", "ac", "energy"} for e in metrics["energy"].values())
     assert (metrics["parameters"], metrics["parameters_unused"]) == (132, 6)  # 4·6 + 6·6 + 2·6 + 6, 6·6 + 6, 2·6; 6 tau_adp of the hidden layer
     for key in ("validation_accuracy", "test_accuracy", "test_accuracy_labelled", "firing_rate"):

@@ -98,9 +98,13 @@ def _parser() -> argparse.ArgumentParser:
 
     energy = command("energy", "Count operations and energy per step, by the published rules and by rules that leave nothing out.",
                      "  srnn energy runs/ecg-seed0         with the rates measured in that run\n"
-                     "  srnn energy ecg --rate 0.282       with one assumed firing rate: the published row (90 MAC, 325.7 pJ)")  # fmt: skip
+                     "  srnn energy ecg --rate 0.282       with one assumed firing rate: the published row (90 MAC, 325.7 pJ)\n"
+                     "  srnn energy soli --rate 0.04 --analog --process int8 --memory sram1m")  # fmt: skip
     energy.add_argument("what", help="run folder or task")
     energy.add_argument("--rate", type=float, help="assumed firing rate of all spiking units and inputs (for a task)")
+    energy.add_argument("--analog", action="store_true", help="the input is analog, no events (for a task)")
+    energy.add_argument("--process", help="int32, fp32, fp16 or int8 at 45 nm (default: as each rule set's paper has it)")
+    energy.add_argument("--memory", help="charge memory traffic: sram8k, sram32k, sram1m or dram (default: none)")
     task_options(energy)
 
     encode = command("encode", "Sound through a cochlea (LAUSCHER, Cramer et al. 2020): spikes of many channels, in the format of SHD.",

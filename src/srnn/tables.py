@@ -74,12 +74,25 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
 
 
 def operations(counts: dict[str, Count], title: str) -> Table:
-    """Return the operations of each layer by every rule set."""
-    table = _table(title, "rules", "layer", "MAC / step", "AC / step", "energy (pJ / step)")
+    """Return the operations of each layer by every rule set; with a memory also the numbers read and written."""
+    memory = any(count.memory is not None for count in counts.values())
+    table = _table(title, "rules", "layer", "MAC / step", "AC / step", *(["accesses / step"] if memory else []), "energy (pJ / step)")
     for name, count in counts.items():
+        charged = count.memory is not None
         for layer in count.layers:
-            table.add_row(name, layer.name, f"{layer.mac:g}", f"{layer.ac:.1f}", "")
-        table.add_row(name, "all", f"{count.mac:g}", f"{count.ac:.1f}", f"{count.energy:.1f}", end_section=True)
+            accesses = [f"{layer.reads + layer.writes:.1f}" if charged else ""] if memory else []
+            table.add_row(name, layer.name, f"{layer.mac:.10g}", f"{layer.ac:.1f}", *accesses, "")
+        accesses = [f"{count.accesses:.1f}" if charged else ""] if memory else []
+        table.add_row(name, "all", f"{count.mac:.10g}", f"{count.ac:.1f}", *accesses, f"{count.energy:.1f}", end_section=True)
+    return table
+
+
+def beside(others: dict[str, Count], counts: dict[str, Count], title: str) -> Table:
+    """Return the operations of another network by some of the rule sets, and how many times the energy of the first one it takes."""
+    table = _table(title, "rules", "MAC / step", "AC / step", "energy (pJ / step)", "times the network's")
+    for name, count in others.items():
+        ratio = f"{count.energy / counts[name].energy:.3g}" if counts[name].energy else ""
+        table.add_row(name, f"{count.mac:.10g}", f"{count.ac:.1f}", f"{count.energy:.1f}", ratio)
     return table
 
 

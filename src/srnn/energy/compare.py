@@ -49,8 +49,8 @@ def explain(published: Count, other: Count) -> str:
 class Comparison:
     """A network beside another that does the same job: the columns of Yin, Corradi & Bohté 2021, Table S2.
 
-    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. The paper defines the energy ratio by its numbers; how it gets
-    its error ratio and efficiency is not in what we have of it, so the definitions are ours: efficiency is the saving in energy per loss in accuracy.
+    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. The paper's energy ratios are these (its numbers say so); how
+    it gets error ratio and efficiency is not in what we have of it, so those definitions are ours: the saving in energy per loss in accuracy.
     """
 
     energy: float
@@ -86,12 +86,11 @@ def dense_lstm(net: Stack) -> Stack:
     """
     parts, layers = net.parts(), list[Layer | Bidirectional]()
     for part in parts[:-1] or parts:
-        both = isinstance(part, Bidirectional)
-        units = part.forward_layer.neurons if isinstance(part, Bidirectional) else int(part.outputs)
-        layer = Layer(int(part.inputs), units, cells.LSTM(), Identity(), weight_init=init.Zeros(), recurrent_init=init.Zeros())
-        layers.append(Bidirectional(layer, merge=part.merge) if both else layer)
+        units = part.forward_layer.neurons if isinstance(part, Bidirectional) else part.outputs
+        layer = Layer(part.inputs, units, cells.LSTM(), Identity(), weight_init=init.Zeros(), recurrent_init=init.Zeros())
+        layers.append(Bidirectional(layer, merge=part.merge) if isinstance(part, Bidirectional) else layer)
     if len(parts) > 1:
-        layers.append(Readout(int(parts[-1].inputs), net.outputs, cells.Dense(), weight_init=init.Zeros()))
+        layers.append(Readout(parts[-1].inputs, net.outputs, cells.Dense(), weight_init=init.Zeros()))
     return Stack(*layers)
 
 

@@ -9,7 +9,7 @@ multiplication and an addition; an accumulate is an addition.
     fp16         1.1           0.4               1 MB SRAM      100
     fp32         3.7           0.9               DRAM          1300 to 2600
 
-Yin 2020 and 2021 charge a MAC 3.1 pJ, the multiplication alone; Bittar & Garner 2022 charge 3.2 pJ, both. The table has no int16, and none is made up.
+Yin 2020 and 2021 charge a MAC 3.1 pJ, the multiplication alone; Bittar & Garner 2022 charge 3.2 pJ, both. The table has no int16.
 """
 
 from __future__ import annotations

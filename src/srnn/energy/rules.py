@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from srnn.energy.tally import Charge, Count, LayerCount
 from srnn.energy.process import PUBLISHED, Memory, Process
+from srnn.energy.tally import Charge, Count, LayerCount
 from srnn.energy.units import Activity, Connections, Unit, walk
 from srnn.networks import Stack
 

@@ -52,7 +52,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Connections:
-    """A weight matrix. synapses: those that are there; whole: with a diagonal that was taken out; inputs: channels it reads; source: what they carry."""
+    """A weight matrix.
+
+    synapses: those that are there; whole: with a diagonal that was taken out. inputs: channels it reads; source: what they carry.
+    """
 
     synapses: int
     whole: int
