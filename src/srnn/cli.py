@@ -19,6 +19,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn data fetch qtdb                         get the real ECG
   srnn train ecg --set epochs=30 --seed 1      train on it; every setting can be overridden
   srnn train ecg --seed 1 --resume             go on where it was stopped
+  srnn sweep ecg --search optimiser.lr=1e-3:1e-1:log   search settings by validation accuracy
   srnn evaluate runs/ecg-seed1                 accuracy, firing rates, energy of a run
   srnn energy ecg --rate 0.282                 what the network would cost at a firing rate
   srnn train my --set data=FOLDER              train on your own recordings
@@ -90,6 +91,27 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="continue the run in that folder")
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events into the run folder")
     run_options(train)
+
+    sweep = command("sweep", "Search settings of a task (Optuna) by validation accuracy; the test part is never evaluated.",
+                    "  srnn sweep ecg_sim --search optimiser.lr=1e-3:1e-1:log --search batch=4,8,16 --trials 20 --set epochs=20\n"
+                    "  srnn sweep shd --search network.beta=0.5:3 --trials 50 --jobs 2 --prune --journal /shared/shd.log\n\n"
+                    "A field takes low:high, low:high:log or the values a,b,c; its type is that of the field. --trials counts all processes\n"
+                    "together: the same command joins a study that goes on (also on another machine that sees the journal), or goes on with one\n"
+                    "that was stopped. Each trial is a run folder in OUT; OUT/trials.csv is the table.")  # fmt: skip
+    sweep.add_argument("task", help="see `srnn tasks`")
+    sweep.add_argument(
+        "--search", action="append", default=[], metavar="FIELD=RANGE", help="low:high, low:high:log or a,b,c; may be given many times"
+    )
+    sweep.add_argument("--trials", type=int, default=20, metavar="N", help="trials of the study in all (default: 20); interrupted ones do not count")
+    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="processes started here (default: 1)")
+    sweep.add_argument("--prune", action="store_true", help="stop trials that are worse than the median of the others at the same epoch")
+    sweep.add_argument("--journal", type=Path, metavar="FILE", help="file of the study (default: OUT/journal.log)")
+    sweep.add_argument("--storage", metavar="URL", help="a database in place of the journal, as sqlite:///study.db (see Optuna's storages)")
+    sweep.add_argument("--study", metavar="NAME", help="name of the study (default: TASK-sweep, or TASK-VARIANT-sweep)")
+    task_options(sweep)
+    sweep.add_argument("--seed", type=int, default=0, help="seed of every training and of the search (default: 0)")
+    sweep.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the runs (default: runs/STUDY)")
+    run_options(sweep)
 
     evaluate = command("evaluate", "Evaluate the best checkpoint of a run.", "  srnn evaluate runs/ecg-seed0 --part validation --json")
     evaluate.add_argument("run", type=Path, help="run folder")

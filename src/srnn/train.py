@@ -79,8 +79,9 @@ def fit(
     resume: bool = False,
     tensorboard: bool = False,
     progress: Progress | None = None,
+    test: bool = True,
 ) -> dict[str, Any]:
-    """Train a task into the run folder `out`, evaluate it once on the test part, return metrics.json.
+    """Train a task into the run folder `out`, evaluate it once on the test part (test=False: on the validation part), return metrics.json.
 
     The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the last.
 
@@ -120,7 +121,7 @@ def fit(
                     _note_environment(run, env)
             with tensorboard_writer(run.path / "tensorboard" if tensorboard and team.first else None, loop.at.epoch) as loop.write:
                 loop.epochs(parts)
-            result = _finish(task, run, net, parts, seed, backend) if team.first else {}
+            result = _finish(task, run, net, parts, seed, backend, test) if team.first else {}
         team.sum(1)  # nobody leaves while another still works: the process group ends for all at once
         return result
 
@@ -335,12 +336,13 @@ def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
     return "the loss itself"
 
 
-def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str) -> dict[str, Any]:
-    """Evaluate the selected checkpoint once on the test part and write metrics.json."""
+def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str, test: bool) -> dict[str, Any]:
+    """Evaluate the selected checkpoint once on the test part, or on the validation part in place of it, and write metrics.json."""
     tensors, best = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)
     rows = run.rows()
-    test = assess(net, task, parts.test, seed=seed, backend=backend)
+    part = "test" if test else "validation"
+    found = assess(net, task, getattr(parts, part), seed=seed, backend=backend)
     used, unused = count_parameters(net)
     result = {
         "task": task.name,
@@ -353,10 +355,10 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, b
         "parameters": used,
         "parameters_unused": unused,
         "validation_accuracy": best["validation_accuracy"],
-        **{f"test_{key}": test.pop(key) for key in list(test) if key.startswith(("accuracy", "confusion", "recall"))},
-        "test_recordings": test.pop("recordings"),
-        "test_loss": test.pop("loss"),
-        **test,
+        **{f"{part}_{key}": found.pop(key) for key in list(found) if key.startswith(("accuracy", "confusion", "recall"))},
+        f"{part}_recordings": found.pop("recordings"),
+        f"{part}_loss": found.pop("loss"),
+        **found,
         "classes": list(task.classes),
         "data_note": parts.note,
         "published": [] if task.data.simulated else [asdict(p) for p in task.published],
