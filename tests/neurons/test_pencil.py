@@ -12,7 +12,7 @@ import torch
 import srnn.neurons
 from srnn.init import Fixed
 from srnn.neuron import Neuron
-from srnn.neurons import ALIF, IF, LIF, AdEx, AdLIF, AlphaLeaky, Izhikevich, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
+from srnn.neurons import ALIF, IF, LIF, AdEx, AdLIF, AlphaLeaky, Izhikevich, Leaky, SoftLIF, SparchAdLIF, SparchLIF, ThresholdLIF, YinLIF
 
 HALF = 1 / math.log(2)  # the time constant of a decay of 1/2 per step
 THREE_QUARTERS = 1 / math.log(4 / 3)  # … of 3/4 per step
@@ -140,6 +140,16 @@ CASES: list[tuple[Neuron, list[Step]]] = [
             soft(1.0, -0.998, False, u=0.5 * (1.24 - 1.0) + 0.5 * (1.0 - 1.236), w=0.75 * 0.32 + 0.4 * 1.24 + 0.5),
         ],
     ),
+    (
+        ThresholdLIF(alpha=0.75, beta=0.75, b=2.0, threshold=0.5),
+        [
+            soft(1.0, -0.25, False, u=0.25 * 1.0, a=0.0),
+            soft(2.0, 0.1875, True, u=0.75 * 0.25 + 0.25 * 2.0, a=0.0),
+            # A = 1/4: the threshold is 0.5 + 2·0.25; the reset takes 1, before the decay
+            soft(0.4, -1.134375, False, u=0.75 * (0.6875 - 1.0) + 0.25 * 0.4, a=0.25),
+            soft(6.0, 0.52421875, True, u=0.75 * -0.134375 + 0.25 * 6.0, a=0.1875),
+        ],
+    ),
     (  # V = 0.5, α = exp(-V/τ) = 1/2, gain (1-α)/V = 1
         Izhikevich(tau_m=0.5 * HALF, tau_w=THREE_QUARTERS, a=0.4, b=0.5, critical=0.5, threshold=1.0),
         [
@@ -172,7 +182,7 @@ CASES: list[tuple[Neuron, list[Step]]] = [
     (AdEx(tau_m=HALF, tau_w=THREE_QUARTERS, a=0.4, b=0.5, critical=0.5, delta=0.25, threshold=1.0), adex_steps()),
 ]
 
-SPIKING = {IF, LIF, YinLIF, SoftLIF, SparchLIF, ALIF, AdLIF, SparchAdLIF, Izhikevich, AdEx}
+SPIKING = {IF, LIF, YinLIF, SoftLIF, SparchLIF, ALIF, AdLIF, SparchAdLIF, ThresholdLIF, Izhikevich, AdEx}
 SHAPE = (2, 3)
 
 
@@ -214,7 +224,7 @@ def test_every_exported_neuron_is_here():
     exported = {c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)}
     tested = {type(neuron) for neuron, _ in CASES}
     assert tested == exported
-    assert len(exported) == 12
+    assert len(exported) == 13
     assert tested == SPIKING | {Leaky, AlphaLeaky}
 
 

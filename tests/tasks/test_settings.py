@@ -95,7 +95,8 @@ def test_rates_are_set_by_the_path_of_the_parameter():
          "checkpoint_seconds, clip_norm, data, decode, early_stop, encode, epochs, fold, network, optimiser, published_protocol, refit, regulariser, "
          "schedule, segment, start, truncation."),
         ("network.hiden=3", "--set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: b0, beta, beta_out, dropout, hidden, tau_adp, tau_adp_out, tau_m, tau_min."),
+         "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, hidden, neuron, norm, output, recurrent, recurrent_start, shared, "
+         "sparsity, surrogate, tau_adp, tau_adp_out, tau_m, tau_min, tau_out, trained, weight_gain."),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
         ("epochs=many", "--set epochs=many: 'many' is not of type int."),
         ("epochs=2.5", "--set epochs=2.5: '2.5' is not of type int."),
