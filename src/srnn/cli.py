@@ -22,6 +22,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn sweep ecg --search optimiser.lr=1e-3:1e-1:log   search settings by validation accuracy
   srnn evaluate runs/ecg-seed1                 accuracy, firing rates, energy of a run
   srnn energy ecg --rate 0.282                 what the network would cost at a firing rate
+  srnn reproduce yin2021-table2 --jobs 2       a published table with our numbers beside it
   srnn train my --set data=FOLDER              train on your own recordings
   srnn encode word.wav --to spikes.h5          sound through a cochlea, as spikes
 """
@@ -128,6 +129,32 @@ def _parser() -> argparse.ArgumentParser:
     energy.add_argument("--process", help="int32, fp32, fp16 or int8 at 45 nm (default: as each rule set's paper has it)")
     energy.add_argument("--memory", help="charge memory traffic: sram8k, sram32k, sram1m or dram (default: none)")
     task_options(energy)
+
+    reproduce = command("reproduce", "Fill in a published table or figure: train its rows, print published | ours | difference.",
+                        "  srnn reproduce                                    the tables there are\n"
+                        "  srnn reproduce yin2021-tableS2 --only-costs       operations and energies, counted without training\n"
+                        "  srnn reproduce yin2021-table2 --on ecg --seeds 0 1 2 --jobs 2 --set epochs=60\n"
+                        "  srnn reproduce yin2021-table2 --on ecg --read     only what is finished\n\n"
+                        "Runs lie in RUNS/TASK/KEY/seedN and are shared by the tables that want them: a finished run is read, an interrupted one\n"
+                        "goes on. A row whose data is not here says so. Writes OUT/NAME.md, NAME.csv and figures.\n"
+                        "Exit code 1: a run diverged or failed.")  # fmt: skip
+    reproduce.add_argument("name", nargs="?", help="table or figure, as yin2021-table2; without one they are listed")
+    reproduce.add_argument("--list", action="store_true", help="list the tables and figures")
+    reproduce.add_argument(
+        "--only-costs", action="store_true", help="count operations and energies at the published firing rates; no training, no data"
+    )
+    reproduce.add_argument("--rows", nargs="+", default=[], metavar="GLOB", help="only rows whose names fit")
+    reproduce.add_argument("--on", nargs="+", default=[], metavar="TASK", help="only rows on these tasks")
+    reproduce.add_argument(
+        "--seeds", type=int, nargs="+", metavar="SEED", help="seeds of every row (default: 0 1 2; of a grid, whose runs are folds: 0)"
+    )
+    reproduce.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a setting of every row, as epochs=60")
+    reproduce.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time, one thread each (default: 1)")
+    reproduce.add_argument("--read", action="store_true", help="train nothing, read what is finished")
+    reproduce.add_argument("--runs", type=Path, default=Path("runs/reproduce"), metavar="DIR", help="where the runs lie (default: runs/reproduce)")
+    reproduce.add_argument("--out", type=Path, metavar="DIR", help="where tables and figures are written (default: RUNS/tables)")
+    reproduce.add_argument("--backend", default="auto", help="who runs the time loop: auto or reference (default: auto)")
+    data_option(reproduce)
 
     encode = command("encode", "Sound through a cochlea (LAUSCHER, Cramer et al. 2020): spikes of many channels, in the format of SHD.",
                      "  srnn encode word.wav --to spikes.h5 --picture word.png\n  srnn encode one.wav two.flac --to spikes.h5 --label digit\n"

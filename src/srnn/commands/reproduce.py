@@ -47,11 +47,17 @@ def _costs(args: argparse.Namespace, table: Table) -> int:
     if not table.costs:
         raise ConfigError(f"{table.name} has no published costs. Leave out --only-costs.")
     found = costs.costs(table)
-    columns, rows = report.cost_lines(table, found)
+    columns, rows, feet = report.cost_shown(table, found)
     title = f"{table.name}: {table.title} (counted, nothing trained; rules {table.rules})"
     data = costs.as_json(found)
-    show(args, data, tables.plain(title, columns, rows, folded=("row", "why")), *report.prose(table))
-    _write(args, table, f"{table.name}-costs", columns, rows, ["", f"Counted by the rules {table.rules} from the networks as built; nothing was trained."])
+    show(args, data, tables.plain(title, columns, rows, folded=("row", "sees")), *feet, "", *report.prose(table))
+    _write(
+        args,
+        table,
+        f"{table.name}-costs",
+        *report.cost_lines(table, found),
+        ["", f"Counted by the rules {table.rules} from the networks as built; nothing was trained."],
+    )
     return 0
 
 
@@ -78,9 +84,9 @@ def _results(args: argparse.Namespace, table: Table) -> int:
             print(f"Stopped; the checkpoints are written.\nGo on with: {_again(args)}", file=sys.stderr)
             raise
     found = results.read(table, args.runs, seeds, args.set, presence, workers.failed)
-    columns, rows = report.shown(table, found)
-    show(args, report.as_json(found), tables.plain(f"{table.name}: {table.title}", columns, rows, folded=("row", "runs and protocol", "note")),
-         *report.prose(table))  # fmt: skip
+    columns, rows, feet = report.shown(table, found)
+    show(args, report.as_json(found), tables.plain(f"{table.name}: {table.title}", columns, rows, folded=("row", "sees", "runs")),
+         *feet, "", *report.prose(table))  # fmt: skip
     written = _write(args, table, table.name, report.COLUMNS, report.lines(found))
     if any(r.ours for r in found):
         try:
@@ -128,5 +134,3 @@ def _again(args: argparse.Namespace) -> str:
         if (given := getattr(args, option)) != usual:
             words += [f"--{option.replace('_', '-')}", str(given)]
     return shlex.join(words) + (" --json" if args.json else "")
-
-

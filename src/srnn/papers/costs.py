@@ -1,0 +1,91 @@
+"""What the networks of a table cost, counted without training at the published firing rate, beside the published numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from srnn import energy
+from srnn.networks import Stack, count_parameters, single_layers
+from srnn.papers.table import Row, Table, agrees, value
+
+RATIOS = ("energy_ratio", "error_ratio", "efficiency")
+"""Of a row to the one it is compared with: energy, error (100 - accuracy), and their product, ours to say how many times better the other one is."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A metric of a row: as printed (None: not published), as computed (None: not known), and what there is to say."""
+
+    metric: str
+    published: str | None
+    computed: float | None
+    why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Return "equal", "explained", "DIFFERS", or "" where there is nothing to compare."""
+        if self.published is None or self.computed is None:
+            return ""
+        return "equal" if agrees(self.published, self.computed) else "explained" if self.why else "DIFFERS"
+
+
+def costs(table: Table) -> dict[str, list[Compared]]:
+    """Return for each row the metrics `table.costs`. Builds every network; trains nothing and reads no data."""
+    counted = {row.name: count(row, table.rules) for row in table.rows}
+    found = {}
+    for row in table.rows:
+        computed = counted[row.name] | _ratios(table, row, counted)
+        found[row.name] = [Compared(m, row.published.get(m), computed.get(m), row.explained.get(m, "")) for m in table.costs]
+    return found
+
+
+def count(row: Row, rules: str) -> dict[str, float]:
+    """Return parameters, mac, ac and energy per step of a row's network; ac and energy of spiking ones only where the row has a rate."""
+    if row.task is None and row.builds is None:
+        return {}
+    net = row.builds() if row.builds is not None else row.resolved().build()
+    numbers: dict[str, float] = {"parameters": float(_parameters(net))}
+    spiking = any(part.emits.binary for part in net.parts())
+    activity = energy.Activity.assumed(net, row.rate or 0.0)
+    if row.analog_macs:
+        counted = energy.count(net, replace(activity, events=False), energy.Yin2021(analog_input_mac=True), every=row.every)
+    else:
+        counted = energy.counts(net, activity, every=row.every)[rules]
+    numbers |= {"mac": counted.mac}
+    if row.rate is not None or not spiking:
+        numbers |= {"ac": counted.ac, "energy": counted.energy}
+    return numbers
+
+
+def _parameters(net: Stack) -> int:
+    """Count what is trained and read: connections that a mask removes are not there, a zero diagonal is, as published."""
+    used, _ = count_parameters(net)
+    for layer in single_layers(net):
+        for weight, mask in ((layer.weight, layer.weight_mask), (layer.recurrent, layer.recurrent_mask)):
+            if weight is not None and mask is not None:
+                used -= int((~mask.bool()).sum())
+    return used
+
+
+def _ratios(table: Table, row: Row, counted: dict[str, dict[str, float]]) -> dict[str, float]:
+    if row.against is None:
+        return {}
+    other, found = table.row(row.against), dict[str, float]()
+    if "energy" in counted[row.name] and counted[other.name].get("energy"):
+        found["energy_ratio"] = counted[row.name]["energy"] / counted[other.name]["energy"]
+    if "accuracy" in row.published and "accuracy" in other.published:
+        found["error_ratio"] = (100 - value(row.published["accuracy"])) / (100 - value(other.published["accuracy"]))
+    if len(found) == 2:
+        found["efficiency"] = found["energy_ratio"] * found["error_ratio"]
+    return found
+
+
+def as_json(found: dict[str, list[Compared]]) -> list[dict[str, Any]]:
+    """Return costs as plain values."""
+    return [
+        {"row": name, "metric": c.metric, "published": c.published, "computed": c.computed, "verdict": c.verdict, "why": c.why}
+        for name, compared in found.items()
+        for c in compared
+        if c.published is not None or c.computed is not None
+    ]
