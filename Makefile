@@ -1,4 +1,5 @@
-# Every target sets itself up: a virtual environment with torch first and exactly, then the package with its extras.
+# Every target sets itself up: a virtual environment with torch first and exactly, then the package with its extras. NeuroBench, with which the counts of
+# energy are compared, asks for torchaudio, which does not load with this torch: it goes without its dependencies.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -14,6 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps neurobench snntorch tqdm
 	touch $@
 
 demo: $(READY)  ## train the ECG network on the simulated recordings that come with the package

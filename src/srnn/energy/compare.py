@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from srnn import cells, init
 from srnn._check import check_range
 from srnn.activations import Identity
+from srnn.baselines import Exponential
 from srnn.energy.counting import count
 from srnn.energy.process import INT8, Memory, Process
 from srnn.energy.rules import Measured, Yin2021
@@ -41,7 +42,7 @@ def explain(published: Count, other: Count) -> str:
     head = f"{other.rules} is {difference:+.1f} pJ from {published.rules}{ratio}"
     if not found:
         return f"{head}: every item is the same."
-    shares = (f"{what} {v:+.1f} pJ" + (f" ({100 * v / difference:.0f} %)" if difference else "") for what, v in found.items())
+    shares = (f"{what} {v:+.1f} pJ" + (f" ({100 * v / difference:.1f} %)" if difference else "") for what, v in found.items())
     return f"{head}: {', '.join(shares)}."
 
 
@@ -85,7 +86,7 @@ def dense_lstm(net: Stack) -> Stack:
     A network of one layer has no hidden one: an LSTM of its size stands for it.
     """
     parts, layers = net.parts(), list[Layer | Bidirectional]()
-    for part in parts[:-1] or parts:
+    for part in (p for p in parts[:-1] or parts if not isinstance(p, Exponential)):
         units = part.forward_layer.neurons if isinstance(part, Bidirectional) else part.outputs
         layer = Layer(part.inputs, units, cells.LSTM(), Identity(), weight_init=init.Zeros(), recurrent_init=init.Zeros())
         layers.append(Bidirectional(layer, merge=part.merge) if isinstance(part, Bidirectional) else layer)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
 from srnn._check import ConfigError
 from srnn.activations import Relu
+from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.energy.step import operations
 from srnn.layers import Bidirectional, Layer
 from srnn.networks import Stack, Trace
@@ -111,7 +112,28 @@ def _of_part(k: int, part: nn.Module, source: Source, rate: float) -> tuple[list
     if isinstance(part, Layer):
         out = Source(rate, part.activation.binary)
         return [_of_layer(k, str(k), part, source, out)], out
+    if isinstance(part, Tandem):
+        out = Source(rate, part.layer.activation.binary)
+        return [replace(_of_layer(k, str(k), part.layer, source, out), biases=part.outputs)], out
+    out = Source(rate, False)
+    if isinstance(part, CausalConv):
+        n, synapses = part.outputs, part.conv.weight.numel()
+        read = part.inputs * part.conv.kernel_size[0]
+        return [Unit(k, str(k), n, Connections(synapses, synapses, read, source), out, biases=n, compares=True, relu=True)], out
+    if isinstance(part, Exponential):
+        return [Unit(k, str(k), part.outputs, _nothing(source), out, step=Counter(transcendental=1), gates=0)], out
+    if isinstance(part, CumulativeReadout):
+        n, synapses = part.outputs, part.linear.weight.numel()
+        softmax = Counter(transcendental=1, product=1, add=2)  # exp, division; the sum it divides by, the sum over time
+        return [
+            Unit(k, f"{k} softmax", part.inputs, _nothing(source), out, step=softmax, states=("sum",), gates=0),
+            Unit(k, f"{k} linear", n, Connections(synapses, synapses, part.inputs, Source(1.0, False)), out, biases=n),
+        ], out
     raise ConfigError(f"energy: part {k} of the network is a {type(part).__name__}, whose operations no rule set knows how to count.")
+
+
+def _nothing(source: Source) -> Connections:
+    return Connections(0, 0, 0, source)
 
 
 def _of_layer(k: int, name: str, layer: Layer, source: Source, own: Source) -> Unit:
