@@ -30,6 +30,13 @@ def test_readme_quick_start() -> None:
     assert tried >= 12
 
 
+@pytest.mark.parametrize(("page", "at_least"), [("baselines", 10)])
+def test_code_of_a_page(page: str, at_least: int) -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / f"{page}.md"), module_relative=False)
+    assert failed == 0
+    assert tried >= at_least
+
+
 @pytest.mark.parametrize(("name", "at_least"), [("own_neuron", 0.8), ("ecg_from_python", 0.3)])
 def test_example(name: str, at_least: float, capsys: pytest.CaptureFixture[str]) -> None:
     assert {path.stem for path in EXAMPLES} == {"own_neuron", "ecg_from_python"}
