@@ -86,7 +86,7 @@ def test_items_add_up(rules):
 def test_energy_ratio_error_ratio_efficiency():
     """Half the error at a tenth of the energy: twenty times as efficient."""
     pair = Comparison(energy=325.7, other_energy=3257.0, error=0.1, other_error=0.2)
-    assert (pair.energy_ratio, pair.error_ratio, pair.efficiency) == (pytest.approx(10), pytest.approx(0.5), pytest.approx(20))
+    assert (pair.energy_ratio, pair.error_ratio, pair.efficiency) == (pytest.approx(10), pytest.approx(2), pytest.approx(20))
     with pytest.raises(ConfigError, match="Comparison: error is 0"):
         Comparison(1.0, 1.0, 0.0, 0.1)
 
