@@ -61,6 +61,7 @@ def compare(
                 line = axis.hlines(scale * value, left + 0.1 * width, left + 0.9 * width, color="black", lw=1.6, ls=(0, (3, 1)))
                 line.set_label("_" if "published" in numbers else "published")
                 numbers.setdefault("published", {}).setdefault(series, {})[name] = value
+    axis.margins(y=0.1)
     if log:
         axis.set_yscale("log")
     long = max(map(len, categories)) * len(categories) > 60
