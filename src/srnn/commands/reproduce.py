@@ -90,7 +90,7 @@ def _results(args: argparse.Namespace, table: Table) -> int:
     written = _write(args, table, table.name, report.COLUMNS, report.lines(found))
     if any(r.ours for r in found):
         try:
-            written += draw.draw(table, found, _out(args))
+            written += draw.draw(table, found, _out(args), args.data_dir)
         except SrnnError as error:
             print(f"No figure: {error}", file=sys.stderr)
     if not args.json:

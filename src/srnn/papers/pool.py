@@ -75,8 +75,8 @@ class _Running:
 
     @staticmethod
     def start(job: Job, data_dir: str | Path | None, backend: str) -> _Running:
-        order = {"task": job.task.name, "settings": job.settings, "seed": job.seed, "out": str(job.path), "backend": backend, "test": job.fold is None,
-                 "data_dir": None if data_dir is None else str(data_dir)}  # fmt: skip
+        order = {"task": job.task.name, "settings": job.settings, "seed": job.seed, "out": str(job.path), "backend": backend,
+                 "test": job.fold is None, "data_dir": None if data_dir is None else str(data_dir)}  # fmt: skip
         try:
             job.path.parent.mkdir(parents=True, exist_ok=True)
             log = open(_log(job), "ab")  # noqa: SIM115 (closed when the process ends)

@@ -86,13 +86,14 @@ class Picture:
     """How the numbers of a table are drawn.
 
     bars: rows side by side, by their coordinates "series" (else the task) and "category" (else the label); grid: over the coordinates y and x of
-    the rows; pareto: accuracy over energy. shows: the metric.
+    the rows; pareto: accuracy over energy. Of the first run of each row: time_constants, before and after training; streaming, a recording as it
+    is decoded; of all runs: anytime, accuracy if the decision were taken at each step. shows: the metric.
     """
 
-    kind: Literal["bars", "grid", "pareto"]
+    kind: Literal["bars", "grid", "pareto", "time_constants", "streaming", "anytime"]
+    shows: str = "accuracy"
     x: str = ""
     y: str = ""
-    shows: str = "accuracy"
 
 
 @dataclass(frozen=True)

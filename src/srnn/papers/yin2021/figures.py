@@ -1,0 +1,203 @@
+"""Yin, Corradi & Bohté 2021: Figures 3 and 4, S1, and the extended figures 3, 4 and 5.
+
+The figures are images: none of their numbers is known here, so that no row has a published one. Where not even the caption is known (`assigned`),
+the comparison is one that the paper makes, put to the panel by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from srnn.papers.table import Picture, Row, Table
+from srnn.papers.yin2021.networks import CURRENTS, EVENTS, FRAMES, RELU, SPIKES, row
+from srnn.papers.yin2021.results import PAPER
+from srnn.tasks.gsc import FOLDER
+
+
+@dataclass(frozen=True)
+class Base:
+    """A task to compare on. plain: its optimiser without rates; rates: those to put back, by time constant; sigma: width of its surrogate."""
+
+    name: str
+    label: str
+    task: str
+    sees: str
+    settings: tuple[str, ...] = ()
+    stands_for: str = ""
+    plain: tuple[str, ...] = ()
+    rates: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hidden: int = 1
+    sigma: float = 0.5
+
+
+@dataclass(frozen=True)
+class Change:
+    """One of the things compared: a slug, what it is, its settings. wide: its surrogate takes the width of the task's."""
+
+    name: str
+    label: str
+    settings: tuple[str, ...] = ()
+    wide: bool = False
+
+
+ECG = Base(
+    "ecg", "ECG", "ecg", EVENTS, plain=("optimiser=Optimiser", "optimiser.lr=2e-2"),
+    rates={c: (f"optimiser.rates.layers.0.constants.{c}=3", f"optimiser.rates.layers.1.constants.{c}=2") for c in ("tau_m", "tau_adp")},
+)  # fmt: skip
+ECG_ADAPTIVE = Base(ECG.name, ECG.label, ECG.task, ECG.sees, ("network.beta=1.8",), plain=ECG.plain, rates=ECG.rates)
+SHD = Base("shd", "SHD", "shd", SPIKES, plain=("optimiser=Optimiser", "optimiser.lr=1e-2", "optimiser.eps=1e-5"), hidden=2)
+FSDD = Base("fsdd", "digits as cochlear spikes", "fsdd_spikes", SPIKES, stands_for="shd", plain=SHD.plain, hidden=2)
+SOLI = Base(
+    "soli", "SoLi", "soli", FRAMES, plain=("optimiser=Optimiser", "optimiser.lr=1.5e-2"),
+    rates={"tau_m": ("optimiser.rates.*tau_m=2.5",), "tau_adp": ("optimiser.rates.*tau_adp=5",)}, hidden=2, sigma=0.3,
+)  # fmt: skip
+GSC = Base(
+    "gsc-folder", "commands of a folder", "gsc", CURRENTS, FOLDER, "gsc", ("optimiser=Optimiser", "optimiser.lr=3e-3"),
+    {"tau_m": ("optimiser.rates.*tau_m=2",), "tau_adp": ("optimiser.rates.*tau_adp=2",)}, 2,
+)  # fmt: skip
+ALL = (ECG, SHD, FSDD, SOLI, GSC)
+HERE = (ECG, FSDD, GSC)
+
+
+def across(bases: Sequence[Base], changes: Sequence[Change]) -> tuple[Row, ...]:
+    """Return a row for each change on each task; the stand-ins name what they stand for."""
+    return tuple(compared(base, change) for base in bases for change in changes)
+
+
+def compared(base: Base, change: Change, more: tuple[str, ...] = ()) -> Row:
+    """Return one row of a comparison."""
+    more += (f"network.surrogate.sigma={base.sigma:g}",) if change.wide else ()
+    return Row(
+        f"{base.name}-{change.name}", f"{base.label}, {change.label}", base.task, (*base.settings, *change.settings, *more), base.sees,
+        stands_for=f"{base.stands_for}-{change.name}" if base.stands_for else "", at={"series": base.label, "category": change.label},
+    )  # fmt: skip
+
+
+def surrogate(name: str, label: str) -> Change:
+    """Return a change of the surrogate gradient, with a gain of 0.5 as in every script."""
+    return Change(name.lower(), label, (f"network.surrogate={name}", "network.surrogate.gain=0.5"), wide="Gaussian" in name or name.startswith("MG"))
+
+
+SURROGATES = (
+    surrogate("MultiGaussian", "Multi-Gaussian"),
+    surrogate("Gaussian", "Gaussian"),
+    surrogate("Triangular", "linear"),
+    surrogate("SLayer", "SLayer"),
+)
+HALVES = (
+    surrogate("MultiGaussian", "Multi-Gaussian"),
+    surrogate("MGLeft", "MG-L: negative part for x ≤ 0 only"),
+    surrogate("MGRight", "MG-R: negative part for x ≥ 0 only"),
+    surrogate("Gaussian", "Gaussian: no negative part"),
+)
+
+
+def trained(base: Base, *constants: str) -> Row:
+    """Return a row in which only these time constants are trained (those of leaky read-outs with tau_m)."""
+    kept = [*constants, *(["tau_out"] if "tau_m" in constants and base is not ECG_ADAPTIVE else [])]
+    rates = tuple(setting for c in constants for setting in base.rates.get(c, ()))
+    name, label = "-".join(constants).replace("tau_", "") or "none", " and ".join(constants) or "none"
+    return compared(base, Change(f"trained-{name}", f"trained: {label}", (f"network.trained=[{','.join(kept)}]", *base.plain)), rates)
+
+
+def starts(base: Base) -> tuple[Row, ...]:
+    """Return rows of time constants that start spread, equal, and as one for a whole layer."""
+    spread = ("network.tau_m=[20,5]", "network.tau_adp=[150,10]" if base.task != "ecg" else "network.tau_adp=[7,2]")
+    equal = ("network.tau_m=[20,0]", "network.tau_adp=[150,0]" if base.task != "ecg" else "network.tau_adp=[7,0]")
+    return tuple(
+        compared(base, change)
+        for change in (
+            Change("spread", "one a neuron, drawn", spread),
+            Change("equal", "one a neuron, equal at the start", equal),
+            Change("shared", "one a layer", (*equal, "network.shared=true")),
+        )
+    )
+
+
+def grid(base: Base, heights: Sequence[float], widths: Sequence[float]) -> tuple[Row, ...]:
+    """Return rows over h (height of the negative lobes) and s (their width) of the Multi-Gaussian."""
+    return tuple(
+        Row(
+            f"{base.name}-h{h:g}-s{s:g}", f"{base.label}, h = {h:g}, s = {s:g}", base.task,
+            (*base.settings, f"network.surrogate.h={h:g}", f"network.surrogate.s={s:g}"), base.sees,
+            stands_for="soli" if base is not SOLI else "", at={"h": h, "s": s},
+        )
+        for h in heights
+        for s in widths
+    )  # fmt: skip
+
+
+def sizes(base: Base, *neurons: int) -> tuple[Row, ...]:
+    """Return rows of hidden layers of these sizes."""
+    return tuple(
+        compared(base, Change(f"n{n}", f"{n} neurons a layer", (f"network.hidden=[{','.join([str(n)] * base.hidden)}]",))) for n in neurons
+    )  # fmt: skip
+
+
+def table(name: str, title: str, rows: tuple[Row, ...], picture: Picture, *, assigned: bool = True, folds: int | None = None) -> Table:
+    """Return a figure as a table."""
+    label = {"fig": "Figure ", "ext": "Extended Data Figure "}[name[:3]] + name[3:]
+    metric = "validation_accuracy" if folds else "test_accuracy"
+    return Table(f"yin2021-{name}", title, f"{PAPER}, {label}", rows, metric=metric, folds=folds, picture=picture, assigned=assigned)  # type: ignore[arg-type]
+
+
+OURS = (
+    *(row(n) for n in ("ecg-ours", "smnist-ours", "psmnist-ours", "shd-ours", "ssc-ours", "soli-ours", "timit-ours", "gsc-ours")),
+    *(row(n) for n in ("fsdd-ours", "gsc-folder-ours")),
+)
+_GRID = (
+    *grid(SOLI, [round(0.1 * k, 1) for k in range(1, 12)], list(range(1, 11))),
+    *grid(ECG, (0.1, 0.15, 0.3, 0.5, 0.7, 1.1), (1, 2, 4, 6, 10)),
+    *grid(FSDD, (0.1, 0.15, 0.3, 0.5, 0.7, 1.1), (1, 2, 4, 6, 10)),
+)
+_ADAPTIVE = tuple(
+    Change(f"adaptive{100 * f:.0f}", f"{100 * f:.0f} % of the neurons adapt", (f"network.adaptive={f:g}",)) for f in (0.0, 0.25, 0.5, 0.75, 1.0)
+)
+_LSNN = Change("lsnn", "LSNN: 40 % adapt, no time constant trained", ("network.adaptive=0.4", "network.trained=[]"))
+_TWINS = (Change("spiking", "ALIF"), Change("relu", "ReLU twin", RELU))
+
+
+def _lsnn(base: Base) -> Row:
+    return compared(base, Change(_LSNN.name, _LSNN.label, (*_LSNN.settings, *base.plain)))
+
+
+def _lif(base: Base) -> Row:
+    return compared(base, Change("lif", "LIF", ("network.neuron=LIF", *base.plain)))
+
+
+FIGURES = (
+    table("fig3d", "accuracy with each surrogate gradient", across(ALL, SURROGATES), Picture("bars")),
+    table("fig3e", "firing rate with each surrogate gradient", across(ALL, SURROGATES), Picture("bars", "rate")),
+    table("fig3f", "mean firing rate of the SRNN on every task", OURS, Picture("bars", "rate"), assigned=False),
+    table("fig3g", "spikes emitted per step (the paper's SOPs) on every task", OURS, Picture("bars", "spikes_per_step"), assigned=False),
+    table("fig3h", "which time constants are trained",
+          tuple(trained(b, *c) for b in (ECG_ADAPTIVE, *ALL[1:]) for c in ((), ("tau_m",), ("tau_adp",), ("tau_m", "tau_adp"))), Picture("bars")),
+    table("fig3i", "how time constants start: drawn, equal, one for a layer", tuple(r for b in (ECG_ADAPTIVE, SHD, FSDD, GSC) for r in starts(b)),
+          Picture("bars")),
+    table("fig4a", "accuracy over height h and width s of the Multi-Gaussian's negative lobes", _GRID, Picture("grid", x="s", y="h"),
+          assigned=False, folds=3),
+    table("fig4b", "firing rate over height h and width s of the Multi-Gaussian's negative lobes", _GRID,
+          Picture("grid", "rate", x="s", y="h"), assigned=False, folds=3),
+    table("fig4c", "time constants before and after training", (row("shd-ours"), row("soli-ours"), row("fsdd-ours"), row("ecg-ours"),
+          row("ecg-described"), row("gsc-folder-ours")), Picture("time_constants"), assigned=False),
+    table("fig4d", "an ECG as it is decoded", (row("ecg-ours"),), Picture("streaming"), assigned=False),
+    table("fig4e", "accuracy if the decision were taken at each step", (row("soli-ours"), row("shd-ours"), row("gsc-ours"), row("fsdd-ours"),
+          row("gsc-folder-ours"), row("gsc-folder-streaming")), Picture("anytime")),
+    table("fig4f", "accuracy over the number of neurons", (*sizes(ECG, 12, 24, 36, 48, 72), *sizes(SHD, 32, 64, 128, 256),
+          *sizes(FSDD, 16, 32, 64, 128), *sizes(GSC, 50, 100, 200, 300)), Picture("bars")),
+    table("fig4g", "accuracy over the share of neurons that adapt", (*across((ECG_ADAPTIVE, SHD, FSDD, GSC), _ADAPTIVE),
+          *(_lsnn(b) for b in (ECG_ADAPTIVE, SHD, FSDD, GSC))), Picture("bars")),
+    table("fig4h", "spiking, its ReLU twin, and without adaptation", (*across(ALL, _TWINS), *(_lif(b) for b in ALL)), Picture("bars")),
+    table("fig4i", "accuracy against energy, ECG", tuple(row(n) for n in ("ecg-ours", "ecg-described", "ecg-lif", "ecg-relu", "ecg-lstm", "ecg-gru",
+          "ecg-rnn", "ecg-bilstm")), Picture("pareto")),
+    table("figS1", "accuracy with connections removed", across(HERE, tuple(Change(f"sparse{100 * f:.0f}", f"{100 * f:.0f} % removed",
+          (f"network.sparsity={f:g}",)) for f in (0.0, 0.5, 0.8, 0.9, 0.95))), Picture("bars")),
+    table("ext3", "the negative part of the Multi-Gaussian on one side only", across(ALL, HALVES), Picture("bars"), assigned=False),
+    table("ext4", "firing rate over the height of the negative lobes", across(HERE, tuple(Change(f"h{h:g}", f"h = {h:g}",
+          (f"network.surrogate.h={h:g}",)) for h in (0.0, 0.15, 0.3, 0.5))), Picture("bars", "rate")),
+    table("ext5", "accuracy over base threshold and strength of adaptation", tuple(
+          Row(f"{b.name}-b{b0:g}-beta{beta:g}", f"{b.label}, b0 = {b0:g}, β = {beta:g}", b.task, (*b.settings, f"network.b0={b0:g}",
+              f"network.beta={beta:g}"), b.sees, at={"b0": b0, "beta": beta}, stands_for=b.stands_for)
+          for b in HERE for b0 in (0.01, 0.1, 0.5, 1.0) for beta in (0.0, 0.184, 0.9, 1.8)), Picture("grid", x="beta", y="b0"), folds=3),
+)  # fmt: skip
