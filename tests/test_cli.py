@@ -80,7 +80,7 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == ["tasks", "check", "data", "train", "evaluate", "energy", "encode"]
+    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "energy", "reproduce", "encode"]
 
 
 @pytest.mark.parametrize("command", commands())
