@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -332,6 +333,24 @@ def test_only_trials_of_processes_that_are_gone_are_marked(tmp_path):
     claimed = sweep.claim(made, study, alive)
     assert claimed is not None
     assert claimed[0].number == 5
+
+
+def test_one_process_at_a_time_asks_for_a_trial(tmp_path):
+    made = plan(tmp_path, 1)
+    made.prepare()
+    me, got = {"lock": str(made.locks / "me"), "host": os.uname().nodename, "pid": 1}, []
+    askers = [threading.Thread(target=lambda: got.append(sweep.claim(made, made.open(), me))) for _ in range(3)]
+    with FileLock(made.locks / "me"):
+        with FileLock(made.locks / "claim"):
+            for asker in askers:
+                asker.start()
+            for asker in askers:
+                asker.join(0.5)
+            assert got == [], "they wait"
+        for asker in askers:
+            asker.join()
+    assert len(got) == 3
+    assert sum(claimed is not None for claimed in got) == 1, "the study wants one trial"
 
 
 # ── many processes ───────────────────────────────────────────────────────────────────────────────────────────────────────
