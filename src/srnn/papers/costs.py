@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from srnn import energy
-from srnn.networks import Stack, count_parameters, single_layers
+from srnn.networks import Stack, single_layers
 from srnn.papers.table import Row, Table, agrees, value
 
 RATIOS = ("energy_ratio", "error_ratio", "efficiency")
@@ -42,10 +42,11 @@ def costs(table: Table) -> dict[str, list[Compared]]:
 
 def count(row: Row, rules: str) -> dict[str, float]:
     """Return parameters, mac, ac and energy per step of a row's network; ac and energy of spiking ones only where the row has a rate."""
-    if row.task is None and row.builds is None:
+    if row.builds is None and (row.task is None or row.cannot):
         return {}
     net = row.builds() if row.builds is not None else row.resolved().build()
-    numbers: dict[str, float] = {"parameters": float(_parameters(net))}
+    sparsity = getattr(row.resolved().network, "sparsity", 0.0) if row.task is not None else 0.0
+    numbers: dict[str, float] = {"parameters": float(_parameters(net, sparsity))}
     spiking = any(part.emits.binary for part in net.parts())
     activity = energy.Activity.assumed(net, row.rate or 0.0)
     if row.analog_macs:
@@ -58,14 +59,15 @@ def count(row: Row, rules: str) -> dict[str, float]:
     return numbers
 
 
-def _parameters(net: Stack) -> int:
-    """Count what is trained and read: connections that a mask removes are not there, a zero diagonal is, as published."""
-    used, _ = count_parameters(net)
+def _parameters(net: Stack, sparsity: float) -> int:
+    """Count trained numbers as the papers do: what nothing reads too (a zero diagonal, τ_adp where β = 0), less that share of the sparse matrices."""
+    numbers, pool = sum(p.numel() for p in net.parameters()), 0
     for layer in single_layers(net):
-        for weight, mask in ((layer.weight, layer.weight_mask), (layer.recurrent, layer.recurrent_mask)):
-            if weight is not None and mask is not None:
-                used -= int((~mask.bool()).sum())
-    return used
+        both = [(m, mask) for m, mask in ((layer.weight, layer.weight_mask), (layer.recurrent, layer.recurrent_mask)) if m is not None]
+        pool += sum(m.numel() for m, _ in both) if layer.weight_mask is not None else 0
+        if layer.neuron.gates > 1:  # blocks that a gate does not have
+            numbers -= sum(int((~mask.bool()).sum()) for _, mask in both if mask is not None)
+    return round(numbers - sparsity * pool)
 
 
 def _ratios(table: Table, row: Row, counted: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -132,7 +132,7 @@ def _anytime(table: Table, done: Sequence[Result], data_dir: str | Path | None) 
                 if batch.labels.dim() > 1:
                     break  # a label for every step: there is no decision to wait for
                 with torch.no_grad():
-                    pieces = zip(torch.split(batch.x, 32), torch.split(batch.lengths, 32), strict=True)  # type: ignore[no-untyped-call]
+                    pieces = zip(torch.split(batch.x, 32), torch.split(batch.lengths, 32), strict=True)
                     so_far = torch.cat([scores_so_far(task, net(x, lengths=n), n) for x, n in pieces])
                 each.append(metrics.anytime_accuracy(so_far, batch.labels, batch.lengths).tolist())
             if each:

@@ -58,7 +58,7 @@ class State:
 
 def jobs_of(table: Table, row: Row, runs: Path, seeds: Sequence[int], more: Sequence[str] = ()) -> list[Job]:
     """Return the runs a row wants. Raises `ConfigError` for settings that do not fit its task."""
-    if row.task is None:
+    if row.task is None or row.cannot:
         return []
     jobs = []
     for seed in seeds:

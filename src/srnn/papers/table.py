@@ -40,8 +40,8 @@ class Row:
     """A row of a table, or a point of a figure.
 
     name: a slug, unique in its table. label: as the paper calls it. sees: what the network sees of a recording. task, settings: what is trained, as
-    `srnn train TASK --set …`; without a task the row is only printed, and `cannot` says why. published: numbers as printed; published_sees: what the
-    published network saw, where that differs. rate: the published or implied firing rate that a count without training assumes. against: the row
+    `srnn train TASK --set …`. cannot: why the row is only printed; one without a task says so. published: numbers as printed; published_sees: what
+    the published network saw, where that differs. rate: the published or implied firing rate that a count without training assumes. against: the row
     whose energy and error the ratios are relative to. explained: metric → why the computed number is not the published one; note: anything else.
     stands_for: the row of another data set that a row of ours stands in for; such a row has no published number.
     at: coordinates in a figure. Of the published count: analog_macs: it charges the analog input as MACs; builds: the network, where no setting of
