@@ -22,8 +22,8 @@ demo: $(READY)  ## train the ECG network on the simulated recordings that come w
 	rm -rf runs/demo
 	$(BIN)/srnn train ecg_sim --out runs/demo
 
-test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -q
+test: $(READY)  ## all tests, in two processes
+	$(BIN)/python -m pytest -q -n 2
 
 check: $(READY)  ## lint, format, types, import floors, file sizes
 	$(BIN)/ruff check

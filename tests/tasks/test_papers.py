@@ -103,7 +103,7 @@ def test_any_task_takes_any_network(name):
 
 def test_networks_that_cannot_be():
     for make, message in (
-        (lambda: AdaptiveNetwork((8, 8), (True,)), "network.hidden has 2 layers, network.recurrent 1"),
+        (lambda: AdaptiveNetwork((8, 8, 8), (True, True)), "network.recurrent has 2 entries for 3 layers"),
         (lambda: AdaptiveNetwork((8, 8, 8), (True,) * 3, recurrent_start=("zeros", "zeros")), "network.recurrent_start has 2 entries for 3"),
         (lambda: CurrentNetwork(layers=1), "network.layers is 1"),
         (lambda: CellNetwork(hidden=()), "network.hidden is empty"),

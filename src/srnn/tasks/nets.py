@@ -39,7 +39,7 @@ _STARTS: dict[str, Callable[[Tensor], None]] = {
 class AdaptiveNetwork:
     """Layers of adaptive LIF neurons with trained time constants (Yin, Corradi & Bohté 2021).
 
-    hidden: neurons of each hidden layer; recurrent: for each, whether it is; bidirectional: the first one runs in both directions, side by side.
+    hidden: neurons of each hidden layer; recurrent: whether they are, one for all or one each; bidirectional: the first one runs in both directions, side by side.
     output: "leaky", integrators read by their potential, or "spiking", one more layer of the same neurons.
     neuron: "ALIF", "LIF" (2021, eqs 2-4; b0 is its threshold) or "YinLIF" (as scripted, nothing trained). adaptive: fraction of the hidden
     ALIF, drawn at random, that adapt; the others have β = 0 (with `trained=[]` an LSNN, Bellec et al. 2018).
@@ -53,7 +53,7 @@ class AdaptiveNetwork:
     """
 
     hidden: tuple[int, ...] = (128, 128)
-    recurrent: tuple[bool, ...] = (True, True)
+    recurrent: tuple[bool, ...] = (True,)
     output: Literal["leaky", "spiking"] = "leaky"
     bidirectional: bool = False
     neuron: Literal["ALIF", "LIF", "YinLIF"] = "ALIF"
@@ -78,12 +78,9 @@ class AdaptiveNetwork:
 
     def __post_init__(self) -> None:
         """Refuse lists that do not fit each other."""
-        if len(self.recurrent) != len(self.hidden):
-            raise ConfigError(f"network.hidden has {len(self.hidden)} layers, network.recurrent {len(self.recurrent)}; give one true or false each.")
-        if len(self.recurrent_start) not in (1, len(self.hidden)):
-            raise ConfigError(
-                f"network.recurrent_start has {len(self.recurrent_start)} entries for {len(self.hidden)} layers; give one, or one each."
-            )
+        for name in ("recurrent", "recurrent_start"):
+            if (given := len(getattr(self, name))) not in (1, len(self.hidden)):
+                raise ConfigError(f"network.{name} has {given} entries for {len(self.hidden)} layers; give one for all, or one each.")
         for name in ("dropout", "adaptive", "sparsity"):
             check_range(f"network.{name}", getattr(self, name), 0.0, 1.0)
         if self.activation == "relu" and self.neuron != "ALIF":
@@ -115,9 +112,10 @@ class AdaptiveNetwork:
         """Return the network."""
         fire: Activation = Spike(self.surrogate) if self.activation == "spike" else Relu()
         starts = self.recurrent_start * (len(self.hidden) if len(self.recurrent_start) == 1 else 1)
+        loops = self.recurrent * (len(self.hidden) if len(self.recurrent) == 1 else 1)
         layers: list[Part] = []
         between = init.XavierUniform(self.weight_gain)
-        for k, (n, loop) in enumerate(zip(self.hidden, self.recurrent, strict=True)):
+        for k, (n, loop) in enumerate(zip(self.hidden, loops, strict=True)):
             more: dict[str, Any] = {"recurrent_bias": loop, "recurrent_init": _STARTS[starts[k]], "norm": norm_of(self.norm), "dropout": self.dropout}
             more |= {"weight_init": between, "sparsity": self.sparsity, "recurrent_sparsity": self.sparsity if loop else 0.0}
             layer = Layer(inputs, n, self._neuron(n), fire, recurrent=loop, **more)

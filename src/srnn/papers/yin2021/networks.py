@@ -24,11 +24,14 @@ ANALOG_LEADS = "analog samples"
 
 RELU = ("network.activation=relu",)
 
-# Ours, to be tuned on validation parts; nothing of these baselines is published but their sizes.
+# Ours, chosen on the validation part of the ECG by runs of 25 epochs; nothing of these baselines is published but their sizes.
 ECG_CELL = ("optimiser=Optimiser", "optimiser.lr=1e-2")
-ECG_RELU = (*RELU, "network.beta=1.8", "optimiser.lr=1e-2")
-ECG_LIF = ("network.neuron=LIF", "optimiser=Optimiser", "optimiser.lr=1e-2")
-ECG_LIF_SCRIPTED = ("network.neuron=YinLIF", "optimiser=Optimiser", "optimiser.lr=1e-2")
+ECG_RNN = ("optimiser=Optimiser", "optimiser.lr=3e-3")
+ECG_DESCRIBED = ("network.beta=1.8", "network.surrogate.gain=0.2", "optimiser.lr=1e-2")
+ECG_RELU = (*RELU, "network.beta=1.8", "optimiser.lr=3e-3")
+ECG_RELU_SHIPPED = (*RELU, "optimiser.lr=1e-2")
+ECG_LIF = ("network.neuron=LIF", "network.surrogate.gain=0.1", "optimiser=Optimiser", "optimiser.lr=1e-2")
+ECG_LIF_SCRIPTED = ("network.neuron=YinLIF", "optimiser=Optimiser", "optimiser.lr=3e-3")
 MNIST_RELU = RELU
 SHD_CELL = ("optimiser=Optimiser", "optimiser.lr=1e-3", "decode=PerRecording", "decode.pool=mean")
 SPIKES_RELU = RELU
@@ -67,15 +70,17 @@ _TYPO = "the paper counts 521 inputs for 512, a misprint carried through"
 
 NETWORKS = (
     Row("ecg-ours", "ECG, SRNN", "ecg", (), EVENTS, rate=0.282, note="the hidden layer of the published weights does not adapt (β = 0)"),
-    Row("ecg-described", "ECG, SRNN as described (β = 1.8)", "ecg", ("network.beta=1.8",), EVENTS,
-        note="the text has an adaptive hidden layer; the published weights have none"),
-    Row("ecg-lif", "ECG, LIF", "ecg", ECG_LIF, EVENTS, rate=0.300, against="ecg-ours"),
+    Row("ecg-described", "ECG, SRNN as described (β = 1.8)", "ecg", ECG_DESCRIBED, EVENTS,
+        note="the text has an adaptive hidden layer, the published weights none; at the published height of the surrogate the gradient explodes"),
+    Row("ecg-lif", "ECG, LIF", "ecg", ECG_LIF, EVENTS, rate=0.300, against="ecg-ours",
+        note="eqs 2-4; at the published height of the surrogate the gradient explodes through the hard reset"),
     Row("ecg-lif-scripted", "ECG, LIF as scripted", "ecg", ECG_LIF_SCRIPTED, EVENTS, against="ecg-ours",
         note="the script has another neuron than the text: fixed decay, hard reset"),
     Row("ecg-relu", "ECG, ReLU SRNN", "ecg", ECG_RELU, EVENTS, against="ecg-ours", note="the count has an adaptive hidden layer"),
+    Row("ecg-relu-shipped", "ECG, ReLU SRNN (β = 0)", "ecg", ECG_RELU_SHIPPED, EVENTS, against="ecg-ours", note="the twin of the published weights"),
     Row("ecg-lstm", "ECG, LSTM", "ecg", cell("LSTM", 36, more=ECG_CELL), EVENTS, published_sees=ANALOG_LEADS, against="ecg-ours"),
     Row("ecg-gru", "ECG, GRU", "ecg", cell("GRU", 36, more=ECG_CELL), EVENTS, published_sees=ANALOG_LEADS, against="ecg-ours"),
-    Row("ecg-rnn", "ECG, RNN", "ecg", cell("RNN-tanh", 36, more=ECG_CELL), EVENTS, published_sees=ANALOG_LEADS, against="ecg-ours"),
+    Row("ecg-rnn", "ECG, RNN", "ecg", cell("RNN-tanh", 36, more=ECG_RNN), EVENTS, published_sees=ANALOG_LEADS, against="ecg-ours"),
     Row("ecg-bilstm", "ECG, bidirectional LSTM (290)", "ecg", cell("LSTM", 120, 40, more=(*_BI, "network.head=[100,20]", *ECG_CELL)), EVENTS,
         published_sees=ANALOG_LEADS, against="ecg-ours", note="290 = 4 + 120 + 40 + 100 + 20 + 6"),
     Row("smnist-ours", "S-MNIST, SRNN", "smnist", (), "windows of 8 pixels as currents", published_sees="windows of 4 in the count",
