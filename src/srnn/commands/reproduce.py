@@ -23,6 +23,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.name is None or args.list:
         return _list(args)
+    if args.name == "claims":
+        return _claims(args)
     table = papers.load(args.name).only(args.rows, args.on)
     return _costs(args, table) if args.only_costs else _results(args, table)
 
@@ -96,6 +98,39 @@ def _results(args: argparse.Namespace, table: Table) -> int:
     if not args.json:
         print("Written: " + ", ".join(map(str, written)))
     return 1 if _broken(found) else 0
+
+
+def _claims(args: argparse.Namespace) -> int:
+    """Train what is missing of our campaign, in its order, and write the page of claims."""
+    from srnn.papers import campaign, jobs, measured, pool, report
+    from srnn.runs import write_atomically
+
+    if given := [o for o in ("rows", "on", "seeds", "set", "only_costs") if getattr(args, o)]:
+        raise ConfigError(f"srnn reproduce claims: --{given[0].replace('_', '-')} is for a single table; the campaign has its own.")
+    presence = jobs.Presence(args.data_dir)
+    workers = pool.Pool(args.jobs, presence, args.backend, console(stderr=True).print)
+    if not args.read:
+        found = campaign.jobs(measured.PARTS, args.runs)
+        for table, of_table in found:
+            jobs.write_index(table, of_table)
+        try:
+            workers.train([job for _, of_table in found for job in of_table])
+        except KeyboardInterrupt:
+            print(f"Stopped; the checkpoints are written.\nGo on with: {_again(args)}", file=sys.stderr)
+            raise
+    results = campaign.results(measured.PARTS, args.runs, presence, workers.failed)
+    path = _out(args) / "claims.md"
+    text = campaign.page(measured.CLAIMS, results)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path.parent} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+    write_atomically(path, text.encode())
+    if args.json:
+        show(args, {table.name: report.as_json(rows) for _, table, rows in results})
+    else:
+        print(text.partition("## What was run")[0].rstrip() + f"\n\nWritten: {path}")
+    return 1 if any(_broken(rows) for _, _, rows in results) else 0
 
 
 def _broken(found: list[Result]) -> bool:

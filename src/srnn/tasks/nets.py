@@ -39,7 +39,8 @@ _STARTS: dict[str, Callable[[Tensor], None]] = {
 class AdaptiveNetwork:
     """Layers of adaptive LIF neurons with trained time constants (Yin, Corradi & Bohté 2021).
 
-    hidden: neurons of each hidden layer; recurrent: whether they are, one for all or one each; bidirectional: the first one runs in both directions, side by side.
+    hidden: neurons of each hidden layer; recurrent: whether they are, one for all or one each; bidirectional: the first one runs in both
+    directions, side by side.
     output: "leaky", integrators read by their potential, or "spiking", one more layer of the same neurons.
     neuron: "ALIF", "LIF" (2021, eqs 2-4; b0 is its threshold) or "YinLIF" (as scripted, nothing trained). adaptive: fraction of the hidden
     ALIF, drawn at random, that adapt; the others have β = 0 (with `trained=[]` an LSNN, Bellec et al. 2018).
