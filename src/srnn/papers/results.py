@@ -142,6 +142,6 @@ def _protocol(table: Table, finished: Sequence[dict[str, Any]]) -> str:
     """Say how our numbers came about: how many runs, what selected the checkpoint, how many epochs."""
     epochs = sorted({m["epochs"] for m in finished})
     over = f"{epochs[0]} epoch{'s' * (epochs[0] > 1)}" if len(epochs) == 1 else f"{epochs[0]}…{epochs[-1]} epochs"
-    what = f"{table.folds} folds" if table.folds else "seeds" if len(finished) > 1 else "seed"
+    what = f"folds of {table.folds}" if table.folds else "seeds" if len(finished) > 1 else "seed"
     selected = ", ".join(sorted({m["selected_by"] for m in finished}))
     return f"n = {len(finished)} {what}, {over}, selected by {selected}"
