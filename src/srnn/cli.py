@@ -134,11 +134,12 @@ def _parser() -> argparse.ArgumentParser:
                         "  srnn reproduce                                    the tables there are\n"
                         "  srnn reproduce yin2021-tableS2 --only-costs       operations and energies, counted without training\n"
                         "  srnn reproduce yin2021-table2 --on ecg --seeds 0 1 2 --jobs 2 --set epochs=60\n"
-                        "  srnn reproduce yin2021-table2 --on ecg --read     only what is finished\n\n"
+                        "  srnn reproduce yin2021-table2 --on ecg --read     only what is finished\n"
+                        "  srnn reproduce claims --jobs 2 --out docs         our campaign, and the page of what holds of the papers' claims\n\n"
                         "Runs lie in RUNS/TASK/KEY/seedN and are shared by the tables that want them: a finished run is read, an interrupted one\n"
                         "goes on. A row whose data is not here says so. Writes OUT/NAME.md, NAME.csv and figures.\n"
                         "Exit code 1: a run diverged or failed.")  # fmt: skip
-    reproduce.add_argument("name", nargs="?", help="table or figure, as yin2021-table2; without one they are listed")
+    reproduce.add_argument("name", nargs="?", help="table or figure, as yin2021-table2, or claims; without one they are listed")
     reproduce.add_argument("--list", action="store_true", help="list the tables and figures")
     reproduce.add_argument(
         "--only-costs", action="store_true", help="count operations and energies at the published firing rates; no training, no data"
