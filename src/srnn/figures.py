@@ -45,7 +45,9 @@ def of_run(path: Path, data_dir: str | Path | None = None) -> Path:
         raise RunError(f"{path / 'log.jsonl'} holds no epoch: there is nothing to draw.")
     folder, simulated, name = path / "figures", task.data.simulated, f"{task.name}, seed {seed}"
     save(learning(run.rows(), simulated=simulated, title=name), folder / "learning.svg")
-    save(confusion(run.read("metrics.json")["test_confusion"], task.classes, simulated=simulated, title=name), folder / "confusion.svg")
+    result = run.read("metrics.json")
+    matrix = result["test_confusion"] if "test_confusion" in result else result["validation_confusion"]  # of a trial of a sweep
+    save(confusion(matrix, task.classes, simulated=simulated, title=name), folder / "confusion.svg")
     sample = task.load(data_dir).test[0]
     if not _labelled_events(sample):
         save(encoded(sample, task.classes, simulated=simulated, title=f"{name}: {sample.name}"), folder / "recording.svg")

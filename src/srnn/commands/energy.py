@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         if missing := {"input_rate", "input_events", "firing_rates", "firing_rate"} - set(m):
             raise RunError(f"{path / 'metrics.json'} is damaged: it has no {', '.join(sorted(missing))}. Write it anew with --resume.")
         activity = energy.Activity(m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"])
-        title = f"{path}: rates measured on the test part"
+        title = f"{path}: rates measured on the {'test' if 'test_accuracy' in m else 'validation'} part"
     else:
         if args.rate is None:
             task_of(args, args.what)
