@@ -54,7 +54,7 @@ def trained(tmp_path_factory):
 
 
 def test_rows_are_trained_and_read(trained):
-    table, runs, results, said = trained
+    _table, _runs, results, said = trained
     a, same, _ = results
     assert [len(r.ours["accuracy"].values) for r in (a, same)] == [2, 2]
     for result in (a, same):
@@ -75,13 +75,13 @@ def test_simulated_data_stands_beside_no_published_number(trained):
 
 
 def test_the_same_task_is_trained_once(trained):
-    table, runs, (a, same, _), _ = trained
+    _table, runs, (a, same, _), _ = trained
     assert a.paths == same.paths
     assert len(list(runs.glob("ecg_sim/*/seed0"))) == 2  # a and same, wild
 
 
 def test_what_diverges_is_said_and_the_rest_goes_on(trained):
-    table, runs, (*_, wild), said = trained
+    _table, _runs, (*_, wild), said = trained
     assert [s.kind for s in wild.states] == ["diverged", "diverged"]
     assert "is not finite" in wild.states[0].message
     assert wild.status.startswith("2 diverged (Epoch 1, batch ")

@@ -60,7 +60,7 @@ def _costs(args: argparse.Namespace, table: Table) -> int:
         *report.cost_lines(table, found),
         ["", f"Counted by the rules {table.rules} from the networks as built; nothing was trained."],
     )
-    return 0
+    return 1 if any(c.verdict == "DIFFERS" for compared in found.values() for c in compared) else 0
 
 
 def _results(args: argparse.Namespace, table: Table) -> int:
