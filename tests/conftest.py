@@ -33,7 +33,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail when fewer tests on real data passed than $SRNN_REAL_TESTS demands: a skipped test is not a passed one. Of several processes, the first asks."""
+    """Fail when fewer tests on real data passed than $SRNN_REAL_TESTS demands: a skipped test is not a passed one.
+
+    Of several processes (pytest-xdist), the one that gathers the results asks.
+    """
     wanted = int(os.environ.get("SRNN_REAL_TESTS", "0"))
     passed = sum(_real.values())
     if not wanted or hasattr(session.config, "workerinput"):
