@@ -41,7 +41,8 @@ def network(name: str, hidden: int, layers: int = 3) -> tuple[str, ...]:
     """Return the settings of one of the paper's networks: `layers` with the read-out, `hidden` units each."""
     inner = ",".join([str(hidden)] * (layers - 1))
     if name == "Tandem":
-        return ("network=TandemNetwork", f"network.hidden=[{inner}]", "decode.pool=last")
+        # 1e-3 was chosen on the validation part of fsdd_spikes: 70 % after 12 epochs, 28 % at the 1e-2 of the others
+        return ("network=TandemNetwork", f"network.hidden=[{inner}]", "decode.pool=last", "optimiser.lr=1e-3")
     if name in _CELLS:
         # As coded; the text has the MLP read by its own last layer (network.readout=own).
         common = ("network.readout=cumulative", "network.norm=batch", "network.dropout=0.1", "network.weights=bittar", "decode.pool=last")
