@@ -202,7 +202,7 @@ def test_the_table_is_whole():
     cases = [check(n, s) for n, s in itertools.product(NEURONS, SURROGATES)]
     assert (len(NEURONS), len(SURROGATES), len(cases)) == (13, 10, 130)
     assert sum(c.lengths for c in cases) == 65
-    assert len(text.splitlines()) == 14
+    assert len(text.splitlines()) == 15
     assert "13 neurons x 10 surrogates = 130 cases" in text
     constants = sum(len(n().constants()) for n in NEURONS)
     states = sum(len(n.states) + 1 for n in NEURONS)

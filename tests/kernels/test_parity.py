@@ -275,12 +275,12 @@ def test_parity(name):
 
 def test_the_cases_are_counted(request):
     """A new neuron, cell or surrogate adds cases, and changes these numbers."""
-    assert (len(NEURONS), len(CELLS), len(SURROGATES)) == (12, 5, 10)
+    assert (len(NEURONS), len(CELLS), len(SURROGATES)) == (13, 9, 10)
     refused = 2 * sum(kind.hard_reset for kind in (*NEURONS, *CELLS))
-    assert len(CASES) == 2 * (17 * 4 - refused) + 3 + 2 * len(SURROGATES) - 2 + 6 == 155
+    assert len(CASES) == 2 * (22 * 4 - refused) + 3 + 2 * len(SURROGATES) - 2 + 6 == 195
     if len(DONE) == len(CASES):  # unless only some were selected
-        assert sum(c.steps for c in DONE.values()) == 155 * 2200
-        assert sum(c.recordings for c in DONE.values()) >= 0.99 * 155 * BATCH
+        assert sum(c.steps for c in DONE.values()) == 195 * 2200
+        assert sum(c.recordings for c in DONE.values()) >= 0.99 * 195 * BATCH
 
 
 FACTOR = 1.001

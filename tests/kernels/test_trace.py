@@ -230,7 +230,8 @@ def random_inputs(neuron: Neuron, activation: Activation, program: Program) -> d
     params = {k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(n).items()}
     given = {f"c.{k}": v.expand(n) * (1 - 0.1 * torch.rand(n, dtype=F64)) for k, v in neuron.coeffs(params).items()}
     given |= {f"a.{k}": torch.full((n,), float(v), dtype=F64) for k, v in numbers(activation).items()}
-    return given | {k: 0.7 * torch.randn(n, dtype=F64) + 0.3 for k in program.step.inputs if k not in given}
+    given |= {k: 0.7 * torch.randn(n, dtype=F64) + 0.3 for k in program.step.inputs if k not in given}
+    return {k: v.abs() if k == "state.p" else v for k, v in given.items()}  # a probability
 
 
 PAIRS = [(kind, activation) for kind in NEURONS for activation in ACTIVATIONS if activation.unit or not kind.hard_reset]

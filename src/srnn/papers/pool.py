@@ -125,17 +125,18 @@ def _stop(active: Sequence[_Running]) -> None:
 
 @contextlib.contextmanager
 def _terminated_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM stop us as SIGINT does."""
+    """Let SIGTERM stop us as SIGINT does, and SIGINT also where we were started with it ignored, in the background of a shell."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
-        old = signal.signal(signal.SIGTERM, stop)
+        old = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number, handler in old:
+            signal.signal(number, handler)

@@ -121,8 +121,15 @@ def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
         elif isinstance(value, dict):
             rows += [(f"{here}.{key}", str(v), "float") for key, v in value.items()]
         else:
-            rows.append((here, "null" if value is None else str(value), choices + optional))
+            rows.append((here, _as_taken(value), choices + optional))
     return rows
+
+
+def _as_taken(value: Any) -> str:
+    """Return a setting as `--set` takes it."""
+    if isinstance(value, tuple):
+        return "[" + ",".join(map(_as_taken, value)) + "]"
+    return "null" if value is None else str(value)
 
 
 def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
