@@ -31,6 +31,7 @@ PARTS = (
     Part("yin2021-fig4a", ("ecg",), _ECG, seeds=(0,)),
     Part("yin2021-ext3", ("ecg",), _ECG),
     Part("yin2021-fig3h", ("ecg",), _ECG, ("*-36-*",)),
+    Part("bittar2022-table10", ("ecg",), _ECG),
 )  # fmt: skip
 
 
@@ -110,8 +111,9 @@ CLAIMS = (
                                                          f"fsdd-{n}-128-max")),
     ),
     Claim(
-        "Most connections of the first layer can be removed at little cost.", f"{_BITTAR}, Table 9",
-        _each("bittar2022-table9", "fsdd-adlif-128-sparse0", "fsdd-adlif-128-sparse50", "fsdd-adlif-128-sparse90", "fsdd-adlif-128-sparse99"),
+        "Most connections can be removed at little cost.", f"{_BITTAR}, Tables 9, 10",
+        (*_each("bittar2022-table9", "fsdd-adlif-128-sparse0", "fsdd-adlif-128-sparse50", "fsdd-adlif-128-sparse90", "fsdd-adlif-128-sparse99"),
+         *_each("bittar2022-table10", "ecg-sparse0", "ecg-sparse50", "ecg-sparse90")),
     ),
     Claim(
         "An adaptation current is better than a moving threshold.", f"{_BITTAR}, Table 11",
