@@ -36,6 +36,13 @@ def test_verdicts(above, below, kind, said):
     assert judge(Compare("t", "a", "b"), rows) == Verdict(kind, "the a", "the b", said)
 
 
+@pytest.mark.parametrize(("at_most", "kind"), [(11.5, "holds"), (9.0, "within the spread"), (8.0, "reversed")])
+def test_no_more_than_so_many_points_above(at_most, kind):
+    rows = {("t", "a"): result("a", 80.0, 82.0, 84.0), ("t", "b"): result("b", 70.0, 71.0, 72.0)}  # 11 points, error 1.29
+    verdict = judge(Compare("t", "a", "b", at_most=at_most), rows)
+    assert (verdict.kind, verdict.said[-len(f"at most {at_most:g}") :]) == (kind, f"at most {at_most:g}")
+
+
 def test_a_row_that_is_not_there_is_not_measured():
     assert judge(Compare("t", "a", "b"), {("t", "a"): result("a", 1.0)}) == Verdict("not measured", "the a", "b")
 

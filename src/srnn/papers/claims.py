@@ -15,13 +15,17 @@ from srnn.papers.results import Measured, Result
 
 @dataclass(frozen=True)
 class Compare:
-    """Row `above` of a table against row `below`, by a number of theirs. times: the claim is that it is at least so many times as much."""
+    """Row `above` of a table against row `below`, by a number of theirs. times: the claim is that it is at least so many times as much.
+
+    at_most: the claim is that it is no more than so many points above.
+    """
 
     table: str
     above: str
     below: str
     metric: str = "accuracy"
     times: float | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ def judge(comparison: Compare, results: Mapping[tuple[str, str], Result]) -> Ver
     if a.sd is None or b.sd is None:
         return Verdict("one run", above, below, said)
     error = math.sqrt(a.sd**2 / len(a.values) + b.sd**2 / len(b.values))
+    if comparison.at_most is not None:
+        beyond = difference - comparison.at_most
+        kind = "holds" if beyond <= 0 else "within the spread" if beyond <= 2 * error else "reversed"
+        return Verdict(kind, above, below, f"{said}; claimed: at most {comparison.at_most:g}")
     kind = "within the spread" if abs(difference) <= 2 * error else "holds" if difference > 0 else "reversed"
     return Verdict(kind, above, below, said)
 
