@@ -1,4 +1,4 @@
-"""Shared by all tests: one torch thread (bit-equality, and no fight over cores), and the folder with real data."""
+"""Shared by all tests: one torch thread (bit-equality, and no fight over cores), the folder with real data, the command line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,23 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("no real data: $SRNN_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def srnn(capsys):
+    """Run a command; return (exit code, stdout, stderr)."""
+    from srnn import cli
+
+    def run(*argv):
+        capsys.readouterr()
+        try:
+            code = cli.main([str(a) for a in argv])
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
 
 
 _real: dict[str, bool] = {}

@@ -172,6 +172,13 @@ def test_the_last_step_is_the_published_score(training):
     assert not got.output[1, 3:].any()
 
 
+def test_one_recording_has_no_variance():
+    part = CumulativeReadout(4, 3, norm=BatchNorm())
+    with pytest.raises(ShapeError, match="the scores of one recording have no variance"):
+        part(torch.randn(1, 5, 4))
+    assert part.eval()(torch.randn(1, 5, 4)).output.shape == (1, 5, 3)
+
+
 def test_states_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match="pass what `start"):
         CausalConv(2, 5, 3)(torch.randn(2, 4, 2), state={"past": torch.zeros(3, 4)})

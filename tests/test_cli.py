@@ -24,22 +24,6 @@ TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "ba
 SET = [text for setting in TINY for text in ("--set", setting)]
 
 
-@pytest.fixture
-def srnn(capsys):
-    """Run a command; return (exit code, stdout, stderr)."""
-
-    def run(*argv):
-        capsys.readouterr()
-        try:
-            code = cli.main([str(a) for a in argv])
-        except SystemExit as stop:  # argparse
-            code = stop.code
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
-
-
 def strict(text):
     """Parse JSON and nothing but JSON: no NaN, nothing before or after."""
     return json.loads(text, parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))

@@ -12,7 +12,7 @@ from torch import Tensor
 from srnn import BatchNorm, Bidirectional, Layer, Mean, Readout, Stack, init
 from srnn._check import ConfigError, ShapeError
 from srnn.activations import Relu, Soft
-from srnn.networks import NetworkState, UniformStart, Zeros, activation_of, count_parameters, single_layers
+from srnn.networks import NetworkState, UniformStart, Zeros, count_parameters, single_layers
 from srnn.neurons import ALIF, LIF, AdLIF, Leaky, SoftLIF, YinLIF
 from srnn.surrogates import FastSigmoid
 
@@ -219,7 +219,7 @@ def test_the_network_is_its_layers_one_after_the_other():
 def test_walking_the_layers():
     net = Stack(Bidirectional(Layer(2, 3, LIF(), Soft(FastSigmoid())), merge=Mean()), Layer(3, 4, ALIF()))
     assert len(single_layers(net)) == 3
-    assert [activation_of(part).binary for part in net.parts()] == [False, True]
+    assert [part.emits.binary for part in net.parts()] == [False, True]
     assert [tuple(v.shape) for v in flat(net.start(5))] == [(5, 3)] * 4 + [(5, 4)] * 3
 
 

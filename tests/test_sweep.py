@@ -28,18 +28,9 @@ LR = ["--search", "optimiser.lr=1e-3:1e-1:log"]
 BEGUN = 120  # seconds until a process has surely begun; never reached in a test that passes
 
 
-@pytest.fixture
-def srnn(capsys, tmp_path, monkeypatch):
-    """Run a command in an empty folder; return (exit code, stdout, stderr)."""
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        capsys.readouterr()
-        code = cli.main([str(a) for a in argv])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
 
 
 def tiny(*more):

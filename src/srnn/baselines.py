@@ -168,6 +168,8 @@ class CumulativeReadout(Part):
         scores = self.linear(sums)
         if self.norm is not None:
             norm = self.norm
+            if norm.training and len(x) == 1:
+                raise ShapeError("CumulativeReadout: the scores of one recording have no variance; expected at least two in a batch, or net.eval().")
             if norm.training:
                 norm(scores[:, -1])  # what is beyond a recording's end repeats its last step; updates the running statistics
                 mean, var = scores[:, -1].mean(0), scores[:, -1].var(0, unbiased=False)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from srnn import init, scan
 from srnn._check import ConfigError, ShapeError, check_finite, check_instance, check_range, check_signal
-from srnn.activations import Activation, Identity, Soft
+from srnn.activations import Identity, Soft
 from srnn.kernels.trace import numbers
 from srnn.layers import Layer, LayerState, Part, valid_steps
 from srnn.segments import recomputed
@@ -237,11 +237,6 @@ def detached(state: NetworkState) -> NetworkState:
         return tuple(cut(p) for p in part) if isinstance(part, tuple) else {name: value.detach() for name, value in part.items()}  # type: ignore[return-value]
 
     return tuple(cut(part) for part in state)
-
-
-def activation_of(layer: Part) -> Activation:
-    """Return the activation of a layer (of its forward direction)."""
-    return layer.emits
 
 
 def single_layers(net: Stack) -> list[Layer]:

@@ -105,6 +105,24 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM end what runs as Ctrl-C does, and SIGINT also where it was ignored at the start, in the background of a shell."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
 def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, Any]:
     """Return what a result depends on beside task and data: versions, machine, backend and why, threads, seed, git commit of the package."""
     commit = None

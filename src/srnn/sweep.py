@@ -17,7 +17,7 @@ import os
 import platform
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -361,18 +361,3 @@ def write_csv(sweep: Sweep, found: dict[str, Any]) -> Path:
     path = sweep.out / "trials.csv"
     write_atomically(path, text.getvalue().encode())
     return path
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM end what runs as Ctrl-C does, so that a trial is marked and lock files are cleared away."""
-    import signal
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)

@@ -100,7 +100,7 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measured, "PARTS", (part,))
     assert main(["reproduce", "claims", "--read", "--runs", str(tmp_path), "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "claims.md").read_text()
-    assert text.count("| **not measured** |") == len(measured.CLAIMS) == 18
+    assert text.count("| **not measured** |") == len(measured.CLAIMS) == 19
     assert "cannot run here: No qtdb" in text
     assert "Written: " in capsys.readouterr().out
     assert main(["reproduce", "claims", "--rows", "x"]) == 2

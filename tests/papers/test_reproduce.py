@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from srnn import cli, decode, papers, tasks
+from srnn import decode, papers, tasks
 from srnn.datasets import qtdb
 from srnn.networks import Output
 from srnn.papers import draw, report
@@ -22,19 +22,6 @@ from srnn.tasks.settings import override
 from srnn.train import fit
 
 TINY = ("data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=1", "network.hidden=[6]")
-
-
-@pytest.fixture
-def srnn(capsys):
-    """Run a command; return (exit code, stdout, stderr)."""
-
-    def run(*argv):
-        capsys.readouterr()
-        code = cli.main([str(a) for a in argv])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
 
 
 def strict(text):

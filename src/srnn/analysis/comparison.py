@@ -1,4 +1,4 @@
-"""Results side by side: categories with every seed, grids of two settings, accuracy against energy (Yin et al. 2021, figures 3, 4 and 8)."""
+"""Results side by side: categories with every seed, grids of two settings (Yin et al. 2021, figures 3, 4), accuracy over energy (2020, figure 8)."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def heat_map(
 
 
 def pareto(points: Mapping[str, tuple[Seeds, Seeds]], *, energy: str = "energy per step (pJ)", title: str = "", simulated: bool = False) -> Drawn:
-    """Draw accuracy against energy (logarithmic), each point mean ± sd over seeds, and the Pareto front (figure 8).
+    """Draw accuracy against energy (logarithmic), each point mean ± sd over seeds, and the Pareto front (2020, figure 8).
 
     points: label → (energies > 0, accuracies in [0, 1]), one number a seed. The front is the networks than which no other is both more accurate and
     no more costly. Returns mean and sd of each, and the labels on the front, cheapest first.

@@ -14,6 +14,7 @@ from srnn.commands.shared import console, show
 if TYPE_CHECKING:
     from srnn.papers import Table
     from srnn.papers.jobs import Job
+    from srnn.papers.pool import Pool
     from srnn.papers.results import Result
 
 
@@ -77,14 +78,7 @@ def _results(args: argparse.Namespace, table: Table) -> int:
     ordered: list[Job] = [row[k] for k in range(max(map(len, wanted))) for row in wanted if k < len(row)]  # a seed of every row before the next seed
     presence = jobs.Presence(args.data_dir)
     workers = pool.Pool(args.jobs, presence, args.backend, console(stderr=True).print)
-    if not args.read:
-        here = [job for job in ordered if not presence.missing(job.task)]
-        jobs.write_index(table, here)
-        try:
-            workers.train(here)
-        except KeyboardInterrupt:
-            print(f"Stopped; the checkpoints are written.\nGo on with: {_again(args)}", file=sys.stderr)
-            raise
+    _train(args, workers, [(table, ordered)])
     found = results.read(table, args.runs, seeds, args.set, presence, workers.failed)
     columns, rows, feet = report.shown(table, found)
     show(args, report.as_json(found), tables.plain(f"{table.name}: {table.title}", columns, rows, folded=("row", "sees", "runs")),
@@ -109,22 +103,9 @@ def _claims(args: argparse.Namespace) -> int:
         raise ConfigError(f"srnn reproduce claims: --{given[0].replace('_', '-')} is for a single table; the campaign has its own.")
     presence = jobs.Presence(args.data_dir)
     workers = pool.Pool(args.jobs, presence, args.backend, console(stderr=True).print)
-    if not args.read:
-        found = campaign.jobs(measured.PARTS, args.runs)
-        for table, of_table in found:
-            jobs.write_index(table, of_table)
-        try:
-            workers.train([job for _, of_table in found for job in of_table])
-        except KeyboardInterrupt:
-            print(f"Stopped; the checkpoints are written.\nGo on with: {_again(args)}", file=sys.stderr)
-            raise
+    _train(args, workers, campaign.jobs(measured.PARTS, args.runs))
     results = campaign.results(measured.PARTS, args.runs, presence, workers.failed)
-    path = _out(args) / "claims.md"
-    text = campaign.page(measured.CLAIMS, results)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{path.parent} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+    path, text = _made(_out(args)) / "claims.md", campaign.page(measured.CLAIMS, results)
     write_atomically(path, text.encode())
     if args.json:
         show(args, {table.name: report.as_json(rows) for _, table, rows in results})
@@ -137,6 +118,31 @@ def _broken(found: list[Result]) -> bool:
     return any(s.kind in ("diverged", "failed") for r in found for s in r.states)
 
 
+def _train(args: argparse.Namespace, workers: Pool, wanted: list[tuple[Table, list[Job]]]) -> None:
+    """Train what is missing of the runs of some tables, unless --read forbids it; say how to go on when stopped."""
+    from srnn.papers import jobs
+
+    if args.read:
+        return
+    here = [(table, [job for job in of_table if not workers.presence.missing(job.task)]) for table, of_table in wanted]
+    for table, of_table in here:
+        jobs.write_index(table, of_table)
+    try:
+        workers.train([job for _, of_table in here for job in of_table])
+    except KeyboardInterrupt:
+        print(f"Stopped; the checkpoints are written.\nGo on with: {_again(args)}", file=sys.stderr)
+        raise
+
+
+def _made(folder: Path) -> Path:
+    """Return a folder that is there. Raises `RunError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+    return folder
+
+
 def _out(args: argparse.Namespace) -> Path:
     return Path(args.out) if args.out is not None else Path(args.runs) / "tables"
 
@@ -146,11 +152,7 @@ def _write(args: argparse.Namespace, table: Table, name: str, columns: Any, rows
     from srnn.papers import report
     from srnn.runs import write_atomically
 
-    out = _out(args)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{out} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+    out = _made(_out(args))
     files = [out / f"{name}.md", out / f"{name}.csv"]
     write_atomically(files[0], report.markdown(table, columns, rows, more).encode())
     write_atomically(files[1], report.as_csv(columns, rows).encode())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     """Search until the study has its trials; print them. Return 1 when none gave an accuracy, or a process of ours died before the end."""
     from srnn import space, tables
-    from srnn.session import find_device
-    from srnn.sweep import Sweep, results, terminable, work, write_csv
+    from srnn.session import find_device, signals_interrupt
+    from srnn.sweep import Sweep, results, work, write_csv
 
     task = task_of(args, args.task)
     check_range("--jobs", args.jobs, 1)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
                   args.threads, args.prune)  # fmt: skip
     new = sweep.prepare()
     _say(f"{'New study' if new else 'Joining the study'} {study!r} in {journal or args.storage}; runs in {out}")
-    with terminable():
+    with signals_interrupt():
         try:
             if args.jobs == 1:
                 work(sweep, _say)
@@ -127,11 +127,12 @@ def _together(sweep: Sweep, jobs: int) -> bool:
 
 def _child(sweep: Sweep, parent: int) -> None:
     """Run trials in a process of its own, in a process group of its own: the parent passes signals on, and when it is gone, this one stops."""
-    from srnn.sweep import terminable, work
+    from srnn.session import signals_interrupt
+    from srnn.sweep import work
 
     os.setpgrp()
     try:
-        with terminable():
+        with signals_interrupt():
             work(sweep, _say, alive=lambda: os.getppid() == parent)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -50,34 +50,36 @@ def explain(published: Count, other: Count) -> str:
 class Comparison:
     """A network beside another that does the same job: the columns of Yin, Corradi & Bohté 2021, Table S2.
 
-    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. The paper's energy ratios are these (its numbers say so); how
-    it gets error ratio and efficiency is not in what we have of it, so those definitions are ours: a ratio above 1 speaks for this network.
+    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. What is not known is None, and so is what follows from it.
+    The paper's energy ratios are these (its numbers say so); how it gets error ratio and efficiency is not in what we have of it, so those
+    definitions are ours: a ratio above 1 speaks for this network.
     """
 
-    energy: float
-    other_energy: float
-    error: float
-    other_error: float
+    energy: float | None
+    other_energy: float | None
+    error: float | None = None
+    other_error: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be divided by."""
         for name in ("energy", "other_energy", "error", "other_error"):
-            check_range(f"Comparison: {name}", getattr(self, name), 0.0, open_low=True)
+            if (value := getattr(self, name)) is not None:
+                check_range(f"Comparison: {name}", value, 0.0, open_low=True)
 
     @property
-    def energy_ratio(self) -> float:
+    def energy_ratio(self) -> float | None:
         """How many times as much energy the other one takes."""
-        return self.other_energy / self.energy
+        return None if self.energy is None or self.other_energy is None else self.other_energy / self.energy
 
     @property
-    def error_ratio(self) -> float:
+    def error_ratio(self) -> float | None:
         """How many times as often the other one is wrong."""
-        return self.other_error / self.error
+        return None if self.error is None or self.other_error is None else self.other_error / self.error
 
     @property
-    def efficiency(self) -> float:
+    def efficiency(self) -> float | None:
         """Energy ratio times error ratio."""
-        return self.energy_ratio * self.error_ratio
+        return None if self.energy_ratio is None or self.error_ratio is None else self.energy_ratio * self.error_ratio
 
 
 def dense_lstm(net: Stack) -> Stack:

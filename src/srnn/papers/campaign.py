@@ -76,7 +76,8 @@ _HEAD = (
     "",
     "Runs are short, so that all of it fits on two cores: far fewer epochs than the papers have, the same for the rows that are compared, and",
     "settings chosen on validation parts. A checkpoint is selected on the validation part and evaluated once on the test part; ± is the standard",
-    "deviation over seeds. A comparison *holds* where the means differ by more than twice the standard error of their difference.",
+    "deviation over seeds. A comparison *holds* where the means differ by more than twice the standard error of their difference; that one",
+    "network is as good as another holds where it is at most as far behind as is claimed.",
     "",
 )
 

@@ -2,6 +2,7 @@
 
 A comparison says that one row is above another in some number. It *holds* where the difference of the means is larger than twice its standard error,
 √(sd₁²/n₁ + sd₂²/n₂), is *reversed* where it is so far below, and else *within the spread* of the seeds. Of single runs only the difference is said.
+That one is as good as the other holds where the means are no further apart than is claimed, and is reversed where they are by more than that error.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from srnn.networks import Stack, single_layers
 from srnn.papers.table import Row, Table, agrees, value
 
 RATIOS = ("energy_ratio", "error_ratio", "efficiency")
-"""Of a row to the one it is compared with: energy, error (100 - accuracy), and their product, ours to say how many times better the other one is."""
+"""Of a row to the one it is compared with: the properties of `energy.Comparison`."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,15 @@ def _parameters(net: Stack, sparsity: float) -> int:
 def _ratios(table: Table, row: Row, counted: dict[str, dict[str, float]]) -> dict[str, float]:
     if row.against is None:
         return {}
-    other, found = table.row(row.against), dict[str, float]()
-    if "energy" in counted[row.name] and counted[other.name].get("energy"):
-        found["energy_ratio"] = counted[row.name]["energy"] / counted[other.name]["energy"]
-    if "accuracy" in row.published and "accuracy" in other.published:
-        found["error_ratio"] = (100 - value(row.published["accuracy"])) / (100 - value(other.published["accuracy"]))
-    if len(found) == 2:
-        found["efficiency"] = found["energy_ratio"] * found["error_ratio"]
-    return found
+    other = table.row(row.against)
+    pair = energy.Comparison(
+        counted[other.name].get("energy") or None, counted[row.name].get("energy") or None, _error(other), _error(row)
+    )  # fmt: skip
+    return {name: ratio for name in RATIOS if (ratio := getattr(pair, name)) is not None}
+
+
+def _error(row: Row) -> float | None:
+    return 1 - value(row.published["accuracy"]) / 100 if "accuracy" in row.published else None
 
 
 def as_json(found: dict[str, list[Compared]]) -> list[dict[str, Any]]:

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from srnn._check import RunError
 from srnn.papers.jobs import Job, Presence, State, state_of
+from srnn.session import signals_interrupt
 
 _PAUSE, _PATIENCE = 0.1, 120.0
 """Seconds between two looks at the processes, and until one that was asked to stop is ended."""
@@ -36,7 +36,7 @@ class Pool:
         """Train what is not finished, each folder once, in this order. Raises `KeyboardInterrupt` after SIGINT or SIGTERM, when all have stopped."""
         waiting = list({job.path: job for job in jobs if state_of(job).kind in ("none", "stopped")}.values())
         total, active = len(waiting), list[_Running]()
-        with _terminated_as_interrupt():
+        with signals_interrupt():
             try:
                 while waiting or active:
                     while waiting and len(active) < self.workers:
@@ -121,22 +121,3 @@ def _stop(active: Sequence[_Running]) -> None:
                 running.process.kill()
                 running.process.wait()
             running.log.close()
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM stop us as SIGINT does, and SIGINT also where we were started with it ignored, in the background of a shell."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        old = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in old:
-            signal.signal(number, handler)

@@ -25,7 +25,7 @@ def sees(row: Row) -> str:
     return row.sees + (f" (published: {row.published_sees})" if row.published_sees else "")
 
 
-def lines(results: Sequence[Result], rules: str = "yin2021") -> list[tuple[str, ...]]:
+def lines(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Return the table of results as text, a line a row, under `COLUMNS`."""
     return [_line(r) for r in results]
 

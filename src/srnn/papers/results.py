@@ -11,6 +11,7 @@ from typing import Any
 from srnn import metrics
 from srnn.papers.jobs import Job, Presence, State, jobs_of, state_of
 from srnn.papers.table import Row, Table, value
+from srnn.tasks.objective import PerStep
 
 PERCENT = ("accuracy", "accuracy_labelled", "accuracy_last_class_mean", "accuracy_core_39")
 PER_STEP = "not applicable: steps of a recording are not independent"
@@ -112,13 +113,9 @@ def _result(table: Table, row: Row, jobs: Sequence[Job], presence: Presence, fai
             "simulated": any(m["simulated"] for m in finished),
             "protocol": _protocol(table, finished),
             "recordings": sum(m["validation_recordings"] for m in finished) if table.folds else finished[0]["test_recordings"],
-            "per_step": any("test_accuracy_labelled" in m or "validation_accuracy_labelled" in m for m in finished) or _steps(task),
+            "per_step": isinstance(task.decode, PerStep),
         }
     return Result(row, states, len(jobs), cannot, **found)
-
-
-def _steps(task: Any) -> bool:
-    return type(task.decode).__name__ == "PerStep"
 
 
 def _numbers(table: Table, row: Row, finished: Sequence[dict[str, Any]]) -> dict[str, Measured]:
