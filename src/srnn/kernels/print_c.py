@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from srnn.kernels.graph import Graph, Op, Value
@@ -71,6 +71,11 @@ def print_neuron(program: Program) -> Printed:
     return Printed("\n\n".join(parts) + "\n", len(kept))
 
 
+def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
+    """Return the C statements of one neuron's step, numbers being `real`. inputs, outputs: where each value of the graph is read or put."""
+    return _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH}).statements(graph.ops, graph.outputs, inputs, outputs, {})
+
+
 def _fixed(program: Program) -> dict[str, Op]:
     """Return the operations that depend on constants alone."""
     known, found = set(program.constants), dict[str, Op]()
@@ -118,6 +123,18 @@ class _Printer:
         body = "".join(f"\n        {line}" for line in lines)
         return f"void prepare(long NP, real *c) {{\n    for (long n = 0; n < NP; n++) {{{body}\n    }}\n}}"
 
+    def statements(
+        self, ops: Sequence[Op], results: Mapping[str, Value], inputs: Mapping[str, str], outputs: Mapping[str, str], sums: Mapping[str, str]
+    ) -> list[str]:
+        """Print operations: read what they use from `inputs`, compute, then set `outputs` and add to `sums`. All three: name → place in C."""
+        used = {a for op in ops for a in op.args if isinstance(a, str)} | {v for v in results.values() if isinstance(v, str)}
+        names = {k: f"{k.replace('.', '_')}_" for k in inputs} | {op.result: op.result for op in ops}
+        lines = [f"const real {names[k]} = {where};" for k, where in inputs.items() if k in used]
+        lines += [self._line(op, names) for op in ops]
+        lines += [f"{where} = {self._value(results[k], names)};" for k, where in outputs.items()]
+        lines += [f"{where} += {self._value(results[k], names)};" for k, where in sums.items()]
+        return lines
+
     def function(
         self,
         name: str,
@@ -129,15 +146,8 @@ class _Printer:
         sums: dict[str, str] | None = None,
     ) -> str:
         """Print one function over the recordings of a tile: every input is read before any output is written."""
-        used = {a for op in ops for a in op.args if isinstance(a, str)} | {v for v in graph.outputs.values() if isinstance(v, str)}
-        constants = [(k, row) for k, row in self.rows.items() if k in used]
-        reads = [(k, where) for k, where in inputs.items() if k in used]
-        names = {k: f"{k.replace('.', '_')}_" for k in (*self.rows, *inputs)} | {op.result: op.result for op in ops}
-        lines = [f"const real {names[k]} = c[{row} * NP + n];" for k, row in constants]
-        lines += [f"const real {names[k]} = {where};" for k, where in reads]
-        lines += [self._line(op, names) for op in ops]
-        lines += [f"{where} = {self._value(graph.outputs[k], names)};" for k, where in outputs.items()]
-        lines += [f"{where} += {self._value(graph.outputs[k], names)};" for k, where in (sums or {}).items()]
+        constants = {k: f"c[{row} * NP + n]" for k, row in self.rows.items()}
+        lines = self.statements(ops, graph.outputs, constants | inputs, outputs, sums or {})
         index = ["const long i = r * NP + n;"] if any("i]" in line for line in lines) else []
         body = "".join(f"\n            {line}" for line in (*index, *lines))
         return (
