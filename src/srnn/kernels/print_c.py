@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from srnn.kernels.graph import Graph, Op, Value
@@ -71,9 +71,23 @@ def print_neuron(program: Program) -> Printed:
     return Printed("\n\n".join(parts) + "\n", len(kept))
 
 
-def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
-    """Return the C statements of one neuron's step, numbers being `real`. inputs, outputs: where each value of the graph is read or put."""
-    return _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH}).statements(graph.ops, graph.outputs, inputs, outputs, {})
+def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str], truths: Collection[str] = ()) -> list[str]:
+    """Return the C statements of one neuron's step, numbers being `real`. inputs, outputs: where each value of the graph is read or put.
+
+    truths: outputs that are 0 or 1 and are put as an uint8_t.
+    """
+    printer = _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH})
+    copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}  # a truth value as a number, (x > 0).float()
+    bits = {name: copies.get(str(v), v) for name, v in graph.outputs.items() if name in truths}
+    ops = [op for op in graph.ops if op.name != "copy" or op.result not in map(str, (graph.outputs[k] for k in bits)) or _read(op.result, graph, bits)]
+    numbers = {name: place for name, place in outputs.items() if name not in bits}
+    lines = printer.statements(ops, {**graph.outputs, **bits}, inputs, numbers, {})
+    return lines + [f"{outputs[name]} = (uint8_t){printer.truth(v)};" for name, v in bits.items()]
+
+
+def _read(name: str, graph: Graph, bits: Mapping[str, Value]) -> bool:
+    """Return whether an operation, or an output that is a number, reads a value."""
+    return any(name in op.args for op in graph.ops) or any(v == name for k, v in graph.outputs.items() if k not in bits)
 
 
 def _fixed(program: Program) -> dict[str, Op]:
@@ -104,6 +118,10 @@ class _Printer:
         if truth:
             return names[v] if v in self.truths else f"({names[v]} != 0)"
         return f"(real){names[v]}" if v in self.truths else names[v]
+
+    def truth(self, v: Value) -> str:
+        """Return a value of an operation as a truth value."""
+        return self._value(v, {v: v} if isinstance(v, str) else {}, truth=True)
 
     def _line(self, op: Op, names: dict[str, str]) -> str:
         truths = {"where": 1, "and": 2, "or": 2, "not": 1}.get(op.name, 0)  # so many of the first arguments are truth values

@@ -33,25 +33,28 @@ def specialise(program: Program, constants: Mapping[str, Tensor], *, potential: 
     """Return the step with these constants, "c.<name>" and "a.<path>", each (N,) of one floating type. potential: it is an output too."""
     known = {name: constants[name] for name in program.constants}
     build, values = Builder(), dict[str, Value]()
+    folded, tables = dict(known), dict(known)  # by the names of the trace, and by those of the result
     for name in program.step.inputs:
         values[name] = _literal(known[name], name) if name in known else name
     wanted = ("s", *(f"state.{k}" for k in program.states), "potential")
     for op in program.step.needed(wanted):
-        if all(isinstance(a, float) or a in known for a in op.args) and known:
+        if known and all(isinstance(a, float) or a in folded for a in op.args):
             name = f"k.{op.result}"
-            known[op.result] = known[name] = apply(op, known, next(iter(known.values())))
-            values[op.result] = _literal(known[name], name)
+            folded[op.result] = tables[name] = apply(op, folded, next(iter(known.values())))
+            values[op.result] = _literal(tables[name], name)
             continue
         args = tuple(values[a] if isinstance(a, str) else a for a in op.args)
         values[op.result] = 0.0 if op.name == "mul" and 0.0 in args else build.emit(op.name, *args)
     outputs = {name: values[v] if isinstance(v, str) else v for name in wanted for v in (program.step.outputs[name],)}
-    graph, kept = Graph((), tuple(build.ops), outputs), _needed_states(Graph((), tuple(build.ops), outputs), program.states, potential)
+    graph = Graph((), tuple(build.ops), outputs)
+    kept = _needed_states(graph, program.states, potential)
     shown = ("s", *(f"state.{k}" for k in kept), *(("potential",) if potential else ()))
     ops = graph.needed(shown)
     used = {a for op in ops for a in op.args} | {outputs[name] for name in shown}
-    tables = {name: known[name] for name in sorted(k for k in used if isinstance(k, str) and k in known)}
-    inputs = tuple(name for name in (*program.step.inputs, *tables) if name in used and (name not in known or name in tables))
-    return Special(Graph(tuple(dict.fromkeys(inputs)), ops, {name: outputs[name] for name in shown}), tables, kept)
+    inputs = (*(name for name in program.step.inputs if name not in known), *tables)
+    inputs = tuple(name for name in inputs if name in used)
+    kept_tables = {name: tables[name] for name in inputs if name in tables}
+    return Special(Graph(inputs, ops, {name: outputs[name] for name in shown}), kept_tables, kept)
 
 
 def _literal(value: Tensor, name: str) -> Value:
