@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from srnn.export.c_source import Table, float_functions, helpers, number, product, table, template
+from srnn.export.c_source import Table, field, float_functions, helpers, inputs_of, number, product, remember, resets, table, template
 from srnn.export.described import Described
 from srnn.export.model import Source
 from srnn.kernels.print_c import print_statements
@@ -24,15 +24,17 @@ typedef int32_t whole;
 
 def float_source(layers: Sequence[Described], sparse: bool | None) -> Source:
     """Return the body of model.c, the fields of the state and what a table of sizes needs."""
-    tables, functions, fields, resets, calls = list[Table](), list[str](), list[str](), list[str](), list[str]()
+    tables, functions, fields, reset, calls = list[Table](), list[str](), list[str](), list[str](), list[str]()
     below = "x"
     for k, layer in enumerate(layers):
         spikes_below = k > 0 and layers[k - 1].binary
         made = _layer(k, layer, "below", spikes_below, k == len(layers) - 1, sparse)
         tables += made[0]
         functions.append(made[1])
-        fields.append(_fields(k, layer, spikes_below))
-        resets += _reset(k, layer, spikes_below)
+        fields.append(field(k, layer, "float", "uint8_t" if spikes_below else "float"))
+        starts, lines = resets(k, layer, "real", number)
+        tables += starts
+        reset += lines
         calls.append(f"layer{k}(state, {below}{', scores' if k == len(layers) - 1 else ''});")
         below = f"state->layer{k}.s"
     body = "\n\n".join(functions)
@@ -40,38 +42,14 @@ def float_source(layers: Sequence[Described], sparse: bool | None) -> Source:
     top = "\n\n".join(part for part in (_TOP, used) if part)
     uses_math = any(word in used for word in ("LIBM", "FMA", "INFINITY")) or "INFINITY" in body or "NAN" in body
     headers = ("<math.h>",) if uses_math else ()
-    return Source(headers, top, tuple(tables), body, tuple(fields), tuple(resets), tuple(calls), "float", "float")
-
-
-def _fields(k: int, layer: Described, spikes_below: bool) -> str:
-    names = [f"{'uint8_t' if layer.binary else 'float'} s[{layer.neurons}];"]
-    names += [f"float {name}[{layer.neurons}];" for name in layer.step.states]
-    if layer.reach:
-        names += [f"{'uint8_t' if spikes_below else 'float'} past[{layer.reach}][{layer.inputs}];", "int32_t at;"]
-    return f"struct {{ {' '.join(names)} }} layer{k}; /* {layer.who} */"
-
-
-def _reset(k: int, layer: Described, spikes_below: bool) -> list[str]:
-    lines = []
-    for name, start in layer.start.items():
-        if bool((start == 0).all()):
-            continue  # the state is cleared first
-        value = start[0].item() if bool((start == start[0]).all()) else None
-        text = f"layer{k}_start_{name}[n]" if value is None else ("1" if name == "s" and layer.binary else number(value))
-        lines.append(f"for (int32_t n = 0; n < {layer.neurons}; n++) state->layer{k}.{name}[n] = {text};")
-    return lines
+    return Source(headers, top, tuple(tables), body, tuple(fields), tuple(reset), tuple(calls), "float", "float")
 
 
 def _layer(k: int, layer: Described, x: str, spikes_below: bool, last: bool, sparse: bool | None) -> tuple[list[Table], str]:
     """Return the tables and the function of one layer."""
     name, rows, n = f"layer{k}", layer.neurons * layer.gates, layer.neurons
     own = f"state->{name}"
-    tables = [
-        table("uint8_t" if key == "s" and layer.binary else "real", f"{name}_start_{key}", v.numpy())
-        for key, v in layer.start.items()
-        if not bool((v == v[0]).all())
-    ]
-    lines = list[str]()
+    tables, lines = list[Table](), list[str]()
     if layer.weight is None:
         lines.append(f"for (int32_t n = 0; n < {rows}; n++) I[n] = {x}[n];")
     else:
@@ -82,7 +60,7 @@ def _layer(k: int, layer: Described, x: str, spikes_below: bool, last: bool, spa
             lines.append(f"for (int32_t n = 0; n < {rows}; n++) I[n] = 0;")
         blocks = torch.split(layer.weight, layer.inputs, 1)
         for j, (block, delay) in enumerate(zip(blocks, layer.delays, strict=True)):
-            seen = x if not delay else f"{own}.past[({own}.at + {layer.reach - delay}) % {layer.reach}]"
+            seen = inputs_of(own, x, layer, delay)
             made = product(f"{name}_weight{j if len(blocks) > 1 else ''}", block.numpy(), "real", "I", seen, spikes_below, sparse)
             tables += made.tables
             lines.append(made.call)
@@ -93,8 +71,7 @@ def _layer(k: int, layer: Described, x: str, spikes_below: bool, last: bool, spa
         made = product(f"{name}_recurrent", layer.recurrent.numpy(), "real", "I", f"{own}.s", layer.binary, sparse)
         tables += made.tables
         lines.append(made.call)
-    if layer.reach:
-        lines += [f"for (int32_t k = 0; k < {layer.inputs}; k++) {own}.past[{own}.at][k] = {x}[k];", f"{own}.at = ({own}.at + 1) % {layer.reach};"]
+    lines += remember(own, x, layer)
     graph = layer.step.graph
     places = {f"I{g}" if layer.gates > 1 else "I": f"I[{g * n} + n]" if g else "I[n]" for g in range(layer.gates)}
     places |= {"s": f"(real){own}.s[n]" if layer.binary else f"{own}.s[n]"} | {f"state.{key}": f"{own}.{key}[n]" for key in layer.step.states}

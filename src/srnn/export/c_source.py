@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from srnn._check import ConfigError
+from srnn.export.described import Described
+from srnn.export.integer import IntegerLayer
+from srnn.kernels.fixed_ops import ATANH, EXP, LN_2, LOG2_E
 
 _HERE = Path(__file__).parent / "c"
 _KERNELS = Path(__file__).parent.parent / "kernels" / "c"
@@ -85,6 +88,41 @@ def _packed(rows: np.ndarray, bits: int | None) -> np.ndarray:
     return even[:, ::2] | even[:, 1::2] << 4
 
 
+def field(k: int, layer: Described | IntegerLayer, number: str, past: str) -> str:
+    """Return the struct of a layer's state. number, past: the C types of its numbers and of the inputs it keeps."""
+    names = [f"{'uint8_t' if layer.binary else number} s[{layer.neurons}];"]
+    names += [f"{number} {name}[{layer.neurons}];" for name in layer.start if name != "s"]
+    if layer.reach:
+        names += [f"{past} past[{layer.reach}][{layer.inputs}];", "int32_t at;"]
+    return f"struct {{ {' '.join(names)} }} layer{k}; /* {layer.who} */"
+
+
+def resets(k: int, layer: Described | IntegerLayer, kind: str, number: Callable[[float], str]) -> tuple[list[Table], list[str]]:
+    """Return the tables and statements that set a layer's start, where it is not 0 (the state is cleared first)."""
+    tables, lines = list[Table](), list[str]()
+    for name, start in layer.start.items():
+        bit = name == "s" and layer.binary
+        text = "1" if bit else number(start[0].item())
+        if not bool((start == start[0]).all()):
+            text = f"layer{k}_start_{name}[n]"
+            tables.append(table("uint8_t" if bit else kind, text[:-3], start.numpy()))
+        if bool(start.any()):
+            lines.append(f"for (int32_t n = 0; n < {layer.neurons}; n++) state->layer{k}.{name}[n] = {text};")
+    return tables, lines
+
+
+def inputs_of(own: str, below: str, layer: Described | IntegerLayer, delay: int) -> str:
+    """Return where the inputs of so many steps ago stand."""
+    return below if not delay else f"{own}.past[({own}.at + {layer.reach - delay}) % {layer.reach}]"
+
+
+def remember(own: str, below: str, layer: Described | IntegerLayer) -> list[str]:
+    """Return the statements that keep this step's inputs in place of the oldest ones."""
+    if not layer.reach:
+        return []
+    return [f"for (int32_t k = 0; k < {layer.inputs}; k++) {own}.past[{own}.at][k] = {below}[k];", f"{own}.at = ({own}.at + 1) % {layer.reach};"]
+
+
 def helpers(source: str, texts: Iterable[str]) -> str:
     """Return those functions of the given C texts that a source calls, and those that they call, in order.
 
@@ -112,6 +150,13 @@ def helpers(source: str, texts: Iterable[str]) -> str:
 def template(name: str) -> str:
     """Return a C text that comes with the package."""
     return (_HERE / name).read_text()
+
+
+def fixed_functions() -> str:
+    """Return the integer functions of `kernels/c/fixed.h` with their constants, without the comment on top."""
+    values = {"EXP": EXP, "ATANH": ATANH, "LOG2_E": (LOG2_E,), "LN_2": (LN_2,)}
+    text = (_KERNELS / "fixed.h").read_text().split("typedef", 1)[1]
+    return re.sub(r"@(\w+)@", lambda found: ", ".join(map(str, values[found.group(1)])), "typedef" + text)
 
 
 def float_functions() -> str:

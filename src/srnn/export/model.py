@@ -13,6 +13,7 @@ from typing import NamedTuple
 from srnn._check import ConfigError
 from srnn.export.c_source import Table, template
 from srnn.export.described import Described
+from srnn.export.integer import IntegerLayer
 
 
 class Source(NamedTuple):
@@ -47,7 +48,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def files(name: str, source: Source, layers: Sequence[Described]) -> dict[str, str]:
+def files(name: str, source: Source, layers: Sequence[Described | IntegerLayer]) -> dict[str, str]:
     """Return the texts by file name."""
     upper, tables = name.upper(), sum(t.bytes for t in source.tables)
     values = {
@@ -55,12 +56,12 @@ def files(name: str, source: Source, layers: Sequence[Described]) -> dict[str, s
         "INPUT_T": source.input, "SCORE_T": source.score, "TABLE_BYTES": str(tables),
         "SUMMARY": "\n".join(f"     {layer.who}" for layer in layers),
         "NOTES": "".join(f"\n   {line}" for line in source.notes),
-        "MACROS": "".join(f"\n{line}" for line in source.macros),
+        "MACROS": "".join(f"\n{line.replace('MODEL', upper)}" for line in source.macros),
         "FIELDS": "\n    ".join(source.fields),
         "HEADERS": "\n".join(f"#include {h}" for h in (*source.headers, "<string.h>")),
         "TOP": source.top, "TABLES": "\n".join(t.source for t in source.tables), "BODY": source.body,
         "RESETS": "".join(f"\n    {line}" for line in source.resets), "CALLS": "\n    ".join(source.calls),
-        "LIBS": " -lm" if "<math.h>" in source.headers else "",
+        "LIBS": " -lm" if "<math.h>" in source.headers or source.input != "float" else "",
     }  # fmt: skip
     main = template("main_float.c" if source.input == "float" else "main_integer.c")
     texts = {f"{name}.h": template("model.h"), f"{name}.c": template("model.c"), "main.c": main, "Makefile": template("Makefile")}
