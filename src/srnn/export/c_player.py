@@ -122,6 +122,10 @@ class CPlayer:
     def __init__(self, model: CModel) -> None:
         self.model, self.compiled = model, Compiled(model)
 
+    def nanoseconds(self, x: Tensor, repeats: int = 5) -> float:
+        """Return the median time of a step over several runs of one recording (T, C) on this machine."""
+        return self.compiled.nanoseconds((x if self.model.bits is None else quantised_input(self.model, x)).numpy(), repeats)
+
     def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Return potential and output (B, T, K) of the last layer, and the outputs (B, T, N) of every layer."""
         model = self.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,14 @@ from srnn.kernels.interpret import interpret, value_of
 
 @dataclass(frozen=True)
 class Ranges:
-    """The largest sizes in a layer. values: of anything in its step, currents, states and constants that are added. outputs: of what it gives."""
+    """The largest sizes in a layer. values: of anything in its step, currents, states and constants that are added. outputs: of what it gives.
+
+    smallest: the smallest number of which it takes a logarithm, a root or the inverse; infinite where it does not.
+    """
 
     values: float
     outputs: float
+    smallest: float
 
 
 @torch.no_grad()
@@ -28,18 +33,23 @@ def ranges(layers: Sequence[Described], x: Tensor) -> tuple[Ranges, ...]:
     found = []
     seen = x.detach().cpu().float()
     for layer in layers:
-        seen, largest = _run(layer, seen)
-        found.append(Ranges(largest, float(seen.abs().max())))
+        seen, largest, smallest = _run(layer, seen)
+        found.append(Ranges(largest, float(seen.abs().max()), smallest))
     return tuple(found)
 
 
-def _run(layer: Described, x: Tensor) -> tuple[Tensor, float]:
-    """Return the outputs (B, T, N) of a layer and the largest value in it."""
+_SENSITIVE = {"log": 0, "sqrt": 0, "reciprocal": 0, "div": 1}
+"""Operations that fixed point cannot do near 0, and which of their arguments that is."""
+
+
+def _run(layer: Described, x: Tensor) -> tuple[Tensor, float, float]:
+    """Return the outputs (B, T, N) of a layer, the largest value in it and the smallest that a sensitive operation takes."""
     batch, graph = len(x), layer.step.graph
     state = {k: v.expand(batch, -1) for k, v in layer.start.items()}
     past = torch.cat((x.new_zeros(batch, layer.reach, layer.inputs), x), 1)
     largest = max([0.0, *operands(layer.step), *(float(v.abs().max()) for v in layer.start.values())])
-    outputs = []
+    sensitive = [a for op in graph.ops if op.name in _SENSITIVE for a in (op.args[_SENSITIVE[op.name]],) if a not in layer.step.tables]
+    smallest, outputs = math.inf, []
     for t in range(x.shape[1]):
         seen = torch.cat([past[:, layer.reach + t - delay] for delay in layer.delays], 1)
         current = seen if layer.weight is None else seen @ layer.weight.T + layer.bias
@@ -53,6 +63,7 @@ def _run(layer: Described, x: Tensor) -> tuple[Tensor, float]:
         values = interpret(graph.ops, {**layer.step.tables, **given}, state["s"])
         changing = [v for k, v in values.items() if k not in layer.step.tables]
         largest = max(largest, float(torch.stack([v.expand_as(state["s"]) for v in changing]).abs().max()))
+        smallest = min([smallest, *(float(values[a].abs().min()) for a in sensitive if isinstance(a, str))])
         state = {k: value_of(graph.outputs["s" if k == "s" else f"state.{k}"], values, state["s"]) for k in state}
         outputs.append(state["s"])
-    return torch.stack(outputs, 1), largest
+    return torch.stack(outputs, 1), largest, smallest

@@ -172,6 +172,11 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
 
 def _layer(layer: Described, span: Ranges, bits: int, below: int, seen: Numbers | None, above: Tensor | None) -> IntegerLayer:
     fraction = fraction_for(span.values, layer.who)
+    if span.smallest < 2.0 ** (8 - fraction):
+        raise ConfigError(
+            f"{layer.who}: it takes the logarithm, root or inverse of numbers down to {span.smallest:.2g}, which fixed point with {fraction} bits "
+            "behind the point does not tell from 0. Export it with float numbers (without --bits)."
+        )
     fed = None
     if not layer.binary:
         numbers = _numbers(span.outputs, _limit([layer.recurrent, above], bits))
