@@ -111,7 +111,9 @@ def test_spike_at_threshold(form: str, at_threshold: bool, tmp_path: Path) -> No
 SURROGATES = [c() for c in vars(surrogates).values() if inspect.isclass(c) and issubclass(c, surrogates.Surrogate) and c is not surrogates.Surrogate]
 
 
-@pytest.mark.parametrize("activation", [Relu(), *map(Soft, SURROGATES)], ids=lambda a: f"{type(a).__name__}{type(getattr(a, 'surrogate', None)).__name__}")
+@pytest.mark.parametrize(
+    "activation", [Relu(), *map(Soft, SURROGATES)], ids=lambda a: f"{type(a).__name__}{type(getattr(a, 'surrogate', None)).__name__}"
+)
 def test_smooth_activations(activation: Activation, tmp_path: Path) -> None:
     net = network(srnn.SoftLIF, torch.float32, activation)
     assert agree(net, to_onnx(net, tmp_path / "net.onnx"), LENGTHS, 2e-5) > 0
@@ -178,7 +180,7 @@ def test_parts_that_need_whole_recordings(name: str, dtype: torch.dtype, tmp_pat
     path = to_onnx(net, tmp_path / "net.onnx")
     assert agree(net, path, LENGTHS, 2e-5) > 0
     assert agree(net, path, None, 2e-5) > 0
-    with pytest.raises(ConfigError, match='has no step cell. Use form="scan"'):
+    with pytest.raises(ConfigError, match=r'has no step cell\. Use form="scan"'):
         to_onnx(net, tmp_path / "cell.onnx", form="cell")
 
 
@@ -294,7 +296,7 @@ def test_refusals(tmp_path: Path) -> None:
         to_onnx(net, tmp_path / "net.onnx")
     with pytest.raises(ConfigError, match="there is no 'loop'"):
         to_onnx(network(srnn.LIF, torch.float32), tmp_path / "net.onnx", form="loop")
-    with pytest.raises(ConfigError, match="expected float32 or float64. Pass net.float"):
+    with pytest.raises(ConfigError, match=r"expected float32 or float64\. Pass net\.float"):
         to_onnx(network(srnn.LIF, torch.bfloat16), tmp_path / "net.onnx")
     (tmp_path / "no.onnx").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match="cannot be run by ONNX Runtime"):

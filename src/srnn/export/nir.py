@@ -34,12 +34,12 @@ def to_nir(net: Stack, path: str | Path | None = None, *, dt: float, rule: Rule 
     check_range("to_nir: dt", dt, 0.0, open_low=True)
     clock = Clock(dt, check_choice("to_nir: rule", rule, RULES))  # type: ignore[arg-type]
     nodes: dict[str, Any] = {"input": nir.Input(np.array([net.inputs]))}
-    edges, last = [], "input"
+    edges, last, width = [], "input", len(str(len(net.parts()) - 1))
     for k, part in enumerate(net.parts()):
         who = f"to_nir: layer {k}"
         if not isinstance(part, Layer):
             raise ConfigError(f"{who} is a {type(part).__name__}; NIR can hold a Layer or Readout only. ONNX keeps it.")
-        for name, node in _layer_nodes(part, f"layer{k}", who, clock).items():
+        for name, node in _layer_nodes(part, f"layer{k:0{width}}", who, clock).items():
             nodes[name] = node
             edges.append((last, name))
             last = name
@@ -52,7 +52,7 @@ def to_nir(net: Stack, path: str | Path | None = None, *, dt: float, rule: Rule 
 
 @torch.no_grad()
 def _layer_nodes(layer: Layer, name: str, who: str, clock: Clock) -> dict[str, Any]:
-    """Return the nodes of a layer in the order of the signal."""
+    """Return the nodes of a layer in the order of the signal, which is that of their names: a file keeps no other, and nirtorch takes them in it."""
     neuron = form(layer, who)
     start = {k: v for k, v in layer.start(1).items() if bool(v.any())}
     if start:
@@ -65,15 +65,15 @@ def _layer_nodes(layer: Layer, name: str, who: str, clock: Clock) -> dict[str, A
     if neuron is None:
         if recurrent is not None:
             raise ConfigError(f"{who}: {type(layer.neuron).__name__} with recurrence: NIR has no unit without dynamics to feed back to.")
-        return {f"{name}_in": dense} | ({name: nir.Threshold(np.zeros(layer.neurons))} if isinstance(layer.activation, Spike) else {})
+        return {f"{name}_affine": dense} | ({f"{name}_neuron": nir.Threshold(np.zeros(layer.neurons))} if isinstance(layer.activation, Spike) else {})
     if not isinstance(neuron, Native):
-        return {f"{name}_in": dense, name: composed_graph(neuron, recurrent, clock)}
+        return {f"{name}_affine": dense, f"{name}_neuron": composed_graph(neuron, recurrent, clock)}
     node = native_node(neuron, clock)
     if recurrent is None:
-        return {f"{name}_in": dense, name: node}
+        return {f"{name}_affine": dense, f"{name}_neuron": node}
     if neuron.threshold is None:
         raise ConfigError(f"{who}: {neuron.name} with recurrence: tools know recurrent LIF and CubaLIF only. Use recurrent=False.")
-    return {f"{name}_in": dense, name: recurrent_graph(node, recurrent)}
+    return {f"{name}_affine": dense, f"{name}_neuron": recurrent_graph(node, recurrent)}
 
 
 def _affine(layer: Layer, who: str) -> tuple[Tensor, Tensor | None]:

@@ -28,8 +28,8 @@ from srnn.neuron import Neuron
 
 import nir  # isort: skip  (after nir_nodes, which says how to install it)
 
-_NEAR = 1e-9
-"""Relative difference up to which an R counts as neutral: that of a few roundings in float64."""
+_NEAR = 1e-6
+"""Relative difference up to which an R counts as neutral: that of a few roundings in float32, in which other tools write."""
 
 
 class _Affine(NamedTuple):
@@ -75,7 +75,9 @@ def _read(path: Path) -> Any:
 
 def _chain(graph: Any) -> list[tuple[str, Any, Any | None]]:
     """Return (name, node, recurrent weights or None) from input to output. Raises `ConfigError` where the graph is no chain."""
-    loops = {w: n for n, w in graph.edges if (w, n) in graph.edges and isinstance(graph.nodes[w], nir.Linear | nir.Affine) and _spiking(graph.nodes[n])}
+    loops = {
+        w: n for n, w in graph.edges if (w, n) in graph.edges and isinstance(graph.nodes[w], nir.Linear | nir.Affine) and _spiking(graph.nodes[n])
+    }
     recurrent = {n: graph.nodes[w] for w, n in loops.items()}
     after: dict[str, list[str]] = {name: [] for name in graph.nodes}
     before: dict[str, list[str]] = {name: [] for name in graph.nodes}
@@ -183,7 +185,9 @@ def _neuron_layer(node: Any, loop: Any | None, waiting: _Affine | None, who: str
     n = int(np.prod(node.input_type["input"]))
     leaks, spikes = isinstance(node, nir.LI | nir.LIF), isinstance(node, nir.LIF | nir.IF)
     if spikes and _flat(node.v_reset, who).any():
-        raise ConfigError(f"{who} is reset to {_flat(node.v_reset, who).max():g}; the neurons here start from and are reset to 0. Shift its potential.")
+        raise ConfigError(
+            f"{who} is reset to {_flat(node.v_reset, who).max():g}; the neurons here start from and are reset to 0. Shift its potential."
+        )
     r, leak = _flat(node.r, who, n), _flat(node.v_leak, who, n) if leaks else np.zeros(n)
     rate = _rates(node.tau, n, who, clock) if leaks else np.zeros(n)
     in_u = -np.expm1(-rate) if leaks else np.full(n, clock.dt)  # what R I is multiplied by in a step
@@ -224,7 +228,9 @@ def _rates(tau: Any, n: int, who: str, clock: Clock) -> Any:
     values = _flat(tau, who, n)
     rate = clock.rate(values)
     if not (np.isfinite(rate) & (rate > 0)).all():
-        raise ConfigError(f"{who} has τ of {values.min():g} s with steps of {clock.dt:g} s; rule={clock.rule!r} makes no decay of that. Pass a shorter dt.")
+        raise ConfigError(
+            f"{who} has τ of {values.min():g} s with steps of {clock.dt:g} s; rule={clock.rule!r} makes no decay of that. Pass a shorter dt."
+        )
     return rate
 
 
@@ -277,7 +283,9 @@ def _equal(a: Any, b: Any) -> bool:
         if type(node) is not type(other):
             return False
         for f in fields(node):
-            if f.name not in ("metadata", "input_type", "output_type", "nodes", "edges") and not _close(getattr(node, f.name), getattr(other, f.name)):
+            if f.name not in ("metadata", "input_type", "output_type", "nodes", "edges") and not _close(
+                getattr(node, f.name), getattr(other, f.name)
+            ):
                 return False
     return True
 

@@ -12,7 +12,8 @@ scan   inputs   x (batch, steps, C); and, each with a default, lengths (batch,) 
        outputs  potential, output (batch, steps, K); with outputs=True "layer0.output" … (batch, steps, N) of every layer; "layer0.u.next" …
                 after each recording's own last step. What lies beyond a length is not read, and 0 in what comes out
 
-The metadata entry "srnn" of the model is JSON: form, opset, layers (their number), and the start value of each state (a number, or one for each neuron).
+The metadata entry "srnn" of the model is JSON: form, opset, layers (their number), and the start value of each state (a number, or one for each
+neuron).
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _scan(net: Stack, dtype: torch.dtype, outputs: bool) -> Any:
     nodes, last = whole.nodes, len(net.parts()) - 1
     h, potential, layers = whole.x, "", list[tuple[str, int]]()
     for bidirectional, group in itertools.groupby(enumerate(net.parts()), lambda k_part: isinstance(k_part[1], Bidirectional)):
-        for members in ([[member] for member in group] if bidirectional else [list(group)]):
+        for members in [[member] for member in group] if bidirectional else [list(group)]:
             found = whole.both_ways(*members[0], h) if bidirectional else whole.forwards(members, h, f"scan{members[0][0]}")
             h, potential = found.outputs[-1], found.potential
             layers += zip(found.emitted, (whole.widths[k] for k, _ in members), strict=True)
