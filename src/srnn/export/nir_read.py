@@ -28,6 +28,8 @@ from srnn.neuron import Neuron
 
 import nir  # isort: skip  (after nir_nodes, which says how to install it)
 
+_WIDE = torch.float64
+"""What layers are built in, so that no number is rounded twice; the network's own type comes at the end."""
 _NEAR = 1e-6
 """Relative difference up to which an R counts as neutral: that of a few roundings in float32, in which other tools write."""
 
@@ -57,7 +59,9 @@ def from_nir(source: str | Path | Any, *, dt: float | None = None, rule: Rule | 
         made, waiting = _take(name, node, recurrent, waiting, clock)
         layers += made
     if waiting is not None:
-        layers.append(_filled(Readout(waiting.weight.shape[1], waiting.weight.shape[0], cells.Dense(), bias=waiting.bias is not None), waiting))
+        layers.append(
+            _filled(Readout(waiting.weight.shape[1], waiting.weight.shape[0], cells.Dense(), bias=waiting.bias is not None, dtype=_WIDE), waiting)
+        )
     if not layers:
         raise ConfigError("from_nir: the graph has no node between its input and its output.")
     return Stack(*layers).to(dtype).eval()
@@ -124,7 +128,7 @@ def _take(name: str, node: Any, loop: Any | None, waiting: _Affine | None, clock
     if isinstance(node, nir.Threshold):
         theta = _flat(node.threshold, who)
         at = _at(waiting, len(theta))
-        layer = Layer(at.weight.shape[1], len(theta), cells.Dense(), Spike(), recurrent=False)
+        layer = Layer(at.weight.shape[1], len(theta), cells.Dense(), Spike(), recurrent=False, dtype=_WIDE)
         return [_filled(layer, _Affine(at.weight, (0.0 if at.bias is None else at.bias) - theta))], None
     more = " with recurrence: the feedback goes through its synapse, which no neuron here has" if isinstance(node, nir.CubaLIF) else ""
     raise ConfigError(f"{who}{more}: nothing here is equal to it. Known: Affine, Linear, Scale, Flatten, LI, I, LIF, IF, CubaLI, CubaLIF, Threshold.")
@@ -157,7 +161,6 @@ def _at(waiting: _Affine | None, n: int) -> _Affine:
 @torch.no_grad()
 def _filled(layer: Any, affine: _Affine, recurrent: Any | None = None, **constants: Any) -> Any:
     """Return a layer with these weights and trained constants."""
-    layer.to(torch.float64)  # the network's type comes at the end: no value is rounded twice
     layer.weight.copy_(torch.as_tensor(np.array(affine.weight)))
     if layer.bias is not None:
         layer.bias.copy_(torch.as_tensor(np.array(affine.bias)))
@@ -171,7 +174,7 @@ def _filled(layer: Any, affine: _Affine, recurrent: Any | None = None, **constan
 def _dense(affine: _Affine) -> Layer:
     """Return a layer that is only a product."""
     n, inputs = affine.weight.shape
-    layer: Layer = _filled(Layer(inputs, n, cells.Dense(), Identity(), recurrent=False, bias=affine.bias is not None), affine)
+    layer: Layer = _filled(Layer(inputs, n, cells.Dense(), Identity(), recurrent=False, bias=affine.bias is not None, dtype=_WIDE), affine)
     return layer
 
 
@@ -204,7 +207,9 @@ def _neuron_layer(node: Any, loop: Any | None, waiting: _Affine | None, who: str
         bias = (0 if bias is None else bias) + leak * (in_u if own_gain else 1)
     hint = node.metadata.get("srnn")
     neuron, values = _neuron(hint, own_gain, spikes, leaks, rate, node.v_threshold if spikes else None, n)
-    layer = Layer(affine.weight.shape[1], n, neuron, Spike() if spikes else Identity(), recurrent=loop is not None, bias=bias is not None)
+    layer = Layer(
+        affine.weight.shape[1], n, neuron, Spike() if spikes else Identity(), recurrent=loop is not None, bias=bias is not None, dtype=_WIDE
+    )
     filled: Layer = _filled(layer, _Affine(affine.weight, bias), None if recurrent is None else recurrent.weight, **values)
     return filled
 
@@ -301,7 +306,7 @@ def _composed_layer(c: Composed, loop: Any | None, at: _Affine, who: str, clock:
         trained = {k: v for k, v in values.items() if k != "threshold" and k != "b0"}
         fixed = {k: _fixed(v) for k, v in values.items() if k not in trained}
         neuron = replace(kind, **fixed, **dict.fromkeys(trained, Constant(1.0)))
-        layer = Layer(at.weight.shape[1], n, neuron, recurrent=loop is not None, bias=at.bias is not None)
+        layer = Layer(at.weight.shape[1], n, neuron, recurrent=loop is not None, bias=at.bias is not None, dtype=_WIDE)
         made: Layer = _filled(layer, at, None if loop is None else loop.weight, **trained)
         again = form(made, who)
         if not isinstance(again, Native | None) and _equal(composed_graph(replace(again, name=c.name), None, clock), composed_graph(c, None, clock)):
