@@ -129,7 +129,7 @@ class CausalConv(Part):
     ) -> LayerOutput:
         check_signal("CausalConv", x, self.inputs)
         valid = valid_steps("CausalConv", x, lengths)
-        past = tensor_of(state if state is not None else self.start(len(x)), "past", (len(x), self.reach * self.inputs))
+        past = tensor_of(state if state is not None else self.start(x.shape[0]), "past", (x.shape[0], self.reach * self.inputs))
         seen = torch.cat((past.view(len(x), self.reach, self.inputs), _masked(x, valid)), 1)
         y = self.conv(seen.transpose(1, 2)).transpose(1, 2)
         if self.norm is not None:
@@ -163,7 +163,7 @@ class CumulativeReadout(Part):
     ) -> LayerOutput:
         check_signal("CumulativeReadout", x, self.inputs)
         valid = valid_steps("CumulativeReadout", x, lengths)
-        before = tensor_of(state if state is not None else self.start(len(x)), "sum", (len(x), self.inputs))
+        before = tensor_of(state if state is not None else self.start(x.shape[0]), "sum", (x.shape[0], self.inputs))
         sums = before.unsqueeze(1) + _masked(torch.softmax(_masked(x, valid), -1), valid).cumsum(1)
         scores = self.linear(sums)
         if self.norm is not None:
