@@ -25,6 +25,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn reproduce yin2021-table2 --jobs 2       a published table with our numbers beside it
   srnn train my --set data=FOLDER              train on your own recordings
   srnn encode word.wav --to spikes.h5          sound through a cochlea, as spikes
+  srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, compared with the network
 """
 
 
@@ -168,6 +169,18 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--resample", type=int, metavar="HZ", help="resample to this rate first (default: as recorded)")
     encode.add_argument("--seed", type=int, default=0, help="seed of the nerve fibres (default: 0)")
     encode.add_argument("--picture", type=Path, metavar="FILE", help="draw the first recording: wave, log-mel energies, spikes")
+
+    export = command("export", "Write the network of a run in another form, and compare it with the network on the test part.",
+                     "  srnn export runs/ecg-seed0 --to c               C99 with float numbers: model.h, model.c, main.c, Makefile\n"
+                     "  srnn export runs/ecg-seed0 --to c --bits 8      whole numbers only, weights of 8 bits\n\n"
+                     "The folder also gets fidelity.json: bytes, time, agreement, accuracy before and after.")  # fmt: skip
+    export.add_argument("run", type=Path, help="run folder")
+    export.add_argument("--to", required=True, metavar="FORM", help="c")
+    export.add_argument("--bits", type=int, metavar="N", help="c: whole numbers, weights of 8 or 4 bits (default: float)")
+    export.add_argument("--name", default="model", help="c: name of files, functions and types (default: model)")
+    export.add_argument("--recordings", type=int, metavar="N", help="compare on the first N recordings of the test part (default: all)")
+    export.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORM)")
+    data_option(export)
     return parser
 
 

@@ -36,7 +36,7 @@ SPARSE = 0
 _DENSE = 2
 
 _HERE = Path(__file__).parent / "c"
-_HEADERS = (_HERE / "srnn.h", _HERE / "neuron.h")
+_HEADERS = (_HERE / "srnn.h", _HERE / "neuron.h", _HERE / "functions.h")
 _DTYPES = {torch.float32: ("f32", ()), torch.float64: ("f64", ("-DDOUBLE",))}
 DTYPES = tuple(_DTYPES)
 

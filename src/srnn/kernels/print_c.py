@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from srnn.kernels.graph import Graph, Op, Value
@@ -71,6 +71,25 @@ def print_neuron(program: Program) -> Printed:
     return Printed("\n\n".join(parts) + "\n", len(kept))
 
 
+def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str], truths: Collection[str] = ()) -> list[str]:
+    """Return the C statements of one neuron's step, numbers being `real`. inputs, outputs: where each value of the graph is read or put.
+
+    truths: outputs that are 0 or 1 and are put as an uint8_t.
+    """
+    printer = _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH})
+    copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}  # a truth value as a number, (x > 0).float()
+    bits = {name: copies.get(str(v), v) for name, v in graph.outputs.items() if name in truths}
+    ops = [op for op in graph.ops if op.name != "copy" or op.result not in map(str, (graph.outputs[k] for k in bits)) or _read(op.result, graph, bits)]
+    numbers = {name: place for name, place in outputs.items() if name not in bits}
+    lines = printer.statements(ops, {**graph.outputs, **bits}, inputs, numbers, {})
+    return lines + [f"{outputs[name]} = (uint8_t){printer.truth(v)};" for name, v in bits.items()]
+
+
+def _read(name: str, graph: Graph, bits: Mapping[str, Value]) -> bool:
+    """Return whether an operation, or an output that is a number, reads a value."""
+    return any(name in op.args for op in graph.ops) or any(v == name for k, v in graph.outputs.items() if k not in bits)
+
+
 def _fixed(program: Program) -> dict[str, Op]:
     """Return the operations that depend on constants alone."""
     known, found = set(program.constants), dict[str, Op]()
@@ -100,6 +119,10 @@ class _Printer:
             return names[v] if v in self.truths else f"({names[v]} != 0)"
         return f"(real){names[v]}" if v in self.truths else names[v]
 
+    def truth(self, v: Value) -> str:
+        """Return a value of an operation as a truth value."""
+        return self._value(v, {v: v} if isinstance(v, str) else {}, truth=True)
+
     def _line(self, op: Op, names: dict[str, str]) -> str:
         truths = {"where": 1, "and": 2, "or": 2, "not": 1}.get(op.name, 0)  # so many of the first arguments are truth values
         args = [self._value(a, names, k < truths) for k, a in enumerate(op.args)]
@@ -118,6 +141,18 @@ class _Printer:
         body = "".join(f"\n        {line}" for line in lines)
         return f"void prepare(long NP, real *c) {{\n    for (long n = 0; n < NP; n++) {{{body}\n    }}\n}}"
 
+    def statements(
+        self, ops: Sequence[Op], results: Mapping[str, Value], inputs: Mapping[str, str], outputs: Mapping[str, str], sums: Mapping[str, str]
+    ) -> list[str]:
+        """Print operations: read what they use from `inputs`, compute, then set `outputs` and add to `sums`. All three: name → place in C."""
+        used = {a for op in ops for a in op.args if isinstance(a, str)} | {v for v in results.values() if isinstance(v, str)}
+        names = {k: f"{k.replace('.', '_')}_" for k in inputs} | {op.result: op.result for op in ops}
+        lines = [f"const real {names[k]} = {where};" for k, where in inputs.items() if k in used]
+        lines += [self._line(op, names) for op in ops]
+        lines += [f"{where} = {self._value(results[k], names)};" for k, where in outputs.items()]
+        lines += [f"{where} += {self._value(results[k], names)};" for k, where in sums.items()]
+        return lines
+
     def function(
         self,
         name: str,
@@ -129,15 +164,8 @@ class _Printer:
         sums: dict[str, str] | None = None,
     ) -> str:
         """Print one function over the recordings of a tile: every input is read before any output is written."""
-        used = {a for op in ops for a in op.args if isinstance(a, str)} | {v for v in graph.outputs.values() if isinstance(v, str)}
-        constants = [(k, row) for k, row in self.rows.items() if k in used]
-        reads = [(k, where) for k, where in inputs.items() if k in used]
-        names = {k: f"{k.replace('.', '_')}_" for k in (*self.rows, *inputs)} | {op.result: op.result for op in ops}
-        lines = [f"const real {names[k]} = c[{row} * NP + n];" for k, row in constants]
-        lines += [f"const real {names[k]} = {where};" for k, where in reads]
-        lines += [self._line(op, names) for op in ops]
-        lines += [f"{where} = {self._value(graph.outputs[k], names)};" for k, where in outputs.items()]
-        lines += [f"{where} += {self._value(graph.outputs[k], names)};" for k, where in (sums or {}).items()]
+        constants = {k: f"c[{row} * NP + n]" for k, row in self.rows.items()}
+        lines = self.statements(ops, graph.outputs, constants | inputs, outputs, sums or {})
         index = ["const long i = r * NP + n;"] if any("i]" in line for line in lines) else []
         body = "".join(f"\n            {line}" for line in (*index, *lines))
         return (

@@ -1,0 +1,45 @@
+"""Export to C99: `to_c` writes a network as model.h, model.c, an example main.c and a Makefile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from srnn._check import ConfigError
+from srnn.export.c_float import float_source
+from srnn.export.c_integer import integer_source
+from srnn.export.described import Described, check_finite_numbers, described
+from srnn.export.integer import IntegerLayer, Numbers, to_integer
+from srnn.export.model import CModel, Source, checked_name, files, write
+from srnn.networks import Stack
+
+
+def to_c(
+    net: Stack, folder: str | Path, *, name: str = "model", bits: int | None = None, sparse: bool | None = None, calibration: Tensor | None = None
+) -> CModel:
+    """Write a network as C99 into a folder and return what was written.
+
+    name: of files, functions and types. bits: None = float weights and state; 8 or 4 = integer weights of so many bits, integer state, no float
+    anywhere. sparse: store only weights that are not zero; None = matrix by matrix, where that takes fewer bytes.
+    calibration: (B, T, C) recordings that show which values occur; integer models need it.
+    Raises `ConfigError` naming a part that has no form in C, and why.
+    """
+    checked_name(name)
+    if bits is None:
+        plain = described(net)
+        check_finite_numbers(plain)
+        return _written(Path(folder), name, None, plain, float_source(plain, sparse), Numbers(0, 0), ())
+    if calibration is None:
+        raise ConfigError("Export to C with bits: calibration is missing; pass recordings (B, T, C) that show which values occur.")
+    made = to_integer(net, bits, calibration)
+    return _written(Path(folder), name, bits, made.layers, integer_source(made, sparse), made.input, tuple(layer.fraction for layer in made.layers))
+
+
+def _written(
+    folder: Path, name: str, bits: int | None, layers: Sequence[Described | IntegerLayer], source: Source, given: Numbers, fractions: tuple[int, ...]
+) -> CModel:
+    write(folder, files(name, source, layers))
+    neurons, binary = tuple(layer.neurons for layer in layers), tuple(layer.binary for layer in layers)
+    return CModel(folder, name, bits, layers[0].inputs, neurons, binary, sum(t.bytes for t in source.tables), given.fraction, fractions, given.limit)
