@@ -87,7 +87,8 @@ def test_the_adaptive_network_in_plain_numpy(tmp_path: Path) -> None:
 OPERATIONS = {
     "add": np.add, "sub": np.subtract, "rsub": lambda a, b: b - a, "mul": np.multiply, "div": np.divide, "neg": np.negative, "exp": np.exp,
     "log": np.log, "log1p": np.log1p, "sigmoid": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh, "abs": np.abs, "relu": lambda a: np.maximum(a, 0),
-    "softplus": lambda a: np.logaddexp(0, a), "reciprocal": lambda a: 1 / a, "minimum": np.minimum, "maximum": np.maximum, "gt": np.greater, "ge": np.greater_equal, "lt": np.less, "where": np.where, "copy": lambda a: a * 1.0,
+    "softplus": lambda a: np.logaddexp(0, a), "reciprocal": lambda a: 1 / a, "minimum": np.minimum, "maximum": np.maximum,
+    "gt": np.greater, "ge": np.greater_equal, "lt": np.less, "where": np.where, "copy": lambda a: a * 1.0,
 }  # fmt: skip
 
 
