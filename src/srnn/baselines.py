@@ -129,13 +129,13 @@ class CausalConv(Part):
     ) -> LayerOutput:
         check_signal("CausalConv", x, self.inputs)
         valid = valid_steps("CausalConv", x, lengths)
-        past = tensor_of(state if state is not None else self.start(len(x)), "past", (len(x), self.reach * self.inputs))
-        seen = torch.cat((past.view(len(x), self.reach, self.inputs), _masked(x, valid)), 1)
+        past = tensor_of(state if state is not None else self.start(x.shape[0]), "past", (x.shape[0], self.reach * self.inputs))
+        seen = torch.cat((past.view(x.shape[0], self.reach, self.inputs), _masked(x, valid)), 1)
         y = self.conv(seen.transpose(1, 2)).transpose(1, 2)
         if self.norm is not None:
             y = normalised(self.norm, y, valid)
         y = _masked(torch.relu(y), valid)
-        ends = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths.to(x.device)
+        ends = torch.full((x.shape[0],), x.shape[1], device=x.device) if lengths is None else lengths.to(x.device)
         index = (ends.unsqueeze(1) + torch.arange(self.reach, device=x.device)).unsqueeze(-1).expand(-1, -1, self.inputs)
         new = {"past": seen.gather(1, index).flatten(1)}
         return LayerOutput(functional.dropout(y, self.dropout, self.training), y, y if potential else None, new)
@@ -163,7 +163,7 @@ class CumulativeReadout(Part):
     ) -> LayerOutput:
         check_signal("CumulativeReadout", x, self.inputs)
         valid = valid_steps("CumulativeReadout", x, lengths)
-        before = tensor_of(state if state is not None else self.start(len(x)), "sum", (len(x), self.inputs))
+        before = tensor_of(state if state is not None else self.start(x.shape[0]), "sum", (x.shape[0], self.inputs))
         sums = before.unsqueeze(1) + _masked(torch.softmax(_masked(x, valid), -1), valid).cumsum(1)
         scores = self.linear(sums)
         if self.norm is not None:

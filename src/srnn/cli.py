@@ -25,7 +25,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn reproduce yin2021-table2 --jobs 2       a published table with our numbers beside it
   srnn train my --set data=FOLDER              train on your own recordings
   srnn encode word.wav --to spikes.h5          sound through a cochlea, as spikes
-  srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, compared with the network
+  srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, or onnx, nir, torch, state: compared with the network
 """
 
 
@@ -172,12 +172,17 @@ def _parser() -> argparse.ArgumentParser:
 
     export = command("export", "Write the network of a run in another form, and compare it with the network on the test part.",
                      "  srnn export runs/ecg-seed0 --to c               C99 with float numbers: model.h, model.c, main.c, Makefile\n"
-                     "  srnn export runs/ecg-seed0 --to c --bits 8      whole numbers only, weights of 8 bits\n\n"
-                     "The folder also gets fidelity.json: bytes, time, agreement, accuracy before and after.")  # fmt: skip
+                     "  srnn export runs/ecg-seed0 --to c --bits 8      whole numbers only, weights of 8 bits\n"
+                     "  srnn export runs/ecg-seed0 --to onnx            net.onnx (whole recordings) and cell.onnx (a step)\n"
+                     "  srnn export runs/ecg-seed0 --to nir --rule euler    net.nir; torch and state write net.pt2 and net.safetensors\n\n"
+                     "The folder also gets fidelity.json: bytes, time, agreement, accuracy before and after.\n"
+                     "Not that of state, which is the numbers as they are.")  # fmt: skip
     export.add_argument("run", type=Path, help="run folder")
-    export.add_argument("--to", required=True, metavar="FORM", help="c")
+    export.add_argument("--to", required=True, metavar="FORM", help="c, onnx, nir, torch or state")
     export.add_argument("--bits", type=int, metavar="N", help="c: whole numbers, weights of 8 or 4 bits (default: float)")
     export.add_argument("--name", default="model", help="c: name of files, functions and types (default: model)")
+    export.add_argument("--dt", type=float, metavar="S", help="nir: seconds of a step (default: the task's)")
+    export.add_argument("--rule", default="exponential", help="nir: exponential or euler, what a step does to an equation (default: exponential)")
     export.add_argument("--recordings", type=int, metavar="N", help="compare on the first N recordings of the test part (default: all)")
     export.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORM)")
     data_option(export)

@@ -6,9 +6,15 @@ import argparse
 from collections.abc import Callable
 
 from srnn._check import check_choice
-from srnn.commands import export_c
+from srnn.commands import export_c, export_exchange
 
-FORMATS: dict[str, Callable[[argparse.Namespace], int]] = {"c": export_c.run}
+FORMATS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "c": export_c.run,
+    "onnx": export_exchange.onnx,
+    "nir": export_exchange.nir,
+    "torch": export_exchange.torch,
+    "state": export_exchange.state,
+}
 """Each form by its name: what writes it, compares it and prints the result."""
 
 

@@ -140,7 +140,9 @@ def helpers(source: str, texts: Iterable[str]) -> str:
     wanted: set[str] = set()
     words = set(re.findall(r"\w+", source))
     for name, piece in reversed(pieces):  # what a function calls stands before it
-        names = {name, *re.findall(r"^(?:static inline|static|#define) ?\w* (\w+)\(", piece, re.MULTILINE), *re.findall(r"#define (\w+)", piece)} - {""}
+        names = {name, *re.findall(r"^(?:static inline|static|#define) ?\w* (\w+)\(", piece, re.MULTILINE), *re.findall(r"#define (\w+)", piece)} - {
+            ""
+        }
         if names & words:
             wanted.add(piece)
             words |= set(re.findall(r"\w+", piece))

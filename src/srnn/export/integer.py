@@ -1,8 +1,8 @@
 """A network in whole numbers, and its simulation: what the exported integer C computes, bit for bit.
 
-    current of a row   I = round(Σ q x · m_W) + round(Σ q_R s · m_R) + b          Σ exact in int32, m a multiplier with a shift, all in the layer's 2^-F
-    step               `kernels.fixed`: int32 values, saturating
-    what a product sees: spikes as 0 or 1; numbers as int16, with their own bits behind the point, and so few that Σ cannot overflow
+current of a row   I = round(Σ q x · m_W) + round(Σ q_R s · m_R) + b          Σ exact in int32, m a multiplier with a shift, all in the layer's 2^-F
+step               `kernels.fixed`: int32 values, saturating
+what a product sees: spikes as 0 or 1; numbers as int16, with their own bits behind the point, and so few that Σ cannot overflow
 """
 
 from __future__ import annotations
@@ -158,7 +158,9 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
     for layer in layers:
         if layer.norm is not None:
             why = "it divides by a standard deviation at every step"
-            raise ConfigError(f"{layer.who}: LayerNorm has no integer form ({why}). Train with BatchNorm(), which becomes part of W, or export float.")
+            raise ConfigError(
+                f"{layer.who}: LayerNorm has no integer form ({why}). Train with BatchNorm(), which becomes part of W, or export float."
+            )
     found = ranges(layers, calibration)
     whole = bool((calibration == calibration.round()).all())
     first = _numbers(0.0 if whole else float(calibration.abs().max()), _limit([layers[0].weight], bits), whole=whole)

@@ -79,7 +79,9 @@ def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[s
     printer = _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH})
     copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}  # a truth value as a number, (x > 0).float()
     bits = {name: copies.get(str(v), v) for name, v in graph.outputs.items() if name in truths}
-    ops = [op for op in graph.ops if op.name != "copy" or op.result not in map(str, (graph.outputs[k] for k in bits)) or _read(op.result, graph, bits)]
+    ops = [
+        op for op in graph.ops if op.name != "copy" or op.result not in map(str, (graph.outputs[k] for k in bits)) or _read(op.result, graph, bits)
+    ]
     numbers = {name: place for name, place in outputs.items() if name not in bits}
     lines = printer.statements(ops, {**graph.outputs, **bits}, inputs, numbers, {})
     return lines + [f"{outputs[name]} = (uint8_t){printer.truth(v)};" for name, v in bits.items()]
