@@ -53,7 +53,7 @@ class _Steps(ctypes.Structure):
     _fields_ = [
         *((name, c_long) for name in ("B", "T", "layers", "room")),
         *((name, c_void_p) for name in ("layer", "x", "lengths", "potential", "output", "lists")),
-        *((name, c_int) for name in ("sparse", "threads")),
+        *((name, c_int) for name in ("sparse", "threads", "check")),
     ]
 
 
@@ -92,7 +92,7 @@ class Steps:
         self._job.lists = self._pointer(_aligned((self._library.steps_tiles(batch) * self._job.room,), np.dtype(np.uint8)))
         self._x, self._potential, self._output = (np.zeros((batch, 1, n), self.dtype) for n in (self.inputs, self.outputs, self.outputs))
         self._job.x, self._job.potential, self._job.output = map(_address, (self._x, self._potential, self._output))
-        self._job.sparse, self._job.threads = cpu.SPARSE, cpu.threads()
+        self._job.sparse, self._job.threads, self._job.check = cpu.SPARSE, cpu.threads(), 1
         self._reference = ctypes.byref(self._job)
 
     def _packed(self, layer: LayerArrays) -> _Layer:
@@ -136,17 +136,17 @@ class Steps:
         self._x[:, 0] = x
         return self._run(self._reference), self._potential, self._output
 
-    def run(self, x: Real, lengths: NDArray[np.int64] | None = None) -> tuple[int, Real, Real]:
+    def run(self, x: Real, lengths: NDArray[np.int64] | None = None, *, check: bool = True) -> tuple[int, Real, Real]:
         """Run x (B, T, C), of each recording its first `lengths` steps. Returns (0, potential, output), each (B, T, N), 0 beyond a length.
 
-        Where recording b is not finite at its valid step t, nothing is changed, and the first number is 1 + b·T + t.
+        With `check`, where recording b is not finite at its valid step t, nothing is changed, and the first number is 1 + b·T + t.
         """
         x = np.ascontiguousarray(x, self.dtype)
         steps = x.shape[1]
         potential, output = (np.empty((self.batch, steps, self.outputs), self.dtype) for _ in range(2))
         job = _Steps.from_buffer_copy(self._job)
         job.T, job.x, job.potential, job.output = steps, *map(_address, (x, potential, output))
-        job.sparse, job.threads = cpu.SPARSE, cpu.threads()
+        job.sparse, job.threads, job.check = cpu.SPARSE, cpu.threads(), check
         if lengths is not None:
             lengths = np.ascontiguousarray(lengths, np.int64)
             job.lengths = _address(lengths)

@@ -23,7 +23,7 @@ typedef struct {
     const int64_t *lengths;
     real *potential, *output;
     char *lists;
-    int sparse, threads;
+    int sparse, threads, check;
 } steps_t;
 
 /* One layer, one step, the recordings of a tile; `from` rows are `apart` numbers apart. */
@@ -93,10 +93,10 @@ long steps_padded(long n) { return padded(n); }
 long steps_room(long K) { return ((long)list_room(K) + 63) / 64 * 64; }
 long steps_tiles(long B) { return (B + TILE_ROWS - 1) / TILE_ROWS; }
 
-/* Run. Returns 0, or without having changed anything 1 + b T + t where recording b is not finite at its valid step t. */
+/* Run. Returns 0, or with `check`, and without having changed anything, 1 + b T + t where recording b is not finite at its valid step t. */
 long steps_run(const steps_t *j) {
     const long width = j->layer->W ? j->layer->C : j->layer->G * j->layer->N;
-    for (long b = 0; b < j->B; b++) {
+    for (long b = 0; j->check && b < j->B; b++) {
         const long n = j->lengths ? (long)j->lengths[b] : j->T;
         if (finite(j->x + b * j->T * width, n * width)) continue;
         for (long t = 0; t < n; t++)
