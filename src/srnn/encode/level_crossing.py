@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srnn._check import DataError, ShapeError, check_range
+from srnn._check import DataError, ShapeError, check_range, check_sizes
 from srnn.encode import streaming
 
 
@@ -36,9 +36,49 @@ def normalise(signal: ArrayLike) -> NDArray[np.float64]:
     Raises `ShapeError` for other shapes and `DataError` where a sample is not finite.
     """
     x = _samples("normalise", signal)
-    deviation = x.std(axis=-2, keepdims=True)
-    moving = np.ptp(x, axis=-2, keepdims=True) > 0  # the deviation of a constant is a rounding error, not 0
-    return np.where(moving, x - x.mean(axis=-2, keepdims=True), 0.0) / np.where(moving & (deviation > 0), deviation, 1.0)
+    return _normalised(x, *_scale(x))
+
+
+def _scale(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and deviation of each channel; the deviation of a constant one is 0, where computing it gives a rounding error."""
+    moving = np.ptp(x, axis=-2, keepdims=True) > 0
+    return x.mean(axis=-2, keepdims=True), np.where(moving, x.std(axis=-2, keepdims=True), 0.0)
+
+
+def _normalised(x: NDArray[np.float64], mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(deviation > 0, x - mean, 0.0) / np.where(deviation > 0, deviation, 1.0)
+
+
+class NormaliseStream:
+    """Z-scores of a signal that comes in pieces, by the mean and deviation of its first `samples` samples: these wait until all of them are there.
+
+    state: "waiting" samples, or "mean" and "deviation", which may also be set from the start.
+    """
+
+    def __init__(self, channels: int, samples: int) -> None:
+        check_sizes("NormaliseStream(channels, samples) ", channels, samples)
+        self.channels, self.samples = channels, samples
+        self.state: dict[str, Any] = {}
+
+    @property
+    def lag(self) -> int:
+        return self.samples - 1 if "mean" not in self.state else 0
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float64]:
+        x = streaming.signal("normalise", samples, self.channels)
+        if "mean" not in self.state:
+            x = np.concatenate([self.state["waiting"], x]) if "waiting" in self.state else x
+            if len(x) < self.samples:
+                self.state = {"waiting": x}
+                return np.empty((0, self.channels))
+            self.state = dict(zip(("mean", "deviation"), _scale(x[: self.samples]), strict=True))
+        return _normalised(x, self.state["mean"], self.state["deviation"])
+
+    def flush(self) -> NDArray[np.float64]:
+        """Return what still waits, by its own mean and deviation; a next recording has its own too."""
+        x = self.state.get("waiting", np.empty((0, self.channels)))
+        self.state = {}
+        return _normalised(x, *_scale(x)) if len(x) else x
 
 
 @dataclass(frozen=True)

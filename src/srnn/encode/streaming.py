@@ -6,6 +6,7 @@ encoder gives for the whole recording.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -149,3 +150,56 @@ def check_finite(who: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
         at = int(np.argwhere(~np.isfinite(x))[0][0])
         raise DataError(f"{who}: sample {at} of what was pushed is not finite; nothing was taken in. Repair or leave out such samples first.")
     return x
+
+
+class Chain:
+    """Encoders one behind the other."""
+
+    def __init__(self, *parts: Streaming) -> None:
+        self.parts = parts
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {str(k): part.state for k, part in enumerate(self.parts)}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        for k, part in enumerate(self.parts):
+            part.state = state[str(k)]
+
+    @property
+    def lag(self) -> int:
+        return sum(part.lag for part in self.parts)
+
+    def push(self, samples: ArrayLike) -> NDArray[Any]:
+        for part in self.parts:
+            samples = part.push(samples)
+        return np.asarray(samples)
+
+    def flush(self) -> NDArray[Any]:
+        left: NDArray[Any] | None = None
+        for part in self.parts:
+            last = part.push(left) if left is not None and len(left) else None
+            rest = part.flush()
+            left = rest if last is None or not len(last) else np.concatenate([last, rest])
+        assert left is not None
+        return left
+
+
+class Each:
+    """A function of one step alone, as an encoder: standardisation, merging, a number type."""
+
+    lag = 0
+
+    def __init__(self, function: Callable[[NDArray[Any]], NDArray[Any]], channels: int, made: int | None = None) -> None:
+        self.function, self.channels, self.made = function, channels, channels if made is None else made
+        self.state: dict[str, Any] = {}
+
+    def push(self, samples: ArrayLike) -> NDArray[Any]:
+        x = np.asarray(samples)
+        if x.ndim != 2 or x.shape[1] != self.channels:
+            raise ShapeError(f"Samples have shape {x.shape}; expected (n, C={self.channels}).")
+        return self.function(x) if len(x) else self.flush()
+
+    def flush(self) -> NDArray[Any]:
+        return np.empty((0, self.made), np.float32)
