@@ -87,7 +87,7 @@ class Bins:
         return ends, u[: ends[-1]].astype(np.intp)
 
     def _edges(self) -> NDArray[np.float64]:
-        """Return the ends of the steps, (steps,): in seconds, but of "plain" in steps. A spike at an end belongs to the next step, of "yin" to this."""
+        """Return the ends of the steps, (steps,): in seconds; of "plain" in steps. A spike at an end is of the next step, of "yin" of this."""
         step = np.arange(self.steps, dtype=np.float64)
         if self.form == "plain":
             return step + 1
@@ -133,7 +133,7 @@ class BinsStream:
         return {"times": np.empty(0), "units": np.empty(0, np.int64), "given": 0, "late": late}
 
     def push(self, times: ArrayLike, units: ArrayLike, until: float = 0.0) -> NDArray[np.uint8]:
-        """Take in spikes, (M,) seconds and (M,) units as the encoder takes them; no later one is before `until` seconds, or before the newest of these."""
+        """Take in spikes, (M,) seconds and (M,) units; none that is pushed later is before `until` seconds, or before the newest of these."""
         t, u = np.asarray(times, np.float64), np.asarray(units)
         self.encoder._check_units(t, u)
         if t.size and not (np.isfinite(t).all() and t.min() >= 0):

@@ -108,7 +108,7 @@ class MfccStream:
         check_range("Mfcc: rate", rate, 0.0, open_low=True)
         self.encoder, self.rate = encoder, rate
         self._window, self._hop = in_samples("Mfcc", encoder.window, encoder.hop, None, rate)
-        encoder._made(*(np.zeros((1, self._window)) for _ in range(2)), rate)  # refuse now what cannot work
+        encoder._made(nothing := np.zeros((1, self._window)), nothing, rate)  # refuse now what cannot work
         self._begin()
 
     def _begin(self) -> None:

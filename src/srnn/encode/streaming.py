@@ -92,7 +92,8 @@ class Derivatives:
 
     def flush(self) -> NDArray[np.float64]:
         """Return the last frames, fitted to the last 9, and begin anew."""
-        frames, seen, given = self.state["frames"], self.state["seen"], self.state["given"]
+        frames: NDArray[np.float64] = self.state["frames"]
+        seen, given = self.state["seen"], self.state["given"]
         self.state = {"frames": frames[:0], "seen": 0, "given": 0}
         if not self.orders:
             return frames
@@ -104,7 +105,7 @@ class Derivatives:
         return self._made(frames, t, np.full(len(t), len(frames) - WIDTH))
 
     def _made(self, kept: NDArray[np.float64], at: NDArray[np.int64], fit: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the kept frames `at`, and the fits to the 9 frames from `fit` on; summed up in order, so that pieces of any size agree to the bit."""
+        """Return the kept frames `at`, and the fits to the 9 frames from `fit` on; summed up in order: pieces of any size agree to the bit."""
         fitted = []
         for weights in _FITS[: self.orders]:
             total = weights[0] * kept[fit]

@@ -84,6 +84,7 @@ class Inputs(NamedTuple):
 
 @functools.cache
 def library(dtype: torch.dtype) -> ctypes.CDLL:
+    """Return the loops over time and the products, compiled for a number type."""
     kind, flags = _DTYPES[dtype]
     files = [_HERE / "product.c", _HERE / "scan.c", _HERE / "steps.c"]
     source = "".join(f.read_text() for f in files)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srnn.kernels import cpu
-from srnn.kernels.cpu import Kernel, Functions
+from srnn.kernels.cpu import Functions, Kernel
 
 Real = NDArray[Any]
 """An array of the kernel's number type."""

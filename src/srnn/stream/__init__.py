@@ -1,9 +1,9 @@
 """Networks on a live stream: samples in, scores and events out, with explicit state.
 
-    stream = Stream(net, threshold=0.9)
-    for sample in source:                  # (C,) numbers
-        step = stream.push(sample)
-        for event in step.events: ...
+stream = Stream(net, threshold=0.9)
+for sample in source:                  # (C,) numbers
+    step = stream.push(sample)
+    for event in step.events: ...
 """
 
 from srnn.stream.decision import Decision as Decision

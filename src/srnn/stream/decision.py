@@ -114,10 +114,7 @@ class Pool:
         v = _softmax(u) if d.pool == "softmax_sum" else u
         if counts is not None:
             v = np.where(counts[..., None], v, 0.0)
-        if v.shape[1] == 1:
-            sums = self.total[:, None] + v
-        else:
-            sums = np.add.accumulate(np.concatenate([self.total[:, None], v], 1), 1)[:, 1:]
+        sums = np.add.accumulate(np.concatenate([self.total[:, None], v], 1), 1)[:, 1:]
         self.total = sums[:, -1].copy()
         if d.pool == "spike_count":
             return sums, _softmax(d.scale * sums)
@@ -198,8 +195,7 @@ class Watch:
         if self.threshold is not None:
             sure = np.where(confidence >= self.threshold, labels, -1)
             begins = _changes(sure, self.sure[b])
-            for k in begins:
-                found.append((k, 1, event("confident" if sure[k] >= 0 else "unsure", k, step(k))))
+            found += [(k, 1, event("confident" if sure[k] >= 0 else "unsure", k, step(k))) for k in begins]
             if self.decided[b] < 0:
                 runs = [(0, int(self.since[b]))] if not begins or begins[0] else []
                 runs += [(k, step(k)) for k in begins]

@@ -77,7 +77,7 @@ class _Compiled:
     def put(self, states: list[LayerState], rows: Any) -> None:
         for names, arrays, state in zip(self.steps.names, self.steps.state, states, strict=True):
             for name, array in zip(names, arrays, strict=True):
-                array[rows] = state[name].numpy()  # type: ignore[call-overload]
+                array[rows] = _named(state)[name].numpy()
 
 
 class _Module:
@@ -218,4 +218,3 @@ def _named(state: LayerState) -> dict[str, Tensor]:
     if isinstance(state, tuple):
         raise ConfigError("Stream: a bidirectional layer cannot run on a stream.")
     return state
-

@@ -51,8 +51,7 @@ def read(path: Path, stream: Stream) -> dict[str, Any]:
     got = {name: tuple(t.shape) for name, t in tensors.items()}
     if got != own:
         raise RunError(f"{path} holds tensors of other names or shapes than this stream has. Was it made by another version of the package?")
-    parts = [{name: tensors[f"layer.{k}.{name}"] for name in part} for k, part in enumerate(stream.state)]
-    stream.state = tuple(parts)
+    stream.state = tuple({str(name): tensors[f"layer.{k}.{name}"] for name in part} for k, part in enumerate(stream.state))
     for name, array in memory.items():
         array[...] = _as(tensors[name], array)
     return dict(about)

@@ -183,7 +183,7 @@ class EventBins:
         if self.merge == 1:
             return bins
         many = bins.reshape(len(bins), -1, self.merge).sum(2)
-        return np.minimum(many, 255 if self.counts else 1).astype(np.uint8)
+        return np.asarray(np.minimum(many, 255 if self.counts else 1), np.uint8)
 
     def streaming(self, raw: Shape) -> SpikeBins:
         """Return the encoder for spikes, (n, 2) rows of seconds and unit."""
