@@ -110,7 +110,7 @@ class FilterbankStream:
     def _take(self, x: NDArray[np.float32]) -> list[Any]:
         assumed = self.encoder.rate or self.rate
         self._bank.accept_waveform(assumed, x)
-        frames = [self._bank.get_frame(t) for t in range(self._frames, self._bank.num_frames_ready)]
+        frames = [self._bank.get_frame(t).copy() for t in range(self._frames, self._bank.num_frames_ready)]
         self._bank.pop(len(frames))
         self._frames += len(frames)
         self._sound = np.concatenate([self._sound, x])[len(frames) * int(0.010 * assumed) :]

@@ -82,7 +82,7 @@ def as_is(channels: int) -> Streaming:
 class SpikeBins:
     """Bins of spikes that come in pieces, (n, 2) rows of seconds and unit in order of time; recording after recording, `encode.steps` steps each.
 
-    push gives the steps of the recording that runs; `full` says that it has all of them, and `flush` begins the next, whose times go on.
+    push gives the steps of the recording that runs; `flush` gives the rest of it, and begins the next, whose times begin at 0 again.
     """
 
     lag = 0
@@ -98,11 +98,6 @@ class SpikeBins:
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
         self._bins.state = state
-
-    @property
-    def full(self) -> bool:
-        """Whether every step of the recording was given."""
-        return bool(self._bins.state["given"] >= self.encode.steps)
 
     def push(self, samples: ArrayLike) -> NDArray[np.uint8]:
         rows = np.asarray(samples, np.float64).reshape(-1, 2)
@@ -182,7 +177,7 @@ class EventBins:
     def _merged(self, bins: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.merge == 1:
             return bins
-        many = bins.reshape(len(bins), -1, self.merge).sum(2)
+        many = bins.reshape(len(bins), bins.shape[1] // self.merge, self.merge).sum(2)
         return np.asarray(np.minimum(many, 255 if self.counts else 1), np.uint8)
 
     def streaming(self, raw: Shape) -> SpikeBins:
