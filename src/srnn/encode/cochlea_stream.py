@@ -5,7 +5,7 @@ whole recording to the bit, for three reasons, and `docs/stream.md` has the meas
 
 - the loudness of a recording and its fading in and out are only known at its end: a stream takes a `gain` (0.3 over the root mean square that speech
   has there) and does not fade;
-- a resonance rings on; what is older than `BEFORE` is left out;
+- what is farther away than these is left out: less than two thousandths of a channel's largest value;
 - a recording of n samples has n // 2 + 1 membrane samples, so that its last one lies up to one sample later than half the rate says.
 
 Cut in any pieces, a stream gives the same spikes to the bit: blocks lie at fixed times. The spikes of a block are known `AFTER` seconds after its end.
@@ -26,8 +26,8 @@ from srnn.encode import cochlea, streaming
 if TYPE_CHECKING:
     from srnn.encode.cochlea import Cochlea, Complex, Real
 
-BEFORE, AFTER = 0.2, 0.05
-"""Seconds of sound before and after a block that its membrane is computed with."""
+BEFORE, AFTER = 0.05, 0.2
+"""Seconds of sound before and after a block that its membrane is computed with: the published transfer function rings ahead of the sound."""
 
 
 class CochleaStream:
