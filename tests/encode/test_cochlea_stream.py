@@ -91,7 +91,7 @@ def test_spikes_are_about_those_of_the_recording(monkeypatch):
     x = sound()
     gain = cochlea_stream.gain_of(x)
     monkeypatch.setattr(Cochlea, "_sound", lambda self, audio, rate: (gain * np.asarray(audio), RATE))
-    times, units = heard(Cochlea(40).streaming(RATE, gain), x, [])
+    _, units = heard(Cochlea(40).streaming(RATE, gain), x, [])
     counts = np.bincount(units, minlength=40)
     whole, redrawn = (np.bincount(Cochlea(40, seed=seed)(x, RATE)[1], minlength=40) for seed in (0, 1))
     assert whole.sum() > 1000

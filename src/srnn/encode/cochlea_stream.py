@@ -1,14 +1,14 @@
 """The cochlea on a live stream: sound that comes in pieces is heard block by block; hair cells, nerve and bushy cells go on from block to block.
 
-The membrane of a block is computed with the sound before and after it (`BEFORE`, `AFTER` seconds), through the same transfer function. It is not that of the
-whole recording to the bit, for three reasons, and `docs/stream.md` has the measured distance:
+The membrane of a block is computed with the sound before and after it (`BEFORE`, `AFTER` seconds), through the same transfer function. It is not that
+of the whole recording to the bit, for three reasons, and `docs/stream.md` has the measured distance:
 
 - the loudness of a recording and its fading in and out are only known at its end: a stream takes a `gain` (0.3 over the root mean square that speech
   has there) and does not fade;
 - what is farther away than these is left out: less than two thousandths of a channel's largest value;
 - a recording of n samples has n // 2 + 1 membrane samples, so that its last one lies up to one sample later than half the rate says.
 
-Cut in any pieces, a stream gives the same spikes to the bit: blocks lie at fixed times. The spikes of a block are known `AFTER` seconds after its end.
+Cut in any pieces, a stream gives the same spikes to the bit: blocks lie at fixed times. Those of a block are known `AFTER` seconds after its end.
 """
 
 from __future__ import annotations
