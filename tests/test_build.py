@@ -26,7 +26,7 @@ from srnn.kernels import cpu
 @pytest.fixture
 def folder(monkeypatch, tmp_path) -> Iterator[Path]:
     """An empty folder for kernels, and a process that has compiled none of them. (The loops, which all share, stay loaded.)"""
-    cpu._library(torch.float32)
+    cpu.library(torch.float32)
     monkeypatch.setenv("SRNN_KERNELS", str(tmp_path / "kernels"))
     monkeypatch.setattr(cpu, "_KERNELS", {})
     monkeypatch.setattr(_build, "_keep", [])

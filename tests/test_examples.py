@@ -39,10 +39,17 @@ def test_code_of_a_page(page: str, at_least: int) -> None:
 
 @pytest.mark.parametrize(("name", "at_least"), [("own_neuron", 0.8), ("ecg_from_python", 0.3)])
 def test_example(name: str, at_least: float, capsys: pytest.CaptureFixture[str]) -> None:
-    assert {path.stem for path in EXAMPLES} == {"own_neuron", "ecg_from_python"}
+    assert {path.stem for path in EXAMPLES} == {"own_neuron", "ecg_from_python", "stream_ecg"}
     accuracy = _load(ROOT / "examples" / f"{name}.py").main()
     assert accuracy > at_least
     assert "MAC" in capsys.readouterr().out
+
+
+def test_a_stream_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _load(ROOT / "examples" / "stream_ecg.py").main(200) == 1.0
+    shown = capsys.readouterr().out
+    assert "decided" not in shown
+    assert "confident since step" in shown
 
 
 def test_neuron_of_the_docs_is_the_example() -> None:

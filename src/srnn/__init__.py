@@ -40,5 +40,6 @@ from srnn.neurons import SparchAdLIF as SparchAdLIF
 from srnn.neurons import SparchLIF as SparchLIF
 from srnn.neurons import ThresholdLIF as ThresholdLIF
 from srnn.neurons import YinLIF as YinLIF
+from srnn.stream import Stream as Stream
 
 __version__ = "0.1.0"

@@ -121,14 +121,14 @@ def _compile(folder: Path, file: str, source: str, command: list[str], headers: 
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         try:
             for path in (text, made):
-                _place(path.read_bytes(), folder / path.name)
-            _place(digest.encode(), folder / f"{file}.sha256")
+                place(path.read_bytes(), folder / path.name)
+            place(digest.encode(), folder / f"{file}.sha256")
             return ctypes.CDLL(str(folder / made.name))
         except OSError:  # a full disk, a folder that went away: this process still gets its library
             return ctypes.CDLL(str(made))
 
 
-def _place(data: bytes, path: Path) -> None:
+def place(data: bytes, path: Path) -> None:
     """Write a file whole: under a name of its own, then renamed."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

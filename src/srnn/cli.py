@@ -26,6 +26,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn train my --set data=FOLDER              train on your own recordings
   srnn encode word.wav --to spikes.h5          sound through a cochlea, as spikes
   srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, or onnx, nir, torch, state: compared with the network
+  srnn stream runs/ecg-seed1 samples.csv       a trained network on live samples, one JSON line an event
 """
 
 
@@ -186,6 +187,35 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--recordings", type=int, metavar="N", help="compare on the first N recordings of the test part (default: all)")
     export.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORM)")
     data_option(export)
+
+    stream = command("stream", "Run a trained network on live samples; one JSON line an event (docs/stream.md).",
+                     "  sensor | srnn stream runs/ecg-seed1 --threshold 0.9 --hold 5\n"
+                     "  srnn stream runs/ecg_sim-seed0 samples.csv --every 100 --calibrate 500\n"
+                     "  srnn stream runs/fsdd-seed0 word.wav --speed 1\n"
+                     "  srnn stream runs/my-seed0 serial:/dev/ttyUSB0:115200 --format i16 --scale 0.001\n"
+                     "  srnn stream runs/my-seed0 listen:9000 --full drop-oldest --limit 100000")  # fmt: skip
+    stream.add_argument("run", type=Path, help="run folder")
+    stream.add_argument("source", nargs="?", default="-", help="- (stdin), FILE, sound file, serial:PATH[:BAUD], tcp:HOST:PORT or listen:PORT")
+    stream.add_argument("--format", default="lines", help="lines of numbers, or binary little-endian f32 or i16 (default: lines)")
+    stream.add_argument("--input", default="auto", help="raw samples, encoded as the task does, or steps of the network (default: raw where it can)")
+    stream.add_argument("--scale", type=float, default=1.0, help="factor on binary samples (default: 1)")
+    stream.add_argument("--timed", action="store_true", help="lines begin with a time in seconds, by which missing samples are seen")
+    stream.add_argument("--rate", type=float, metavar="HZ", help="samples a second (default: as the task has it)")
+    stream.add_argument("--speed", type=float, metavar="N", help="read a file at N times real time (default: as fast as it goes)")
+    stream.add_argument("--threshold", type=float, help="confidence from which a class counts as sure, 0 to 1")
+    stream.add_argument("--hold", type=int, default=1, metavar="STEPS", help="steps it must last for a decision (default: 1)")
+    stream.add_argument("--every", type=int, metavar="STEPS", help="also print the scores of every so many steps")
+    stream.add_argument("--reset-every", type=int, metavar="STEPS", help="begin a new recording after so many steps")
+    stream.add_argument("--window", type=int, metavar="SAMPLES", help="take every so many samples as a recording, encoded as a whole")
+    stream.add_argument("--calibrate", type=int, metavar="SAMPLES", help="z-score by so many first samples (default: the length of a recording)")
+    stream.add_argument("--gaps", default="hold", help="missing values and samples: hold, zero, drop or reset (default: hold)")
+    stream.add_argument("--longest-gap", type=int, default=1000, metavar="SAMPLES", help="a longer gap begins a new recording (default: 1000)")
+    stream.add_argument("--queue", type=int, default=4096, metavar="SAMPLES", help="samples that may wait (default: 4096)")
+    stream.add_argument("--full", default="block", help="when they are: block the source, or drop-oldest (default: block)")
+    stream.add_argument("--limit", type=int, metavar="STEPS", help="stop after so many steps")
+    stream.add_argument("--state", type=Path, metavar="FILE", help="go on from this saved state where it exists; write it at the end")
+    stream.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
+    stream.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
     return parser
 
 

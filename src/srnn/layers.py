@@ -192,13 +192,9 @@ class Layer(Part):
         chosen = self.which_backend(backend).name
         if valid is not None and (chosen == "reference" or self.norm is not None):
             x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the kernels see to that themselves
-        weight = _masked(self.weight, self.weight_mask)
-        both = None if self.norm is not None else self.recurrent_bias
-        bias = both if self.bias is None else self.bias if both is None else self.bias + both
+        weight, bias, recurrent = self.connections()
         if self.norm is not None:
-            x = normalised(self.norm, scan.linear(x, weight, bias, backend=chosen), valid)
-            x = x if self.recurrent_bias is None else x + self.recurrent_bias
-        recurrent = None if self.recurrent is None else _masked(self.recurrent, self.recurrent_mask)
+            x = self.normed(x, valid, backend=chosen)
         run = scan.run(
             self.neuron,
             self.activation,
@@ -214,6 +210,20 @@ class Layer(Part):
         )
         output = functional.dropout(run.output, self.dropout, self.training) if self.dropout else run.output
         return LayerOutput(output, run.output, run.potential, run.state)
+
+    def connections(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return W, b and R as they are used: masked, b with b_R in it unless a norm stands between the two."""
+        both = None if self.norm is not None else self.recurrent_bias
+        bias = both if self.bias is None else self.bias if both is None else self.bias + both
+        recurrent = None if self.recurrent is None else _masked(self.recurrent, self.recurrent_mask)
+        return _masked(self.weight, self.weight_mask), bias, recurrent
+
+    def normed(self, x: Tensor, valid: Tensor | None, *, backend: str) -> Tensor:
+        """Return norm(W x + b) + b_R for all steps, (B, T, G·N), of a layer that has a norm. backend: as chosen."""
+        assert self.norm is not None
+        weight, bias, _ = self.connections()
+        x = normalised(self.norm, scan.linear(x, weight, bias, backend=backend), valid)
+        return x if self.recurrent_bias is None else x + self.recurrent_bias
 
     def which_backend(self, backend: str = "auto") -> scan.Choice:
         """Return the backend that runs this layer when `backend` is asked for, and why."""

@@ -116,10 +116,7 @@ def run(
         if weight is not None:
             current = functional.linear(current, weight, bias)
         return _reference(neuron, activation, current, recurrent, coeffs, state, lengths, potential)
-    n = state["s"].shape[-1]
-    like = state["s"]  # under autocast x may be of a shorter type
-    held = [like.new_full((n,), v) if isinstance(v, int | float) else v.to(like).expand(n) for v in numbers(activation).values()]
-    constants = torch.stack([*(c.expand(n) for c in coeffs.values()), *held]) if coeffs or held else like.new_empty(0, n)
+    constants = constants_of(activation, coeffs, state["s"])  # under autocast x may be of a shorter type
     before = torch.stack([*(state[k] for k in neuron.states), state["s"]])
     ends = None if lengths is None else lengths.to(dtype=torch.int64)
     given = [None if t is None else t.contiguous() for t in (current, weight, bias, recurrent, constants, before, ends)]
@@ -127,6 +124,13 @@ def run(
     output, seen, final, _, _ = torch.ops.srnn.scan(key, *given, potential, backward, neuron.gates, len(coeffs))
     names = (*neuron.states, "s")
     return Scanned(output, seen if potential else None, dict(zip(names, final.unbind(0), strict=True)))
+
+
+def constants_of(activation: Activation, coeffs: Coeffs, like: Tensor) -> Tensor:
+    """Return the constants of a kernel, (numbers, N): coefficients, then the activation's numbers, of the type of `like` (B, N)."""
+    n = like.shape[-1]
+    held = [like.new_full((n,), v) if isinstance(v, int | float) else v.to(like).expand(n) for v in numbers(activation).values()]
+    return torch.stack([*(c.expand(n) for c in coeffs.values()), *held]) if coeffs or held else like.new_empty(0, n)
 
 
 def _reference(

@@ -229,13 +229,13 @@ def test_threads_of_its_own_give_the_bits_of_torchs_team(kind, monkeypatch):
     torch.set_num_threads(2)
     try:
         layer, x = make(kind, torch.float32), signal(torch.float32, 0.2)
-        expected, shared, flags = everything(layer, x), cpu._library(torch.float32), cpu._openmp()
+        expected, shared, flags = everything(layer, x), cpu.library(torch.float32), cpu._openmp()
         monkeypatch.setattr(cpu, "_openmp", lambda: ())
         monkeypatch.setattr(cpu, "_KERNELS", {})
-        cpu._library.cache_clear()
+        cpu.library.cache_clear()
         got = everything(layer, x)
-        assert (cpu._library(torch.float32)._name == shared._name) == (not flags)
+        assert (cpu.library(torch.float32)._name == shared._name) == (not flags)
     finally:
-        cpu._library.cache_clear()
+        cpu.library.cache_clear()
         torch.set_num_threads(before)
     assert same(expected, got)

@@ -83,14 +83,22 @@ class Bins:
             t, u = t[order], u[order]
         if t.size and not (t[0] >= 0 and t[-1] >= 0):
             raise DataError(f"Bins: a spike at {t[0] if t[0] < 0 else t[-1]} s; expected times ≥ 0.")
-        step = np.arange(self.steps)
-        if self.form == "plain":
-            ends = np.searchsorted(t / self.step_seconds, step + 1)
-        elif self.form == "yin":
-            ends = np.searchsorted(t, step * self.step_seconds, side="right")
-        else:
-            ends = np.searchsorted(t, np.linspace(0, self.step_seconds * (self.steps - 1), self.steps))
+        ends = np.searchsorted(self._scaled(t), self._edges(), side="right" if self.form == "yin" else "left")
         return ends, u[: ends[-1]].astype(np.intp)
+
+    def _edges(self) -> NDArray[np.float64]:
+        """Return the ends of the steps, (steps,): in seconds; of "plain" in steps. A spike at an end is of the next step, of "yin" of this."""
+        step = np.arange(self.steps, dtype=np.float64)
+        if self.form == "plain":
+            return step + 1
+        return step * self.step_seconds if self.form == "yin" else np.linspace(0, self.step_seconds * (self.steps - 1), self.steps)
+
+    def _scaled(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        return times / self.step_seconds if self.form == "plain" else times
+
+    def _step_of(self, times: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Return the step each spike falls into; `steps` for one beyond the last."""
+        return np.searchsorted(self._edges(), self._scaled(times), side="left" if self.form == "yin" else "right")
 
     def _check_units(self, times: NDArray[np.float64], units: NDArray[Any]) -> None:
         if times.ndim != 1 or units.shape != times.shape:
@@ -102,3 +110,50 @@ class Bins:
         low, high = int(units.min()), int(units.max())
         if low < 0 or high >= self.channels:
             raise DataError(f"Bins: a spike of unit {low if low < 0 else high}; expected 0 … {self.channels - 1}. Set channels.")
+
+    def streaming(self) -> BinsStream:
+        """Return the encoder for spikes that come in pieces, in order of time from piece to piece: the bins of the whole recording."""
+        return BinsStream(self)
+
+
+class BinsStream:
+    """Bins of spikes that come in pieces. A step is known when a spike, or `until`, lies beyond its end.
+
+    Recordings follow each other: after `steps` steps nothing is given until `flush`, which begins anew. A spike of a step that was given already
+    comes too late: it is counted in state["late"], and dropped.
+    """
+
+    lag = 0
+
+    def __init__(self, encoder: Bins) -> None:
+        self.encoder = encoder
+        self.state = self._fresh(0)
+
+    def _fresh(self, late: int) -> dict[str, Any]:
+        return {"times": np.empty(0), "units": np.empty(0, np.int64), "given": 0, "late": late}
+
+    def push(self, times: ArrayLike, units: ArrayLike, until: float = 0.0) -> NDArray[np.uint8]:
+        """Take in spikes, (M,) seconds and (M,) units; none that is pushed later is before `until` seconds, or before the newest of these."""
+        t, u = np.asarray(times, np.float64), np.asarray(units)
+        self.encoder._check_units(t, u)
+        if t.size and not (np.isfinite(t).all() and t.min() >= 0):
+            raise DataError("Bins: a spike at a time that is no number of seconds ≥ 0; nothing was taken in.")
+        given, step = self.state["given"], self.encoder._step_of(t)
+        late = step < given
+        t, u = np.concatenate([self.state["times"], t[~late]]), np.concatenate([self.state["units"], u[~late].astype(np.int64)])
+        known = min(self.encoder.steps, int(self.encoder._step_of(np.array([max(until, t.max(initial=0.0))]))[0]))
+        return self._take(t, u, max(known, given), self.state["late"] + int(late.sum()))
+
+    def _take(self, t: NDArray[np.float64], u: NDArray[np.int64], known: int, late: int) -> NDArray[np.uint8]:
+        """Return the steps up to `known`, and keep the spikes of later ones."""
+        given, step = self.state["given"], self.encoder._step_of(t)
+        now, later = step < known, (step >= known) & (step < self.encoder.steps)
+        bins = self.encoder(t[now], u[now])[given:known] if known > given else np.empty((0, self.encoder.channels), np.uint8)
+        self.state = {"times": t[later], "units": u[later], "given": known, "late": late}
+        return bins
+
+    def flush(self) -> NDArray[np.uint8]:
+        """Return the steps that are left of the recording, and begin anew."""
+        bins = self._take(self.state["times"], self.state["units"], self.encoder.steps, self.state["late"])
+        self.state = self._fresh(self.state["late"])
+        return bins

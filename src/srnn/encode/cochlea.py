@@ -31,13 +31,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn import _build
 from srnn._check import ConfigError, DataError, ShapeError, SrnnError, check_range, check_sizes
+
+if TYPE_CHECKING:
+    from srnn.encode.cochlea_stream import CochleaStream
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -90,6 +93,12 @@ class Cochlea:
     def firing_probability(self, audio: ArrayLike, rate: float) -> Real:
         """Return the probability per sample that a fibre that is ready fires, as `membrane`: (n // 2 + 1, channels)."""
         return np.concatenate([p for _, p, _ in self._blocks(audio, rate, spikes=False)]).T
+
+    def streaming(self, rate: float, gain: float, seconds: float = 0.1) -> CochleaStream:
+        """Return the cochlea for sound that comes in pieces, heard in blocks of so many seconds (`srnn.encode.cochlea_stream`)."""
+        from srnn.encode.cochlea_stream import CochleaStream
+
+        return CochleaStream(self, rate, gain, seconds)
 
     def version(self) -> str:
         """Return a checksum of this code: spikes that were kept are those of the same version."""
@@ -284,23 +293,38 @@ def _library() -> Any:
     except _build.BuildError:
         return None
     pointer = ctypes.c_void_p
-    function.argtypes = (pointer, pointer, ctypes.c_long, ctypes.c_long, ctypes.c_uint64, ctypes.c_long, pointer, pointer)
+    function.argtypes = (pointer, pointer, ctypes.c_long, ctypes.c_long, ctypes.c_uint64, ctypes.c_long, *(pointer,) * 4, ctypes.c_long)
     function.restype = ctypes.c_int
     return function
 
 
-def _hear(ear: _Ear, membrane: Real, seed: int, first: int, spikes: bool) -> tuple[Real, NDArray[np.uint8]]:
-    """Return the probabilities (C, T) or the spikes (C, T) of a block of channels, the other one empty."""
+class Heard:
+    """What the ear remembers of a block of channels, of a recording that comes in pieces. begin: samples so far."""
+
+    def __init__(self, channels: int, dead: int) -> None:
+        self.begin, self.levels, self.nerves = 0, np.zeros((channels, 6)), np.zeros((channels, dead + 1), np.int64)
+
+
+def _hear(ear: _Ear, membrane: Real, seed: int, first: int, spikes: bool, heard: Heard | None = None) -> tuple[Real, NDArray[np.uint8]]:
+    """Return the probabilities (C, T) or the spikes (C, T) of a block of channels, the other one empty.
+
+    heard: of a recording that comes in pieces, what the pieces before left; then the spikes are those of the samples one earlier.
+    """
     function = _library()
     if function is None:
-        return _hear_in_numpy(ear, membrane, seed, first, spikes)
-    probability = np.empty((0, 0) if spikes else membrane.shape)
-    fired = np.zeros(membrane.shape if spikes else (0, 0), np.uint8)
-    membrane = np.ascontiguousarray(membrane)
-    to = (None, fired.ctypes.data) if spikes else (probability.ctypes.data, None)
-    if function(ctypes.addressof(ear), membrane.ctypes.data, *membrane.shape, seed, first, *to):
-        raise MemoryError("The cochlea found no memory.")
-    return probability, fired
+        made = _hear_in_numpy(ear, membrane, seed, first, spikes, heard)
+    else:
+        probability = np.empty((0, 0) if spikes else membrane.shape)
+        fired = np.zeros(membrane.shape if spikes else (0, 0), np.uint8)
+        membrane = np.ascontiguousarray(membrane)
+        to = (None, fired.ctypes.data) if spikes else (probability.ctypes.data, None)
+        memory = (None, None, 0) if heard is None else (heard.levels.ctypes.data, heard.nerves.ctypes.data, heard.begin)
+        if function(ctypes.addressof(ear), membrane.ctypes.data, *membrane.shape, seed, first, *to, *memory):
+            raise MemoryError("The cochlea found no memory.")
+        made = probability, fired
+    if heard is not None:
+        heard.begin += membrane.shape[1]
+    return made
 
 
 def _mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -309,7 +333,7 @@ def _mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def _hear_in_numpy(e: _Ear, membrane: Real, seed: int, first: int, spikes: bool) -> tuple[Real, NDArray[np.uint8]]:
+def _hear_in_numpy(e: _Ear, membrane: Real, seed: int, first: int, spikes: bool, heard: Heard | None = None) -> tuple[Real, NDArray[np.uint8]]:
     """The loop of cochlea.c over time, all channels of the block at once."""
     channels, steps = membrane.shape
     with np.errstate(over="ignore"):
@@ -319,16 +343,20 @@ def _hear_in_numpy(e: _Ear, membrane: Real, seed: int, first: int, spikes: bool)
     q, w = c * (e.l + e.r) / rest, c * e.r / e.x
     v, current, counter = np.zeros(channels), np.zeros(channels), np.zeros(channels)
     kept, busy = np.zeros((e.dead, channels), np.int64), np.zeros(channels, np.int64)
+    begin = 0 if heard is None else heard.begin
+    if heard is not None and begin:
+        c, q, w, v, current, counter = heard.levels.T.copy()
+        kept, busy = heard.nerves[:, :-1].T.copy(), heard.nerves[:, -1].copy()
     probability, fired = np.empty((0, 0) if spikes else (channels, steps)), np.zeros((channels, steps) if spikes else (0, 0), np.uint8)
-    for t in range(steps):
-        opened = membrane[:, t] + e.A
+    for t in range(begin, begin + steps):
+        opened = membrane[:, t - begin] + e.A
         k = np.where(opened > 0.0, e.g * e.dt * opened / np.where(opened > 0.0, opened + e.B, 1.0), 0.0)
         refill = np.where(q < 1.0, e.y * e.dt * (1.0 - q), 0.0)
         eject, loss, reuptake, reprocessed = k * q, (e.l + e.r) * e.dt * c, e.r * e.dt * c, e.x * e.dt * w
         q, c, w = (np.maximum(0.0, level) for level in (q + refill - eject + reprocessed, c + eject - loss, w + reuptake - reprocessed))
         p = e.h * e.dt * c
         if not spikes:
-            probability[:, t] = p
+            probability[:, t - begin] = p
             continue
         with np.errstate(over="ignore"):
             u = (_mixed(stream + np.uint64(t + 1) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -338,13 +366,16 @@ def _hear_in_numpy(e: _Ear, membrane: Real, seed: int, first: int, spikes: bool)
         if t:
             ready = counter <= 0.0
             crossed = ready & (v >= 1.0)
-            fired[crossed, t - 1] = 1
+            fired[crossed, t - begin - (heard is None)] = 1
             v = np.where(crossed, 0.0, np.where(ready, v * e.decay_membrane, v))
             counter = np.where(crossed, e.refractory, counter)
             current = current * e.decay_synapse
         current = current + kept[t % e.dead]
         v = np.minimum(np.where(counter <= 0.0, v + current * e.weight * e.dt, v), 1.0)
         counter = counter - 1.0
+    if heard is not None:
+        heard.levels[:] = np.stack([c, q, w, v, current, counter], 1)
+        heard.nerves[:] = np.concatenate([kept, busy[None]]).T
     return probability, fired
 
 

@@ -10,11 +10,13 @@ Sound is in [-1, 1], where Kaldi itself expects 16-bit integers, so that quiet b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, ShapeError, SrnnError, check_range, check_sizes
+from srnn.encode import streaming
 from srnn.encode.log_mel import checked
 
 
@@ -48,13 +50,23 @@ class Filterbank:
         rate that is not positive or too low for the bands, `SrnnError` without the extra "data".
         """
         x = checked("Filterbank", audio, rate).astype(np.float32)
+        if len(x) < (window := self._window(rate)):
+            raise ShapeError(f"Filterbank: audio has {len(x)} samples; expected at least one window of {window} (25 ms). Pad it with zeros.")
+        bank = self._bank(rate)
+        bank.accept_waveform(self.rate or rate, x)
+        bank.input_finished()
+        return np.stack([bank.get_frame(t) for t in range(bank.num_frames_ready)])
+
+    def _window(self, rate: float) -> int:
+        return int(0.025 * (self.rate or rate))
+
+    def _bank(self, rate: float) -> Any:
+        """Return Kaldi's object, which takes in sound and gives frames."""
         try:
             import kaldi_native_fbank as kaldi
         except ImportError as error:
             raise SrnnError('Kaldi filterbanks need kaldi-native-fbank. Install it with: pip install "srnn[data]"') from error
-        assumed = rate if self.rate is None else self.rate
-        if len(x) < (window := int(0.025 * assumed)):
-            raise ShapeError(f"Filterbank: audio has {len(x)} samples; expected at least one window of {window} (25 ms). Pad it with zeros.")
+        assumed = self.rate or rate
         options = kaldi.FbankOptions()
         options.frame_opts.samp_freq = assumed
         options.frame_opts.frame_length_ms, options.frame_opts.frame_shift_ms = 25.0, 10.0
@@ -65,9 +77,50 @@ class Filterbank:
         options.mel_opts.num_bins, options.mel_opts.low_freq, options.mel_opts.high_freq = self.bands, 20.0, 0.0
         options.use_energy = False
         try:
-            bank = kaldi.OnlineFbank(options)
+            return kaldi.OnlineFbank(options)
         except ValueError as error:
             raise ConfigError(f"Filterbank: {self.bands} bands at {assumed:g} samples per second do not work. {error}") from error
-        bank.accept_waveform(assumed, x)
-        bank.input_finished()
-        return np.stack([bank.get_frame(t) for t in range(bank.num_frames_ready)])
+
+    def streaming(self, rate: float) -> FilterbankStream:
+        """Return the encoder for sound that comes in pieces: the bits of the whole recording. Raises as the call does."""
+        return FilterbankStream(self, rate)
+
+
+class FilterbankStream:
+    """Kaldi filterbanks of sound that comes in pieces. A frame is known at the end of its window; an incomplete one gives none."""
+
+    lag = 0
+
+    def __init__(self, encoder: Filterbank, rate: float) -> None:
+        check_range("Filterbank: rate", rate, 0.0, open_low=True)
+        self.encoder, self.rate = encoder, rate
+        self.state = {"sound": np.empty(0, np.float32)}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Sound that is not used up. Kaldi's object is made anew from it."""
+        return {"sound": self._sound}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._bank, self._frames = self.encoder._bank(self.rate), 0
+        self._sound = np.empty(0, np.float32)
+        self._take(state["sound"])
+
+    def _take(self, x: NDArray[np.float32]) -> list[Any]:
+        assumed = self.encoder.rate or self.rate
+        self._bank.accept_waveform(assumed, x)
+        frames = [self._bank.get_frame(t).copy() for t in range(self._frames, self._bank.num_frames_ready)]
+        self._bank.pop(len(frames))
+        self._frames += len(frames)
+        self._sound = np.concatenate([self._sound, x])[len(frames) * int(0.010 * assumed) :]
+        return frames
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float32]:
+        x = streaming.sound("Filterbank", samples).astype(np.float32)
+        frames = self._take(x) if len(x) else []
+        return np.stack(frames) if frames else np.empty((0, self.encoder.bands), np.float32)
+
+    def flush(self) -> NDArray[np.float32]:
+        self.state = {"sound": np.empty(0, np.float32)}
+        return np.empty((0, self.encoder.bands), np.float32)

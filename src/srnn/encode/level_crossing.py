@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srnn._check import DataError, ShapeError, check_range
+from srnn._check import DataError, ShapeError, check_range, check_sizes
+from srnn.encode import streaming
 
 
 def normalise(signal: ArrayLike) -> NDArray[np.float64]:
@@ -35,9 +36,49 @@ def normalise(signal: ArrayLike) -> NDArray[np.float64]:
     Raises `ShapeError` for other shapes and `DataError` where a sample is not finite.
     """
     x = _samples("normalise", signal)
-    deviation = x.std(axis=-2, keepdims=True)
-    moving = np.ptp(x, axis=-2, keepdims=True) > 0  # the deviation of a constant is a rounding error, not 0
-    return np.where(moving, x - x.mean(axis=-2, keepdims=True), 0.0) / np.where(moving & (deviation > 0), deviation, 1.0)
+    return _normalised(x, *_scale(x))
+
+
+def _scale(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and deviation of each channel; the deviation of a constant one is 0, where computing it gives a rounding error."""
+    moving = np.ptp(x, axis=-2, keepdims=True) > 0
+    return x.mean(axis=-2, keepdims=True), np.where(moving, x.std(axis=-2, keepdims=True), 0.0)
+
+
+def _normalised(x: NDArray[np.float64], mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(deviation > 0, x - mean, 0.0) / np.where(deviation > 0, deviation, 1.0)
+
+
+class NormaliseStream:
+    """Z-scores of a signal that comes in pieces, by the mean and deviation of its first `samples` samples: these wait until all of them are there.
+
+    state: "waiting" samples, or "mean" and "deviation", which may also be set from the start.
+    """
+
+    def __init__(self, channels: int, samples: int) -> None:
+        check_sizes("NormaliseStream(channels, samples) ", channels, samples)
+        self.channels, self.samples = channels, samples
+        self.state: dict[str, Any] = {}
+
+    @property
+    def lag(self) -> int:
+        return self.samples - 1 if "mean" not in self.state else 0
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float64]:
+        x = streaming.signal("normalise", samples, self.channels)
+        if "mean" not in self.state:
+            x = np.concatenate([self.state["waiting"], x]) if "waiting" in self.state else x
+            if len(x) < self.samples:
+                self.state = {"waiting": x}
+                return np.empty((0, self.channels))
+            self.state = dict(zip(("mean", "deviation"), _scale(x[: self.samples]), strict=True))
+        return _normalised(x, self.state["mean"], self.state["deviation"])
+
+    def flush(self) -> NDArray[np.float64]:
+        """Return what still waits, by its own mean and deviation; a next recording has its own too."""
+        x = self.state.get("waiting", np.empty((0, self.channels)))
+        self.state = {}
+        return _normalised(x, *_scale(x)) if len(x) else x
 
 
 @dataclass(frozen=True)
@@ -62,23 +103,38 @@ class LevelCrossing:
         Raises `ShapeError` for other shapes and `DataError` where a sample is not finite.
         """
         x = np.moveaxis(_samples("LevelCrossing", signal), -2, 0)
-        steps = np.diff(x, axis=0) / self.threshold if self.published else self._follow((x - x[0]) / self.threshold)
-        events = np.zeros((*x.shape, 2), dtype=np.float32)
-        events[1:, ..., 0] = steps >= 1
-        events[1:, ..., 1] = steps <= -1
-        return np.ascontiguousarray(np.moveaxis(events.reshape(*x.shape[:-1], -1), 0, -2))
+        events, _ = self._events(x, {})
+        return np.ascontiguousarray(np.moveaxis(events, 0, -2))
+
+    def _events(self, x: NDArray[np.float64], state: dict[str, Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """(T, …, C) samples after those that left `state` -> (T, …, 2C) events, and the state they leave. The first sample of all has no event.
+
+        state: {} before the first sample; then "last", the newest sample, or "first" and "reference", in levels above it.
+        """
+        if self.published:
+            steps = np.diff(x, axis=0, prepend=state.get("last", x[0])[None]) / self.threshold
+            state = {"last": x[-1]}
+        else:
+            first, reference = state.get("first", x[0]), state.get("reference", np.zeros_like(x[0])).copy()
+            steps = self._follow((x - first) / self.threshold, reference)
+            state = {"first": first, "reference": reference}
+        events = np.stack([steps >= 1, steps <= -1], axis=-1).astype(np.float32)
+        return events.reshape(*x.shape[:-1], -1), state
 
     @staticmethod
-    def _follow(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(T, …) signal in levels above its first sample -> (T-1, …) steps in {-1, 0, 1} of the reference."""
-        steps = np.empty_like(levels[1:])
-        reference = np.zeros_like(levels[0])
-        for now, step in zip(levels[1:], steps, strict=True):
+    def _follow(levels: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(T, …) signal in levels above its first sample -> (T, …) steps in {-1, 0, 1} of the reference, which is moved."""
+        steps = np.empty_like(levels)
+        for now, step in zip(levels, steps, strict=True):
             np.trunc(now - reference, out=step)
             np.maximum(step, -1.0, out=step)
             np.minimum(step, 1.0, out=step)
             reference += step
         return steps
+
+    def streaming(self, channels: int) -> LevelCrossingStream:
+        """Return the encoder for a signal of C channels that comes in pieces: the events of the whole recording."""
+        return LevelCrossingStream(self, channels)
 
     def reconstruct(self, events: ArrayLike, start: ArrayLike = 0.0) -> NDArray[np.float64]:
         """Rebuild the signal: (…, T, 2C) events and its (…, C) values at step 0 -> (…, T, C), in the unit of the threshold.
@@ -102,6 +158,27 @@ class LevelCrossing:
         """
         x = _samples("LevelCrossing.error", signal)
         return np.asarray(np.abs(x - self.reconstruct(self(x), x[..., 0, :])).max(axis=-2) / self.threshold)
+
+
+class LevelCrossingStream:
+    """Level crossing of a signal that comes in pieces: every sample gives its events at once."""
+
+    lag = 0
+
+    def __init__(self, encoder: LevelCrossing, channels: int) -> None:
+        self.encoder, self.channels = encoder, channels
+        self.state: dict[str, Any] = {}
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float32]:
+        x = streaming.signal("LevelCrossing", samples, self.channels)
+        if not len(x):
+            return np.empty((0, 2 * self.channels), np.float32)
+        events, self.state = self.encoder._events(x, self.state)
+        return events
+
+    def flush(self) -> NDArray[np.float32]:
+        self.state = {}
+        return np.empty((0, 2 * self.channels), np.float32)
 
 
 def _samples(who: str, signal: ArrayLike) -> NDArray[np.float64]:

@@ -23,13 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, DataError, ShapeError, SrnnError, check_choice, check_range, check_sizes
+from srnn.encode import streaming
+from srnn.encode.streaming import with_derivatives
 
 FLOOR = 1e-6
 """Power below which a band counts as silent: so does a tenth of what the Free Spoken Digits hold, and a quarter of Speech Commands."""
-
-_STEPS = np.arange(-4.0, 5.0)  # the frames a derivative is fitted to
-_BENT = _STEPS**2 - np.mean(_STEPS**2)
-_FITS = (_STEPS / (_STEPS @ _STEPS), 2 * _BENT / (_BENT @ _BENT))  # slope of the fitted line, second derivative of the fitted parabola
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,75 @@ class LogMel:
         if self.pad_to is not None:
             x = _centred(x, round(self.pad_to * rate))
         window, hop = in_samples("LogMel", self.window, self.hop, len(x), rate)
-        bank = mel_bank(rate, window, self.bands, self.low, min(self.high or rate / 2, rate / 2))
-        hann = 0.5 - 0.5 * np.cos(2 * math.pi / window * np.arange(window))
         if self.published:
             x = _over_largest(x)
-        power = spectrum(np.pad(x, (window // 2, window - window // 2)), hann, hop) @ bank
-        log = np.log1p(_over_largest(power)) if self.published else np.log(np.maximum(power / FLOOR, 1.0))
-        made = with_derivatives(log, self.deltas)
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (window // 2, window - window // 2)), window)[::hop]
+        power = self._power(frames, rate)
+        made = with_derivatives(np.log1p(_over_largest(power)) if self.published else _log(power), self.deltas)
         return (_over_deviation(made) if self.normalise else made).astype(np.float32)
+
+    def _power(self, frames: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
+        """Return the power of each band in windows (m, window): (m, bands)."""
+        points = frames.shape[1]
+        bank = mel_bank(rate, points, self.bands, self.low, min(self.high or rate / 2, rate / 2))
+        return banded(spectrum(frames, 0.5 - 0.5 * np.cos(2 * math.pi / points * np.arange(points))), bank)
+
+    def streaming(self, rate: float) -> LogMelStream:
+        """Return the encoder for sound that comes in pieces: the bits of the whole recording.
+
+        Raises `ConfigError` where a setting needs the whole recording, or as the call does.
+        """
+        for name in ("pad_to", "normalise", "published"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"LogMel({name}={getattr(self, name)}) needs the whole recording, so that it cannot run on a stream. "
+                    "Encode windows of sound one by one, or leave it off."
+                )
+        return LogMelStream(self, rate)
+
+
+class LogMelStream:
+    """Log-mel energies of sound that comes in pieces. A frame is known half a window after its time, with derivatives four frames later."""
+
+    def __init__(self, encoder: LogMel, rate: float) -> None:
+        check_range("LogMel: rate", rate, 0.0, open_low=True)
+        self.encoder, self.rate = encoder, rate
+        self._window, self._hop = in_samples("LogMel", encoder.window, encoder.hop, None, rate)
+        encoder._power(np.zeros((1, self._window)), rate)  # refuse now what cannot work
+        self._begin()
+
+    def _begin(self) -> None:
+        self._frames = streaming.Frames(self._window, self._hop, self._window // 2)
+        self._derivatives = streaming.Derivatives(self.encoder.deltas, self.encoder.bands)
+        self._samples = 0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {"samples": self._samples, "frames": self._frames.state, "derivatives": self._derivatives.state}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._samples, self._frames.state, self._derivatives.state = state["samples"], state["frames"], state["derivatives"]
+
+    @property
+    def lag(self) -> int:
+        return streaming.HALF if self.encoder.deltas else 0
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float32]:
+        x = streaming.sound("LogMel", samples)
+        self._samples += len(x)
+        return self._derivatives.push(self._made(x)).astype(np.float32)
+
+    def _made(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _log(self.encoder._power(self._frames.push(x), self.rate))
+
+    def flush(self) -> NDArray[np.float32]:
+        """Return the last frames: the recording goes on as zeros. Less sound than one window gives none."""
+        last = np.empty((0, self.encoder.features))
+        if self._samples >= self._window:
+            last = np.concatenate([self._derivatives.push(self._made(np.zeros(self._window - self._window // 2))), self._derivatives.flush()])
+        self._begin()
+        return last.astype(np.float32)
 
 
 def checked(who: str, audio: ArrayLike, rate: float) -> NDArray[np.float64]:
@@ -122,21 +181,28 @@ def check_times(who: str, window: float, hop: float, deltas: int) -> None:
     check_choice(f"{who}(deltas)", str(deltas), ("0", "1", "2"))
 
 
-def in_samples(who: str, window: float, hop: float, samples: int, rate: float) -> tuple[int, int]:
-    """Return window and hop in samples. Raises `ConfigError` where one is less than a sample, `ShapeError` for fewer samples than one window."""
+def in_samples(who: str, window: float, hop: float, samples: int | None, rate: float) -> tuple[int, int]:
+    """Return window and hop in samples. Raises `ConfigError` where one is less than a sample, `ShapeError` for fewer samples than one window.
+
+    samples: how many there are, None = not known yet.
+    """
     w, h = round(window * rate), round(hop * rate)
     if w < 2 or h < 1:
         raise ConfigError(f"{who}: a window of {window:g} s and a hop of {hop:g} s at {rate:g} samples per second are {w} and {h} samples; too few.")
-    if samples < w:
+    if samples is not None and samples < w:
         raise ShapeError(f"{who}: audio has {samples} samples; expected at least one window of {w} ({1e3 * window:g} ms). Pad it with zeros.")
     return w, h
 
 
-def spectrum(x: NDArray[np.float64], weights: NDArray[np.float64], hop: int, points: int | None = None) -> NDArray[np.float64]:
-    """Return the power spectrum of every `hop`-th window that lies in x: (T, points // 2 + 1); points ≥ the window, None = the window."""
-    frames = np.lib.stride_tricks.sliding_window_view(x, len(weights))[::hop] * weights
-    made = np.fft.rfft(frames, points)
+def spectrum(frames: NDArray[np.float64], weights: NDArray[np.float64], points: int | None = None) -> NDArray[np.float64]:
+    """Return the power spectrum of windows (T, window): (T, points // 2 + 1); points ≥ the window, None = the window."""
+    made = np.fft.rfft(frames * weights, points)
     return np.asarray(made.real**2 + made.imag**2)
+
+
+def banded(power: NDArray[np.float64], bank: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over bands of spectra (T, points): (T, bands). Frame by frame, so that the bits do not depend on how many there are."""
+    return np.asarray((power[:, None] @ bank)[:, 0])
 
 
 @functools.lru_cache(maxsize=32)
@@ -165,21 +231,6 @@ def mel_bank(rate: float, points: int, bands: int, low: float, high: float, htk:
     return bank
 
 
-def with_derivatives(x: NDArray[np.float64], orders: int) -> NDArray[np.float64]:
-    """Return (T, C) values, followed by their derivatives up to `orders` (0, 1, 2), per frame: (T, C · (1 + orders)).
-
-    They are the slope of a line and the second derivative of a parabola, fitted to the 9 frames around each frame and, near the ends, to the
-    first or last 9 (librosa's `delta`). Recordings of fewer frames go on with their first and last one.
-    """
-    width = len(_STEPS)
-    margin = ((width // 2, width // 2), (0, 0))
-    if len(x) < width:
-        return with_derivatives(np.pad(x, margin, mode="edge"), orders)[width // 2 : -(width // 2)]
-    windows = np.lib.stride_tricks.sliding_window_view(x, width, axis=0)
-    fitted = [np.pad(windows @ weights, margin, mode="edge") for weights in _FITS[:orders]]
-    return np.concatenate([x, *fitted], axis=1)
-
-
 def _centred(x: NDArray[np.float64], length: int) -> NDArray[np.float64]:
     """Return x with zeros on both sides, or its middle, `length` samples in all."""
     if len(x) >= length:
@@ -187,6 +238,10 @@ def _centred(x: NDArray[np.float64], length: int) -> NDArray[np.float64]:
         return x[start : start + length]
     before = (length - len(x)) // 2
     return np.pad(x, (before, length - len(x) - before))
+
+
+def _log(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.maximum(power / FLOOR, 1.0)))
 
 
 def _over_largest(x: NDArray[np.float64]) -> NDArray[np.float64]:

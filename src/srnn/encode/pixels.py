@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srnn._check import DataError, ShapeError, check_range, check_sizes
+from srnn._check import ConfigError, DataError, ShapeError, check_range, check_sizes
+from srnn.encode import streaming
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,42 @@ class Pixels:
         seen[: n - self.window] = np.ndarray((n - self.window, self.window), np.float32, x, strides=(4, 4))  # row i is x[i : i + window]
         seen[n - self.window :] = x[n - self.window :]
         return seen
+
+    def streaming(self) -> PixelStream:
+        """Return the encoder for pixels that come in pieces. Raises `ConfigError` for a permutation, which needs the whole image."""
+        if self.permutation is not None:
+            raise ConfigError("Pixels(permutation) needs the whole image, so that it cannot run on a stream. Encode image by image.")
+        return PixelStream(self)
+
+
+class PixelStream:
+    """Windows of pixels that come in pieces: a step is known `window` - 1 pixels after its own."""
+
+    def __init__(self, encoder: Pixels) -> None:
+        self.encoder = encoder
+        self.state: dict[str, Any] = {"pixels": np.empty(0, np.float32)}
+
+    @property
+    def lag(self) -> int:
+        return self.encoder.window - 1
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float32]:
+        x, window = streaming.signal("Pixels", np.asarray(samples).reshape(-1, 1), 1)[:, 0].astype(np.float32), self.encoder.window
+        if self.encoder.binarise is not None:
+            x = (x > self.encoder.binarise).astype(np.float32)
+        x = np.concatenate([self.state["pixels"], x])
+        if len(x) < window:
+            self.state = {**self.state, "pixels": x}
+            return np.empty((0, window), np.float32)
+        self.state = {"pixels": x[len(x) - window + 1 :], "last": x[len(x) - window :]}
+        return np.lib.stride_tricks.sliding_window_view(x, window).copy()
+
+    def flush(self) -> NDArray[np.float32]:
+        """Return the last steps, which all see the last window; fewer pixels than one window give none."""
+        window, left = self.encoder.window, self.state["pixels"]
+        seen = self.state.get("last", None)
+        self.state = {"pixels": np.empty(0, np.float32)}
+        return np.empty((0, window), np.float32) if seen is None else np.repeat(seen[None], len(left), 0)
 
 
 @lru_cache(maxsize=8)

@@ -13,12 +13,13 @@ width nor the rate of the tuning: Gaussian, one spacing wide and with a peak of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, check_choice, check_range, check_sizes
+from srnn.encode import streaming
 from srnn.encode.rate import check_values, draw
 
 
@@ -70,5 +71,50 @@ class Population:
             if generator is None:
                 raise ConfigError('Population(spikes="poisson") needs a generator: pass np.random.default_rng(seed).')
             return draw(f, generator)
-        counts = np.floor(np.cumsum(f, axis=0) + 0.5)
-        return (np.diff(counts, axis=0, prepend=0.0) > 0).view(np.uint8)
+        return self._counted(f, np.zeros(f.shape[1]))[0]
+
+    @staticmethod
+    def _counted(f: NDArray[np.float64], before: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Return the spikes of (T, N) values after those whose sum is `before` (N,), and the sum with them."""
+        sums = np.cumsum(np.concatenate([before[None], f]), axis=0)
+        return (np.diff(np.floor(sums + 0.5), axis=0) > 0).view(np.uint8), sums[-1]
+
+    def streaming(self, channels: int, generator: np.random.Generator | None = None) -> PopulationStream:
+        """Return the encoder for values of C channels that come in pieces: the spikes of the whole recording. Raises as the call does."""
+        if self.spikes == "poisson" and generator is None:
+            raise ConfigError('Population(spikes="poisson") needs a generator: pass np.random.default_rng(seed).')
+        return PopulationStream(self, channels, generator)
+
+
+class PopulationStream:
+    """Population coding of values that come in pieces: every step gives its spikes at once. "poisson" goes on drawing after a flush."""
+
+    lag = 0
+
+    def __init__(self, encoder: Population, channels: int, generator: np.random.Generator | None) -> None:
+        self.encoder, self.channels, self._generator = encoder, channels, generator
+        self._sums = np.zeros(channels * encoder.neurons)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {"sums": self._sums, "generator": None if self._generator is None else self._generator.bit_generator.state}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._sums = state["sums"]
+        if self._generator is not None:
+            self._generator.bit_generator.state = state["generator"]
+
+    def push(self, samples: ArrayLike) -> NDArray[np.uint8]:
+        x = streaming.signal("Population", samples, self.channels)
+        if not len(x):
+            return np.empty((0, len(self._sums)), np.uint8)
+        f = self.encoder.tuning(x)
+        if self._generator is not None and self.encoder.spikes == "poisson":
+            return draw(f, self._generator)
+        spikes, self._sums = self.encoder._counted(f, self._sums)
+        return spikes
+
+    def flush(self) -> NDArray[np.uint8]:
+        self._sums = np.zeros_like(self._sums)
+        return np.empty((0, len(self._sums)), np.uint8)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import DataError, ShapeError, check_range
+from srnn.encode import streaming
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,34 @@ class Poisson:
         if x.min() < 0 or x.max() > 1:
             raise DataError(f"Poisson: values reach from {x.min():g} to {x.max():g}; expected values in [0, 1]. Scale them first.")
         return draw(self.peak * x, generator)
+
+    def streaming(self, channels: int, generator: np.random.Generator) -> PoissonStream:
+        """Return the encoder for values of C channels that come in pieces: the spikes of the whole recording."""
+        return PoissonStream(self, channels, generator)
+
+
+class PoissonStream:
+    """Rate coding of values that come in pieces: every step gives its spikes at once. It goes on drawing after a flush."""
+
+    lag = 0
+
+    def __init__(self, encoder: Poisson, channels: int, generator: np.random.Generator) -> None:
+        self.encoder, self.channels, self._generator = encoder, channels, generator
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(self._generator.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._generator.bit_generator.state = state
+
+    def push(self, samples: ArrayLike) -> NDArray[np.uint8]:
+        x = streaming.signal("Poisson", samples, self.channels)
+        return self.encoder(x, self._generator) if len(x) else self.flush()
+
+    def flush(self) -> NDArray[np.uint8]:
+        return np.empty((0, self.channels), np.uint8)
 
 
 def draw(probability: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.uint8]:

@@ -44,7 +44,7 @@ DTYPES = tuple(_DTYPES)
 _FUNCTIONS = ("prepare", "step", "advance", "adjoint")
 
 
-class _Neuron(ctypes.Structure):
+class Functions(ctypes.Structure):
     """`neuron_t` of c/scan.c."""
 
     _fields_ = [(name, c_void_p) for name in _FUNCTIONS]
@@ -54,7 +54,7 @@ class _Scan(ctypes.Structure):
     """`scan_t` of c/scan.c."""
 
     _fields_ = [
-        ("neuron", _Neuron),
+        ("neuron", Functions),
         *((name, c_long) for name in ("B", "T", "C", "N", "G", "S", "numbers", "Q", "derived", "every")),
         *((name, c_void_p) for name in ("x", "weight", "bias", "recurrent", "constants", "state", "lengths")),
         *((name, c_void_p) for name in ("output", "potential", "final", "kept", "total")),
@@ -83,9 +83,10 @@ class Inputs(NamedTuple):
 
 
 @functools.cache
-def _library(dtype: torch.dtype) -> ctypes.CDLL:
+def library(dtype: torch.dtype) -> ctypes.CDLL:
+    """Return the loops over time and the products, compiled for a number type."""
     kind, flags = _DTYPES[dtype]
-    files = [_HERE / "product.c", _HERE / "scan.c"]
+    files = [_HERE / "product.c", _HERE / "scan.c", _HERE / "steps.c"]
     source = "".join(f.read_text() for f in files)
     library = _build.load(f"loops-{kind}", source, "-ffp-contract=fast", *flags, *_openmp(), headers=_HEADERS)
     if library.scan_size() != ctypes.sizeof(_Scan):
@@ -101,7 +102,7 @@ def _openmp() -> tuple[str, ...]:
     return ("-fopenmp",) if shared and "clang" not in _build.compiler().version.lower() else ()
 
 
-def _threads() -> int:
+def threads() -> int:
     """Return how many threads to use: torch's number, and one in a forked child, where the team of the parent is missing."""
     return 1 if _forked else torch.get_num_threads()
 
@@ -129,9 +130,13 @@ class Kernel:
         kind, flags = _DTYPES[dtype]
         name = "-".join(["".join(c if c.isalnum() else "-" for c in self.program.name.replace(", ", "-")).strip("-"), kind])
         self._code = _build.load(name, printed.source, "-ffp-contract=off", *flags, headers=_HEADERS)
-        self._neuron = _Neuron(*(ctypes.cast(getattr(self._code, name), c_void_p) for name in _FUNCTIONS))
-        self._derived = printed.derived
-        self._library = _library(dtype)
+        self.functions = Functions(*(ctypes.cast(getattr(self._code, name), c_void_p) for name in _FUNCTIONS))
+        self.derived = printed.derived
+        self._library = library(dtype)
+
+    def prepare(self, width: int, constants: Any) -> None:
+        """Fill what depends on constants alone, behind the constants: an array (numbers + derived, width), width a multiple of a vector."""
+        self._code.prepare(c_long(width), c_void_p(constants.ctypes.data))
 
     def forward(self, given: Inputs, potential: bool, backward: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Run over time: output and potential (B, T, N), final state (S + 1, B, N); for the backward pass, states kept every few steps and the whole
@@ -169,10 +174,10 @@ class Kernel:
 
     def _job(self, given: Inputs) -> Any:
         (states, batch, n), (_, steps, channels) = given.state.shape, given.x.shape
-        job = _Scan(neuron=self._neuron, B=batch, T=steps, C=channels, N=n, G=self.program.gates, S=states - 1)
-        job.numbers, job.Q, job.derived, job.every = len(self.program.constants), len(self.program.coeffs), self._derived, every(n)
+        job = _Scan(neuron=self.functions, B=batch, T=steps, C=channels, N=n, G=self.program.gates, S=states - 1)
+        job.numbers, job.Q, job.derived, job.every = len(self.program.constants), len(self.program.coeffs), self.derived, every(n)
         job.x, job.weight, job.bias, job.recurrent, job.constants, job.state, job.lengths = map(_pointer, given)
-        job.sparse, job.threads = SPARSE, _threads()
+        job.sparse, job.threads = SPARSE, threads()
         return job
 
 
@@ -280,9 +285,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool =
     y = memory.empty(x, (*x.shape[:-1], outputs))
     sc, sn = (outputs, 1) if transposed else (1, inputs)
     rows = x.numel() // inputs
-    _library(x.dtype).linear(
+    library(x.dtype).linear(
         _pointer(x), _pointer(weight), c_long(sc), c_long(sn), _pointer(bias), _pointer(y), c_long(rows), c_long(inputs), c_long(outputs),
-        c_int(_DENSE if transposed else SPARSE), c_int(_threads()),
+        c_int(_DENSE if transposed else SPARSE), c_int(threads()),
     )  # fmt: skip
     return y
 
@@ -291,9 +296,9 @@ def linear_gradients(x: Tensor, grad: Tensor, bias: bool) -> tuple[Tensor, Tenso
     """Return the gradients of W (N, C) and b (N,): the sums over all rows of grad xᵀ and of grad, the latter empty unless asked for."""
     inputs, outputs = x.shape[-1], grad.shape[-1]
     w, b = x.new_empty(outputs, inputs), x.new_empty(outputs if bias else 0)
-    _library(x.dtype).linear_gradients(
+    library(x.dtype).linear_gradients(
         _pointer(x), _pointer(grad), _pointer(w), _pointer(b), c_long(x.numel() // inputs), c_long(inputs), c_long(outputs),
-        c_int(SPARSE), c_int(_threads()),
+        c_int(SPARSE), c_int(threads()),
     )  # fmt: skip
     return w, b
 

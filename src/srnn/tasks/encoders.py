@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, DataError, check_range
 from srnn.datasets import Recording, Sample
 from srnn.encode import Bins, Filterbank, LevelCrossing, LogMel, Pixels, Poisson, Population, normalise
+from srnn.encode.level_crossing import NormaliseStream
+from srnn.encode.streaming import Chain, Each, Streaming
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Encoder(Protocol):
         """Return one recording as the network takes it. Raises `ConfigError` for a recording of another kind."""
         ...
 
+    def streaming(self, raw: Shape) -> Streaming:
+        """Return the encoder for a recording that comes in pieces. Raises `ConfigError` where it needs the whole recording, saying why."""
+        ...
+
 
 def _sample(encoder: Encoder, recording: Recording) -> Sample:
     if isinstance(recording, Sample):
@@ -59,9 +65,46 @@ def mono(sample: Sample) -> NDArray[np.float32]:
     return np.ascontiguousarray(sample.signal[:, 0])
 
 
-def _drawn(sample: Sample) -> np.random.Generator:
+def _drawn(name: str) -> np.random.Generator:
     """Return the generator of a recording: the same spikes whenever it is read."""
-    return np.random.default_rng(zlib.crc32(sample.name.encode()))
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def _squashed(x: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-x.astype(np.float64))))
+
+
+def as_is(channels: int) -> Streaming:
+    """Return the encoder that hands on what comes."""
+    return Each(lambda x: x.astype(np.float32), channels)
+
+
+class SpikeBins:
+    """Bins of spikes that come in pieces, (n, 2) rows of seconds and unit in order of time; recording after recording, `encode.steps` steps each.
+
+    push gives the steps of the recording that runs; `flush` gives the rest of it, and begins the next, whose times begin at 0 again.
+    """
+
+    lag = 0
+
+    def __init__(self, encode: EventBins, channels: int) -> None:
+        self.encode = encode
+        self._bins = Bins(encode.step_seconds, encode.steps, channels, encode.counts, encode.form).streaming()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self._bins.state
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._bins.state = state
+
+    def push(self, samples: ArrayLike) -> NDArray[np.uint8]:
+        rows = np.asarray(samples, np.float64).reshape(-1, 2)
+        return self.encode._merged(self._bins.push(rows[:, 0], rows[:, 1].astype(np.int64)))
+
+    def flush(self) -> NDArray[np.uint8]:
+        return self.encode._merged(self._bins.flush())
 
 
 @dataclass(frozen=True)
@@ -88,6 +131,15 @@ class LevelCrossings:
             return sample
         events = LevelCrossing(self.threshold, self.published)(normalise(sample.signal))
         return replace(sample, signal=events, events=True, meta={**sample.meta, "signal": sample.signal})
+
+    def streaming(self, raw: Shape, first: int | None = None) -> Streaming:
+        """Return the encoder for pieces. first: mean and deviation are those of so many first samples, which wait; None = of a recording's length."""
+        if raw.events:
+            return as_is(raw.channels)
+        if first is None and raw.steps is None:
+            raise ConfigError("LevelCrossings: z-scores need mean and deviation; say of how many first samples, as with --calibrate.")
+        crossing = LevelCrossing(self.threshold, self.published).streaming(raw.channels)
+        return Chain(NormaliseStream(raw.channels, first or raw.steps or 1), crossing)
 
 
 @dataclass(frozen=True)
@@ -120,10 +172,17 @@ class EventBins:
         if isinstance(recording, Sample):
             raise ConfigError(f"{recording.name} is a signal; EventBins puts lists of spikes into bins. Choose another encode.")
         bins = Bins(self.step_seconds, self.steps, recording.channels, self.counts, self.form)(recording.times, recording.units)
-        if self.merge > 1:
-            many = bins.reshape(self.steps, -1, self.merge).sum(2)
-            bins = np.minimum(many, 255 if self.counts else 1).astype(np.uint8)
-        return Sample(bins, recording.label, 1 / self.step_seconds, recording.name, recording.group, True, recording.meta)
+        return Sample(self._merged(bins), recording.label, 1 / self.step_seconds, recording.name, recording.group, True, recording.meta)
+
+    def _merged(self, bins: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.merge == 1:
+            return bins
+        many = bins.reshape(len(bins), bins.shape[1] // self.merge, self.merge).sum(2)
+        return np.asarray(np.minimum(many, 255 if self.counts else 1), np.uint8)
+
+    def streaming(self, raw: Shape) -> SpikeBins:
+        """Return the encoder for spikes, (n, 2) rows of seconds and unit."""
+        return SpikeBins(self, raw.channels)
 
 
 @dataclass(frozen=True)
@@ -145,6 +204,9 @@ class PixelWindows:
         sample = _sample(self, recording)
         return replace(sample, signal=Pixels(self.window, self.permutation, self.binarise)(sample.signal))
 
+    def streaming(self, raw: Shape) -> Streaming:
+        return Pixels(self.window, self.permutation, self.binarise).streaming()
+
 
 @dataclass(frozen=True)
 class PixelPopulation:
@@ -163,8 +225,14 @@ class PixelPopulation:
         """Return the image as spikes (784, neurons); a recording has the same spikes whenever it is read."""
         sample = _sample(self, recording)
         pixels = Pixels(1, self.permutation, None)(sample.signal)
-        coded = Population(self.neurons, 0.0, 1.0, self.width, self.spikes, self.peak)(pixels, _drawn(sample))
-        return replace(sample, signal=coded, events=True)
+        return replace(sample, signal=self._population()(pixels, _drawn(sample.name)), events=True)
+
+    def _population(self) -> Population:
+        return Population(self.neurons, 0.0, 1.0, self.width, self.spikes, self.peak)
+
+    def streaming(self, raw: Shape, name: str = "") -> Streaming:
+        """Return the encoder for pixels that come in pieces. name: of the recording whose spikes are drawn."""
+        return Chain(Pixels(1, self.permutation, None).streaming(), self._population().streaming(1, _drawn(name)))
 
 
 @dataclass(frozen=True)
@@ -210,7 +278,15 @@ class LogMelFrames:
         made = _frames(self, sample, self._chain()(mono(sample), sample.rate), self.hop, 1 / self.hop)
         if not self.poisson:
             return made
-        return replace(made, signal=Poisson()(1 / (1 + np.exp(-made.signal.astype(np.float64))), _drawn(sample)), events=True)
+        return replace(made, signal=Poisson()(_squashed(made.signal), _drawn(sample.name)), events=True)
+
+    def streaming(self, raw: Shape, name: str = "") -> Streaming:
+        """Return the encoder for sound that comes in pieces. name: of the recording whose spikes are drawn, where they are."""
+        chain = self._chain()
+        frames = chain.streaming(raw.rate)
+        if not self.poisson:
+            return frames
+        return Chain(frames, Each(_squashed, chain.features), Poisson().streaming(chain.features, _drawn(name)))
 
 
 @dataclass(frozen=True)
@@ -231,6 +307,9 @@ class FilterbankFrames:
         sample = _sample(self, recording)
         frames = Filterbank(self.bands, self.assumed_rate)(mono(sample), sample.rate)
         return _frames(self, sample, frames, 0.010, 100.0 * sample.rate / (self.assumed_rate or sample.rate))
+
+    def streaming(self, raw: Shape) -> Streaming:
+        return Filterbank(self.bands, self.assumed_rate).streaming(raw.rate)
 
 
 @dataclass(frozen=True)
@@ -253,8 +332,14 @@ class Direct:
             return sample
         if len(self.mean) != sample.signal.shape[1] or len(self.sd) != len(self.mean):
             raise ConfigError(f"{sample.name} has {sample.signal.shape[1]} channels; encode has {len(self.mean)} means and {len(self.sd)} sds.")
-        signal = (sample.signal - np.asarray(self.mean, np.float32)) / np.asarray(self.sd, np.float32)
-        return replace(sample, signal=signal.astype(np.float32), meta={**sample.meta, "signal": sample.signal})
+        return replace(sample, signal=self._standardised(sample.signal), meta={**sample.meta, "signal": sample.signal})
+
+    def _standardised(self, signal: NDArray[Any]) -> NDArray[np.float32]:
+        x = (signal.astype(np.float32) - np.asarray(self.mean, np.float32)) / np.asarray(self.sd, np.float32)
+        return x.astype(np.float32)
+
+    def streaming(self, raw: Shape) -> Streaming:
+        return Each(self._standardised, raw.channels) if self.mean else as_is(raw.channels)
 
 
 Encoders = LevelCrossings | EventBins | PixelWindows | PixelPopulation | LogMelFrames | FilterbankFrames | Direct

@@ -20,6 +20,7 @@ from srnn import decode, metrics
 from srnn._check import ConfigError, check_range
 from srnn.datasets import Sample
 from srnn.networks import Output, Trace, piece_lengths
+from srnn.stream import Decision
 
 Scores = dict[str, Any]
 """Named results of an evaluation: numbers, or lists for confusion and recall."""
@@ -55,6 +56,10 @@ class PerStep:
             raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. {fix}.")
         label = np.broadcast_to(label, len(sample.signal))
         return bool(len(label) > self.skip and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any()))
+
+    def running(self) -> Decision:
+        """Return how a stream decides as this does."""
+        return Decision("per_step", skip=self.skip)
 
     def scores(self, out: Output, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return (B, T, K) log-probabilities."""
@@ -136,6 +141,10 @@ class PerRecording:
         if np.ndim(sample.label):
             raise ConfigError(f"{sample.name} has a label for every step; decode=PerRecording needs one for all. Set decode=PerStep.")
         return bool(sample.label >= 0)
+
+    def running(self) -> Decision:
+        """Return how a stream decides as this does, at any time."""
+        return Decision(self.pool, self.read, 0 if self.pool == "last" else self.skip, self.scale)
 
     def scores(self, out: Output, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return (B, K) scores."""

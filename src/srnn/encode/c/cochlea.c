@@ -45,18 +45,29 @@ static long binomial(long n, double p, double u) {
     return k;
 }
 
-/* membrane (channels, steps) -> probability of firing per sample (channels, steps), if not NULL, and spikes (channels, steps), if not NULL. */
-int hear(const ear *e, const double *membrane, long channels, long steps, uint64_t seed, long first, double *probability, unsigned char *spikes) {
-    long *kept = malloc((size_t)(e->dead > 1 ? e->dead : 1) * sizeof(long));
-    if (!kept) return 1;
+/* membrane (channels, steps) -> probability of firing per sample (channels, steps), if not NULL, and spikes (channels, steps), if not NULL.
+
+   Of a recording that comes in pieces, this one begins at sample `begin`; levels (channels, 6) and nerves (channels, dead + 1) hold what the piece before
+   it left, and then what this one leaves (NULL: the whole recording; not read where begin is 0). That a bushy cell fired shows one sample later: in pieces,
+   spikes[t] is that of sample begin + t - 1, and else spikes[t] that of sample t. */
+int hear(const ear *e, const double *membrane, long channels, long steps, uint64_t seed, long first, double *probability, unsigned char *spikes,
+         double *levels, long *nerves, long begin) {
+    long *const own = nerves ? NULL : malloc((size_t)(e->dead + 1) * sizeof(long));
+    if (!nerves && !own) return 1;
     for (long channel = 0; channel < channels; channel++) {
         const double *s = membrane + channel * steps;
         const uint64_t stream = mixed(mixed(seed) + (uint64_t)(first + channel));
         const double rest = e->g * e->A / (e->A + e->B);
         double c = e->y * rest / (e->l * rest + e->y * (e->l + e->r)), q = c * (e->l + e->r) / rest, w = c * e->r / e->x;
         double v = 0.0, current = 0.0, counter = 0.0;
-        long busy = 0;
-        for (long i = 0; i < e->dead; i++) kept[i] = 0;
+        double *const level = levels ? levels + 6 * channel : NULL;
+        long *const kept = nerves ? nerves + (e->dead + 1) * channel : own, busy = 0;
+        unsigned char *const fired = spikes ? spikes + channel * steps + (nerves ? 0 : -1) : NULL;
+        if (begin) {
+            c = level[0], q = level[1], w = level[2], v = level[3], current = level[4], counter = level[5];
+            busy = kept[e->dead];
+        } else
+            for (long i = 0; i < e->dead; i++) kept[i] = 0;
         for (long t = 0; t < steps; t++) {
             const double open = s[t] + e->A;
             const double k = open > 0.0 ? e->g * e->dt * open / (open + e->B) : 0.0;
@@ -71,17 +82,17 @@ int hear(const ear *e, const double *membrane, long channels, long steps, uint64
             const double p = e->h * e->dt * c;
             if (probability) probability[channel * steps + t] = p;
             if (!spikes) continue;
-            long *const oldest = kept + t % e->dead; /* what fired `dead` samples ago may fire again */
+            long *const oldest = kept + (begin + t) % e->dead; /* what fired `dead` samples ago may fire again */
             busy -= *oldest;
-            *oldest = binomial(e->fibres - busy, p, uniform(stream, (uint64_t)t));
+            *oldest = binomial(e->fibres - busy, p, uniform(stream, (uint64_t)(begin + t)));
             busy += *oldest;
-            if (t) {
+            if (begin + t) {
                 if (counter <= 0.0) {
                     if (v < 1.0) v = v * e->decay_membrane;
                     else {
                         v = 0.0;
                         counter = e->refractory;
-                        spikes[channel * steps + t - 1] = 1;
+                        fired[t] = 1;
                     }
                 }
                 current = current * e->decay_synapse;
@@ -91,7 +102,11 @@ int hear(const ear *e, const double *membrane, long channels, long steps, uint64
             if (v > 1.0) v = 1.0;
             counter = counter - 1.0;
         }
+        if (level) {
+            level[0] = c, level[1] = q, level[2] = w, level[3] = v, level[4] = current, level[5] = counter;
+            kept[e->dead] = busy;
+        }
     }
-    free(kept);
+    free(own);
     return 0;
 }

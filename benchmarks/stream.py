@@ -1,0 +1,203 @@
+"""Latency of one step of one stream (B = 1): ours, the eager module, ONNX Runtime. `python -m benchmarks.stream`.
+
+    python -m benchmarks.stream                                  the networks of the tasks ecg and shd, at several firing rates
+    python -m benchmarks.stream --network ecg --rounds 15 --steps 2000 --json stream.json
+
+One thread, one process, in turn, round after round; a figure is the median over the rounds of the processor time of all steps divided by their number
+(the time that passes on a quiet machine; what other programs take does not count). Input: events of the density that belongs to the network (8 % of 4
+channels, 2 % of 700); weights are drawn, and the input weights of the first layer scaled until the hidden layers fire at the wanted rate, which is
+printed as it was measured.
+
+    step      potential and output of one step, the state kept packed (`srnn.stream.engine.Engine.step`), called from Python
+    chunk     the same in one call for all steps: what the C code takes, without Python
+    push      a step with scores, class, confidence and events (`Stream.push`)
+    module    the network itself, compiled kernel, state handed from call to call
+    eager     the network itself, `backend="reference"`: torch operations
+    ort       ONNX Runtime on the exported cell, one thread, states fed back; left out where srnn.export or onnxruntime is missing, and that is said
+
+Every row says whether potentials are those of `net(x)` on the whole sequence: "bits" are equal, or the largest difference over the largest value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.timing import machine
+from srnn import Stack, tasks
+from srnn.stream import Decision, Stream
+from srnn.stream.engine import Engine
+
+NETWORKS = {"ecg": 0.08, "shd": 0.02}
+"""Task, and density of its input events."""
+RATES = (0.02, 0.10, 0.30)
+
+
+def network(name: str, rate: float, x: torch.Tensor) -> tuple[Stack, float]:
+    """Return the network of a task whose hidden layers together fire at about `rate`, and the rate it has."""
+    torch.manual_seed(0)
+    net = tasks.load(name).build().eval()
+    with torch.no_grad():
+        weight = net.layers[0].weight.clone()
+        low, high, measured = 0.0, 1000.0, 0.0
+        for _ in range(30):
+            gain = (low * high) ** 0.5 if low else high / 1e3
+            net.layers[0].weight.copy_(weight * gain)
+            rates = net(x, record=True).trace.rates()[:-1]
+            measured = float(np.average(rates, weights=[p.outputs for p in net.parts()[:-1]]))
+            if abs(measured - rate) < 0.02 * rate:
+                break
+            low, high = (gain, high) if measured < rate else (low, gain)
+    return net, measured
+
+
+def ort(net: Stack, folder: Path, x: np.ndarray[Any, Any]) -> tuple[Callable[[], Any] | None, str]:
+    """Return what runs the exported cell over x (1, T, C), or None and why not."""
+    try:
+        import onnxruntime
+        from srnn.export import onnx
+    except ImportError as error:
+        return None, f"ONNX Runtime: {error}"
+    path = onnx.to_onnx(net, folder / "cell.onnx", form="cell")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    start = {name: value.numpy() for name, value in onnx.starts(net).items()}
+    fed = [(name, names.index(f"{name}.next")) for name in start]
+    rows = [np.ascontiguousarray(x[:, t]) for t in range(x.shape[1])]
+
+    def run() -> Any:
+        state, made = dict(start), []
+        for row in rows:
+            results = session.run(None, {"x": row, **state})
+            state = {name: results[k] for name, k in fed}
+            made.append(results[0])
+        return np.stack(made, 1)
+
+    return run, onnxruntime.__version__
+
+
+def steps_of(net: Stack, x: torch.Tensor, folder: Path) -> tuple[dict[str, Callable[[], Any]], str]:
+    """Return the implementations, each running all steps of x (1, T, C) and returning the potentials, and a word on ONNX Runtime."""
+    engine, stream = Engine(net, 1, "cpu"), Stream(net, decision=Decision("last"))
+    start, values = net.start(1), x.numpy()
+    rows = [np.ascontiguousarray(values[0, t]) for t in range(values.shape[1])]
+    pieces = [x[:, t : t + 1] for t in range(x.shape[1])]
+
+    def step() -> Any:
+        engine.put(start)
+        return np.concatenate([engine.step(row)[0].copy() for row in rows], 1)
+
+    def chunk() -> Any:
+        engine.put(start)
+        return engine.run(values, None)[0]
+
+    def push() -> Any:
+        stream.reset()
+        return np.stack([stream.push(row).scores for row in rows])[None]
+
+    def module(backend: str) -> Callable[[], Any]:
+        @torch.inference_mode()
+        def run() -> Any:
+            state, made = start, []
+            for piece in pieces:
+                out = net(piece, state=state, backend=backend)
+                state = out.state
+                made.append(out.potential)
+            return torch.cat(made, 1).numpy()
+
+        return run
+
+    runs = {"step": step, "chunk": chunk, "push": push, "module": module("cpu"), "eager": module("reference")}
+    other, about = ort(net, folder, values)
+    if other is not None:
+        runs["ort"] = other
+    return runs, about
+
+
+def in_turn(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Return the processor seconds of each round."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            gc.collect()
+            begin = time.thread_time()
+            run()
+            times[name].append(time.thread_time() - begin)
+    return times
+
+
+def measure(name: str, rate: float, steps: int, rounds: int) -> dict[str, Any]:
+    """Return one row."""
+    density = NETWORKS[name]
+    net, measured = network(name, rate, _events(name, density, 500, 1))
+    x = _events(name, density, steps, 0)
+    with torch.no_grad():
+        expected = net(x, backend="cpu").potential.numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        runs, about = steps_of(net, x, Path(folder))
+        parity = {}
+        for kind, run in runs.items():
+            got = run()
+            parity[kind] = "bits" if np.array_equal(got, expected) else f"{np.abs(got - expected).max() / np.abs(expected).max():.0e}"
+        times = in_turn(runs, rounds)
+    ns = {kind: round(1e9 * statistics.median(t) / steps) for kind, t in times.items()}
+    spread = {kind: [round(1e9 * min(t) / steps), round(1e9 * max(t) / steps)] for kind, t in times.items()}
+    return {
+        "network": name,
+        "rate": rate,
+        "measured": round(measured, 4),
+        "density": density,
+        "ns": ns,
+        "range": spread,
+        "parity": parity,
+        "ort": about,
+    }
+
+
+def _events(name: str, density: float, steps: int, seed: int) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return (torch.rand(1, steps, tasks.load(name).shape.channels, generator=draw) < density).float()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", action="append", choices=tuple(NETWORKS), help="may be given more than once (default: both)")
+    parser.add_argument("--steps", type=int, default=1000, help="steps of a round (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds (default: 9)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    console = Console(width=150)
+    rows = [measure(name, rate, args.steps, args.rounds) for name in args.network or NETWORKS for rate in RATES]
+    kinds = list(rows[0]["ns"])
+    table = Table(title="ns a step, B = 1, one thread; behind it, how often ours (step) fits in", header_style="bold")
+    for heading in ("network", "hidden fire", *kinds, "potentials"):
+        table.add_column(heading, justify="left" if heading in ("network", "potentials") else "right")
+    for row in rows:
+        ns = row["ns"]
+        cells = [f"{ns[k]:,}" + (f"  {ns[k] / ns['step']:.1f}x" if k in ("module", "eager", "ort") else "") for k in kinds]
+        table.add_row(row["network"], f"{row['measured']:.1%}", *cells, " ".join(f"{k} {v}" for k, v in row["parity"].items()))
+    console.print(table)
+    about = machine(1)
+    console.print(f"{about['processor']}, torch {about['torch']}, Python {about['python']}; ONNX Runtime: {rows[0]['ort']}")
+    if args.json is not None:
+        args.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
