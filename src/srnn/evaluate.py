@@ -11,7 +11,7 @@ from srnn import energy
 from srnn.datasets import Sample
 from srnn.networks import Stack, Trace
 from srnn.tasks.objective import Scores
-from srnn.tasks.task import Task, collate
+from srnn.tasks.task import Batch, Task, collate
 from srnn.tasks.truncation import Whole, walk
 
 
@@ -84,3 +84,23 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     if cost:
         results["energy"] = {name: c.as_dict() for name, c in energy.counts(net, mean).items()}
     return results
+
+
+def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
+    """Return the name of the first tensor that is not finite: input, parameter, then each layer's potential, then gradients."""
+    if not bool(torch.isfinite(batch.x).all()):
+        return "the input x"
+    for name, value in net.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            return f"the parameter {name}"
+    with torch.no_grad():
+        trace = net(batch.x, lengths=batch.lengths, record=True, backend=backend).trace
+    for k, potential in enumerate(trace.potentials):
+        bad = ~torch.isfinite(potential)
+        if bool(bad.any()):
+            b, t, n = bad.nonzero()[bad.nonzero()[:, 1].argmin()].tolist()
+            return f"the potential of layers.{k} (recording {b} of the batch, step {t}, neuron {n})"
+    for name, value in net.named_parameters():
+        if value.grad is not None and not bool(torch.isfinite(value.grad).all()):
+            return f"the gradient of {name}"
+    return "the loss itself"

@@ -1,7 +1,9 @@
 """Weights as small integers: symmetric, one scale a row. What is trained, evaluated and exported rounds here.
 
     scale_r = max |w_r| / (2^(bits-1) - 1)        1 for a row of zeros
-    q       = round(w / scale)                    halves to the even number; |q| ≤ 2^(bits-1) - 1
+    q       = round(w / scale)                    halves to the even number
+
+q is clipped to ±(2^(bits-1) - 1), which only rows of denormal numbers reach.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def quantise(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     largest = 2 ** (bits - 1) - 1
     scale = weight.detach().abs().amax(1, keepdim=True) / largest
     scale = torch.where(scale > 0, scale, 1.0)
-    return torch.round(weight.detach() / scale), scale
+    return torch.round(weight.detach() / scale).clamp(-largest, largest), scale
 
 
 def rounded(weight: Tensor, bits: int) -> Tensor:
