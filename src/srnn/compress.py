@@ -102,23 +102,19 @@ def widths(net: Stack, fraction: float) -> tuple[int, ...]:
 def importance(net: Stack, rates: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Return for each hidden layer how much each neuron matters: (N,), of a bidirectional layer (2N,), the forward direction first.
 
-    It is the product of the norms of what a neuron receives (its rows of W and R) and of what it sends out (its columns of the next W and of R).
-    rates: with the mean output of every neuron, as `Trace.outputs` has them, it is that times the norm of what it sends out.
+    It is the norm of the weights that read it: its columns of the next W and of its own R. rates: with the mean output of every neuron, as long as
+    the result, it is that times the norm: what the neuron does in a recording, not only what it could do.
     """
     found = []
     for k, layers in enumerate(_hidden(net)):
-        part, above, n = net.parts()[k], _directions(net.parts()[k + 1]), layers[0].neurons
-        scores = []
-        for d, layer in enumerate(_directions(part)):
-            weight, recurrent = layer.weights()
-            first = 0 if isinstance(part, Bidirectional) and isinstance(part.merge, Mean) else d * n
-            sent = sum(a.weights()[0][:, first : first + n].square().sum(0) for a in above)
-            received = weight.square().sum(1)
-            if recurrent is not None:
-                sent, received = sent + recurrent.square().sum(0), received + recurrent.square().sum(1)
-            came = received.view(-1, n).sum(0).sqrt() if rates is None else rates[k].view(-1, n)[d].abs().to(weight)
-            scores.append(came * torch.as_tensor(sent).sqrt())
-        found.append(torch.cat(scores))
+        part, n, scores = net.parts()[k], layers[0].neurons, []
+        for d, layer in enumerate(layers):
+            first = d * n if isinstance(part, Bidirectional) and isinstance(part.merge, Concat) else 0
+            _, recurrent = layer.weights()
+            read = [above.weights()[0][:, first : first + n] for above in _directions(net.parts()[k + 1])]
+            scores.append(torch.cat(read if recurrent is None else [*read, recurrent]).norm(dim=0))
+        score = torch.cat(scores)
+        found.append(score if rates is None else score * rates[k].abs().to(score))
     return found
 
 

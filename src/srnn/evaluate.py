@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from srnn import energy
 from srnn.datasets import Sample
@@ -84,6 +85,28 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     if cost:
         results["energy"] = {name: c.as_dict() for name, c in energy.counts(net, mean).items()}
     return results
+
+
+def unit_rates(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto") -> tuple[list[Tensor], float]:
+    """Return the mean output of every unit of each layer per valid step (of a bidirectional layer both directions), and the mean loss per recording.
+
+    Evaluated as `assess` does.
+    """
+    device, generator = next(net.parameters()).device, torch.Generator().manual_seed(seed)
+    sums, steps, loss, training = list[Tensor](), 0, 0.0, net.training
+    net.eval()
+    with torch.no_grad():
+        for first in range(0, len(samples), task.batch):
+            batch = collate(list(samples[first : first + task.batch])).to(device)
+            whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
+            for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
+                whole.add(out, start)
+                assert out.trace is not None
+                own = [o.double().sum((0, 1)) for o in out.trace.outputs]
+                sums, steps = [a + b for a, b in zip(sums, own, strict=True)] if sums else own, steps + out.trace.steps
+            loss += float(whole.loss()) * len(batch.x)
+    net.train(training)
+    return [s / max(1, steps) for s in sums], loss / len(samples)
 
 
 def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
