@@ -63,22 +63,26 @@ def prune(net: Stack, sparsity: float, scope: Scope = "global") -> int:
     """Remove the smallest weights, so that at most round((1 - sparsity) · entries) of the entries of all matrices are left. Returns how many are.
 
     scope: "global" compares all W and R of the network, "layer" prunes each of them by itself. What was removed before stays so and counts.
-    Raises `ConfigError` for a sparsity outside [0, 1] and for parts that have no such matrices.
+    Raises `ConfigError` for a sparsity outside [0, 1), where a layer would get no input any more, and for parts that have no such matrices.
     """
     check_range("sparsity", sparsity, 0.0, 1.0)
     check_choice("scope", scope, SCOPES)
     open_masks(net)
-    every = _matrices(net)
+    every, chosen = _matrices(net), list[Tensor]()
     for group in [every] if scope == "global" else [[m] for m in every]:
         masks = [getattr(layer, f"{name}_mask") for layer, name in group]
         size = torch.cat([torch.where(mask, getattr(layer, name).abs(), -1.0).flatten() for (layer, name), mask in zip(group, masks, strict=True)])
         kept = torch.zeros_like(size, dtype=torch.bool)
         kept[size.argsort(descending=True, stable=True)[: round((1 - sparsity) * len(size))]] = True
-        first = 0
-        for (layer, name), mask in zip(group, masks, strict=True):
-            setattr(layer, f"{name}_mask", mask & kept[first : first + mask.numel()].view_as(mask))
-            first += mask.numel()
-    return sum(int(getattr(layer, f"{name}_mask").sum()) for layer, name in every)
+        pieces = torch.split(kept, [mask.numel() for mask in masks])
+        chosen += [mask & piece.view_as(mask) for mask, piece in zip(masks, pieces, strict=True)]
+    for (layer, name), mask in zip(every, chosen, strict=True):
+        if name == "weight" and not bool(mask.any()):
+            repair = 'scope="layer" or a smaller sparsity' if scope == "global" else "a smaller sparsity"
+            raise ConfigError(f"sparsity {sparsity:g} would leave {layer._who()} without any input. Use {repair}.")
+    for (layer, name), mask in zip(every, chosen, strict=True):
+        setattr(layer, f"{name}_mask", mask)
+    return sum(int(mask.sum()) for mask in chosen)
 
 
 def gradual(sparsity: float, step: int, steps: int) -> float:

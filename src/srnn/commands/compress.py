@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import shlex
 import sys
 from collections.abc import Sequence
@@ -155,6 +156,7 @@ def _start(goal: Task, wanted: Compression, net: Stack, parts: Parts[Sample], ar
     compress.set_bits(net, wanted.bits)
     if wanted.sparsity:
         compress.open_masks(net)
+        compress.prune(copy.deepcopy(net), wanted.sparsity, wanted.scope)  # raises at once what would otherwise stop the training
     state: dict[str, Any] = {}
     if wanted.steps == 1:
         wanted.prune(net, 0)
