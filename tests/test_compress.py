@@ -52,33 +52,33 @@ def zeros(net):
 @given(MATRICES, BITS)
 def test_a_weight_is_a_whole_number_of_scales_and_at_most_half_a_scale_away(weight, bits):
     q, scale = quantise(weight, bits)
-    assert scale.shape == (len(weight), 1)
+    assert (q.dtype, scale.dtype, scale.shape) == (torch.int8 if bits <= 8 else torch.int16, torch.float64, (len(weight),))
     assert bool((scale > 0).all())
-    assert torch.equal(q, q.round())
-    assert float(q.abs().max()) <= 2 ** (bits - 1) - 1
+    assert int(q.abs().max()) <= 2 ** (bits - 1) - 1
     assert bool(((q == 0) | (weight != 0)).all())
-    normal = (weight.abs().amax(1) > 1e-30) | (weight.abs().amax(1) == 0)  # a scale that is denormal has few digits of its own
-    error = (q.double() * scale.double() - weight.double()).abs()[normal]
-    assert bool((error <= 0.5 * scale.double()[normal] * (1 + 1e-5) + 2**-22 * weight.double().abs()[normal]).all())
-    for row, digits in zip(weight[normal], q[normal], strict=True):  # the largest of a row is the largest number there is
-        if bool(row.any()):
-            assert float(digits.abs().max()) == 2 ** (bits - 1) - 1
+    error = (q.double() * scale.unsqueeze(1) - weight.double()).abs()
+    assert bool((error <= 0.5 * scale.unsqueeze(1) * (1 + 1e-12)).all())
+    for row, digits in zip(weight, q, strict=True):  # the largest of a row is the largest number there is
+        assert int(digits.abs().max()) == (2 ** (bits - 1) - 1 if bool(row.any()) else 0)
 
 
 @settings(deadline=None)
-@given(MATRICES, BITS)
-def test_integers_times_a_scale_give_the_same_integers_again(weight, bits):
+@given(MATRICES, BITS, st.sampled_from([torch.float32, torch.float64]))
+def test_integers_times_a_scale_give_the_same_integers_again(weight, bits, dtype):
+    weight = weight.to(dtype)
     q, scale = quantise(weight, bits)
-    normal = weight.abs().amax(1) > 1e-30
-    again, other = quantise(q * scale, bits)
+    weight = rounded(weight, bits)
+    again, other = quantise(weight, bits)
+    normal = weight.abs().amax(1) > 1e-30  # the products of denormal float32 numbers have few digits
     assert torch.equal(again[normal], q[normal])
-    torch.testing.assert_close(other[normal], scale[normal], rtol=2e-7, atol=0.0)
+    torch.testing.assert_close(other[normal], scale[normal], rtol=1e-7, atol=0.0)
+    assert torch.equal(rounded(weight, bits)[normal], weight[normal]), "rounded once, nothing changes any more"
 
 
 def test_halves_go_to_the_even_number_and_a_row_of_zeros_has_scale_1():
     q, scale = quantise(torch.tensor([[127.0, 0.5, 1.5, -2.5], [0.0, 0.0, 0.0, 0.0], [-7.0, 1.0, 0.0, 0.25]]), 8)
     assert q[0].tolist() == [127, 0, 2, -2]
-    assert (q[1].tolist(), scale.flatten().tolist()[:2]) == ([0, 0, 0, 0], [1.0, 1.0])
+    assert (q[1].tolist(), scale.tolist()[:2]) == ([0, 0, 0, 0], [1.0, 1.0])
     assert quantise(torch.tensor([[-7.0, 3.4, 0.0, 0.25]]), 4)[0].tolist() == [[-7, 3, 0, 0]]
 
 
@@ -88,7 +88,7 @@ def test_the_gradient_goes_straight_through_and_not_to_what_was_removed():
     (rounded(weight, 4) * slope).sum().backward()
     assert torch.equal(weight.grad, slope)
     q, scale = quantise(weight, 4)
-    assert torch.equal(rounded(weight, 4), q * scale)
+    assert torch.equal(rounded(weight, 4), (q.double() * scale.unsqueeze(1)).float())
 
     layer = Layer(6, 4, srnn.LIF(), sparsity=0.5, bits=8)
     out = layer(signal(channels=6), potential=True).potential.square().sum()

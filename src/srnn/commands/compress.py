@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     goal = _goal(args, base, fresh=not args.resume)
     wanted = _check_goal(goal, task, args)
     if not args.resume:
-        parts = task.load(args.data_dir)
+        parts = goal.load(args.data_dir)
         source.check_data(parts)
         if args.rate is not None:
             goal = _weighed(goal, net, _some(parts.train), args)

@@ -3,7 +3,7 @@
     scale_r = max |w_r| / (2^(bits-1) - 1)        1 for a row of zeros
     q       = round(w / scale)                    halves to the even number
 
-q is clipped to ±(2^(bits-1) - 1), which only rows of denormal numbers reach.
+Both are computed in float64: the same integers come out of q · scale again, whatever the type of the matrix.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def check_bits(what: str, bits: int | None) -> int | None:
 
 
 def quantise(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Return (q, scale) of a matrix (N, C): whole numbers of the matrix's own dtype, and (N, 1), so that weight ≈ q · scale.
+    """Return (q, scale) of a matrix (N, C): integers (N, C), int8 for bits ≤ 8, else int16, and float64 (N,), so that weight ≈ q · scale.
 
-    The error is at most half a scale; zeros stay zeros; integers times a scale give the same integers again.
+    The error is at most half a scale; zeros stay zeros.
     """
-    largest = 2 ** (bits - 1) - 1
-    scale = weight.detach().abs().amax(1, keepdim=True) / largest
-    scale = torch.where(scale > 0, scale, 1.0)
-    return torch.round(weight.detach() / scale).clamp(-largest, largest), scale
+    exact = weight.detach().double()
+    top = exact.abs().amax(1) / (2 ** (bits - 1) - 1)
+    scale = torch.where(top > 0, top, 1.0)
+    return torch.round(exact / scale.unsqueeze(1)).to(torch.int8 if bits <= 8 else torch.int16), scale
 
 
 def rounded(weight: Tensor, bits: int) -> Tensor:
-    """Return q · scale, exactly; its gradient goes to the weight as if nothing had been rounded (straight-through)."""
+    """Return q · scale in the type of the weight; its gradient goes to the weight as if nothing had been rounded (straight-through)."""
     q, scale = quantise(weight, bits)
-    return q * scale + (weight - weight.detach())
+    return (q.double() * scale.unsqueeze(1)).to(weight.dtype) + (weight - weight.detach())
