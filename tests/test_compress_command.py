@@ -103,9 +103,7 @@ def test_both_sides_are_compared(small, source):
     assert (before["bits"], after["bits"], before["neurons"], after["neurons"]) == (None, 8, [6, 6], [3, 6])
     assert (before["entries"], before["connections"], after["entries"]) == (24 + 36 + 36, 96, 12 + 9 + 18)
     assert before["bytes"] == 4 * (96 + 18 + 4 * 6 + 4)  # biases; time constants of both layers; their four fixed numbers, b0 and beta of each
-    assert after["bytes"] == (5 + 3 + 9) + 4 * (3 + 3 + 6) + 4 * (
-        2 * 3 + 6 + 2 * (3 + 6) + 4
-    )  # 20 weights by a map or a list; scales; the other numbers
+    assert after["bytes"] <= (2 + 2 + 3 + 20) + 4 * (3 + 3 + 6) + 4 * (12 + 2 * 3 + 2 * 6 + 4)  # maps and 20 weights; scales; the other numbers
     assert before["energy"] == pytest.approx(first["energy"]["measured"]["energy"])
     assert after["energy_own"] < 0.1 * before["energy_own"]
     assert both["untrained_validation_accuracy"] is None, "pruned step by step, the start is no candidate"
