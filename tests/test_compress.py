@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -385,6 +387,16 @@ def test_tandem_layers_use_what_is_left_of_their_weights():
     net(signal()).potential.square().sum().backward()
     assert bool((layer.weight.grad[~layer.weight_mask] == 0).all())
     assert int((layer.weight.grad[layer.weight_mask] != 0).sum()) >= 3
+
+
+def test_the_python_of_the_docs_runs():
+    text = (Path(__file__).parents[1] / "docs" / "compress.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    names = {}
+    exec(code, names)
+    assert [part.outputs for part in names["net"].parts()] == [36, 6]
+    assert compress.size(names["small"]).connections == round(0.5 * (18 * 4 + 18 * 18 + 6 * 18))
+    assert {layer.bits for layer in single_layers(names["small"])} == {8}
 
 
 # ── bytes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

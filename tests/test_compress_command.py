@@ -249,6 +249,7 @@ def test_runs_that_cannot_be_compressed(source, small, tmp_path):
     shutil.copytree(source, half)
     (half / "metrics.json").unlink()
     assert "is not finished. Let it go on with srnn train ecg_sim --resume" in command("compress", half, "--bits", "8")[2]
+    assert "Nothing to do" in command("compress", small[0], "--bits", "8", "--out", tmp_path / "x")[2]
     for option, value in (("--sparsity", "0.25"), ("--structured", "0.25")):
         assert "what was removed is gone" in command("compress", small[0], option, value, "--out", tmp_path / "x")[2]
     assert "exists already" in command("compress", source, "--bits", "8", "--out", small[0])[2]

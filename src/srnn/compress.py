@@ -157,7 +157,7 @@ def _chosen(part: nn.Module, scores: Tensor, keep: int) -> list[Tensor]:
     each = scores.view(len(_directions(part)), -1)
     if isinstance(part, Bidirectional) and (isinstance(part.merge, Mean) or part.forward_layer is part.backward_layer):
         each = each.sum(0, keepdim=True).expand_as(each)
-    return [score.argsort(descending=True, stable=True)[:keep].sort().values for score in each]
+    return [score.argsort(descending=True, stable=True)[:keep].sort().values.cpu() for score in each]
 
 
 def _cut(layer: Layer, rows: Tensor, channels: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from srnn.session import find_device
     from srnn.train import Interrupted, fit
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("srnn compress runs in one process; start it without torchrun.")
     set_threads(args)
     source, task, seed, net = load_run(args.run, find_device(args.device))
     if not (args.run / "metrics.json").exists():
@@ -116,7 +119,8 @@ def _check_goal(goal: Task, task: Task, args: argparse.Namespace) -> Compression
     from srnn.tasks.compression import Compression
 
     before = task.compression or Compression()
-    if goal.compression is None or (goal.compression == before and args.rate is None and not args.resume):
+    same = goal.compression is None or replace(goal.compression, steps=before.steps) == before
+    if goal.compression is None or (same and args.rate is None and not args.resume):
         raise ConfigError("Nothing to do: give at least one of --bits, --sparsity, --structured and --rate.")
     for name in ("sparsity", "structured"):
         if (now := getattr(goal.compression, name)) < (was := getattr(before, name)):
@@ -127,8 +131,8 @@ def _check_goal(goal: Task, task: Task, args: argparse.Namespace) -> Compression
 
 
 def _some(samples: Sequence[Sample]) -> list[Sample]:
-    """Return up to about 512 recordings from all over a part."""
-    return [samples[k] for k in range(0, len(samples), max(1, len(samples) // 512))]
+    """Return at most 512 recordings from all over a part."""
+    return [samples[k] for k in range(0, len(samples), -(-len(samples) // 512))]
 
 
 def _weighed(goal: Task, net: Stack, samples: Sequence[Sample], args: argparse.Namespace) -> Task:
