@@ -64,7 +64,7 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "energy", "reproduce", "encode", "stream"]
+    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "compress", "energy", "reproduce", "encode", "export", "stream"]
 
 
 @pytest.mark.parametrize("command", commands())

@@ -3,12 +3,14 @@
     net = srnn.Stack(srnn.Layer(4, 36, srnn.ALIF(beta=0.0)), srnn.Readout(36, 6))
     out = net(x, lengths=lengths)          # x: (B, T, 4); out.potential: (B, T, 6)
 
-Cells, surrogates, activations, initialisers, decoders, metrics and energy are reached through their modules (`srnn.surrogates.MultiGaussian`).
+Cells, surrogates, activations, initialisers, decoders, metrics, energy and compression are reached through their modules
+(`srnn.surrogates.MultiGaussian`).
 """
 
 from srnn import activations as activations
 from srnn import baselines as baselines
 from srnn import cells as cells
+from srnn import compress as compress
 from srnn import decode as decode
 from srnn import encode as encode
 from srnn import energy as energy

@@ -66,8 +66,9 @@ class Tandem(Part):
         steps = x.new_full((len(x),), x.shape[1]) if lengths is None else lengths.to(x)
         per_step = 1 / steps.clamp(min=1)
         layer, chosen = self.layer, self.layer.which_backend(backend).name
+        weight, _ = layer.weights()
         with torch.no_grad():
-            current = scan.linear(_masked(x, valid), layer.weight, None, backend=chosen) + per_step.view(-1, 1, 1) * self.bias
+            current = scan.linear(_masked(x, valid), weight, None, backend=chosen) + per_step.view(-1, 1, 1) * self.bias
             run = scan.run(
                 layer.neuron,
                 layer.activation,
@@ -79,7 +80,7 @@ class Tandem(Part):
                 potential=potential,
                 backend=chosen,
             )
-        aggregate = functional.linear(_masked(x, valid).sum(1), layer.weight, self.bias)
+        aggregate = functional.linear(_masked(x, valid).sum(1), weight, self.bias)
         count = torch.minimum((aggregate / layer.constants()["threshold"]).clamp(min=0), steps.unsqueeze(1))
         spread = ((count - count.detach()) * per_step.unsqueeze(1)).unsqueeze(1)  # 0; over the steps, its gradient adds up to that of the count
         spikes = run.output + _masked(spread.expand_as(run.output), valid)

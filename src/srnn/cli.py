@@ -21,6 +21,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn train ecg --seed 1 --resume             go on where it was stopped
   srnn sweep ecg --search optimiser.lr=1e-3:1e-1:log   search settings by validation accuracy
   srnn evaluate runs/ecg-seed1                 accuracy, firing rates, energy of a run
+  srnn compress runs/ecg-seed1 --bits 8        fewer bits, connections, neurons or spikes, trained on
   srnn energy ecg --rate 0.282                 what the network would cost at a firing rate
   srnn reproduce yin2021-table2 --jobs 2       a published table with our numbers beside it
   srnn train my --set data=FOLDER              train on your own recordings
@@ -120,6 +121,28 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=Path, help="run folder")
     evaluate.add_argument("--part", default="test", choices=("train", "validation", "test"), help="which part (default: test)")
     run_options(evaluate)
+
+    compress = command("compress", "Make the network of a run smaller, train it on, and put both side by side: accuracy, bytes, operations, energy.",
+                       "  srnn compress runs/ecg-seed0 --bits 8 --epochs 0               8-bit weights, without training\n"
+                       "  srnn compress runs/ecg-seed0 --bits 8 --sparsity 0.9 --epochs 30 --steps 15\n"
+                       "  srnn compress runs/ecg-seed0 --structured 0.5 --rate 0.05\n"
+                       "  srnn compress runs/ecg-seed0 --bits 8 --resume\n\n"
+                       "The result is an ordinary run folder: evaluate, energy, train --resume and compress take it. Bits, sparsity and neurons\n"
+                       "are settings of its task (compression.…), chosen by --set too.")  # fmt: skip
+    compress.add_argument("run", type=Path, help="finished run folder")
+    compress.add_argument("--bits", type=int, metavar="N", help="weights as integers of N bits (2 to 16), a scale for each row")
+    compress.add_argument("--sparsity", type=float, metavar="F", help="remove this fraction of all connections, smallest weights first")
+    compress.add_argument("--steps", type=int, metavar="N", help="remove them over the first N epochs (default: at once)")
+    compress.add_argument("--structured", type=float, metavar="F", help="remove this fraction of the neurons of every hidden layer")
+    compress.add_argument("--by", default="activity", choices=("activity", "weight"), help="which: output times outgoing weights, or these alone")
+    compress.add_argument("--rate", type=float, metavar="R", help="train towards at most R spikes per step of every neuron")
+    compress.add_argument("--epochs", type=int, metavar="N", help="epochs of training (default: a third of the run's; 0: none)")
+    compress.add_argument("--lr", type=float, help="learning rate (default: a quarter of the run's)")
+    compress.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a setting of the task; may be given many times")
+    compress.add_argument("--seed", type=int, help="seed of the training (default: that of the run)")
+    compress.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: beside RUN, named after what is done)")
+    compress.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    run_options(compress)
 
     energy = command("energy", "Count operations and energy per step, by the published rules and by rules that leave nothing out.",
                      "  srnn energy runs/ecg-seed0         with the rates measured in that run\n"

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from srnn import energy
 from srnn.datasets import Sample
 from srnn.networks import Stack, Trace
 from srnn.tasks.objective import Scores
-from srnn.tasks.task import Task, collate
+from srnn.tasks.task import Batch, Task, collate
 from srnn.tasks.truncation import Whole, walk
 
 
@@ -84,3 +85,45 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     if cost:
         results["energy"] = {name: c.as_dict() for name, c in energy.counts(net, mean).items()}
     return results
+
+
+def unit_rates(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto") -> tuple[list[Tensor], float]:
+    """Return the mean output of every unit of each layer per valid step (of a bidirectional layer both directions), and the mean loss per recording.
+
+    Evaluated as `assess` does.
+    """
+    device, generator = next(net.parameters()).device, torch.Generator().manual_seed(seed)
+    sums, steps, loss, training = list[Tensor](), 0, 0.0, net.training
+    net.eval()
+    with torch.no_grad():
+        for first in range(0, len(samples), task.batch):
+            batch = collate(list(samples[first : first + task.batch])).to(device)
+            whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
+            for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
+                whole.add(out, start)
+                assert out.trace is not None
+                own = [o.double().sum((0, 1)) for o in out.trace.outputs]
+                sums, steps = [a + b for a, b in zip(sums, own, strict=True)] if sums else own, steps + out.trace.steps
+            loss += float(whole.loss()) * len(batch.x)
+    net.train(training)
+    return [s / max(1, steps) for s in sums], loss / len(samples)
+
+
+def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
+    """Return the name of the first tensor that is not finite: input, parameter, then each layer's potential, then gradients."""
+    if not bool(torch.isfinite(batch.x).all()):
+        return "the input x"
+    for name, value in net.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            return f"the parameter {name}"
+    with torch.no_grad():
+        trace = net(batch.x, lengths=batch.lengths, record=True, backend=backend).trace
+    for k, potential in enumerate(trace.potentials):
+        bad = ~torch.isfinite(potential)
+        if bool(bad.any()):
+            b, t, n = bad.nonzero()[bad.nonzero()[:, 1].argmin()].tolist()
+            return f"the potential of layers.{k} (recording {b} of the batch, step {t}, neuron {n})"
+    for name, value in net.named_parameters():
+        if value.grad is not None and not bool(torch.isfinite(value.grad).all()):
+            return f"the gradient of {name}"
+    return "the loss itself"

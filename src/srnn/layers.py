@@ -21,6 +21,7 @@ from srnn import init, scan
 from srnn._check import ConfigError, ShapeError, check_instance, check_lengths, check_range, check_signal, check_sizes
 from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu
+from srnn.kernels.fixed_weights import check_bits, rounded
 from srnn.neuron import Neuron, Params, State
 from srnn.neurons import Leaky
 from srnn.norm import BatchNorm as BatchNorm
@@ -64,6 +65,8 @@ class Layer(Part):
         norm:            `BatchNorm()` or `LayerNorm()` of W x + b, never of the recurrent part; padded steps take no part.
         dropout:         probability of dropping an output spike on its way up; the feedback inside the layer is not dropped.
         sparsity, recurrent_sparsity: fraction of the connections of W and R removed at random, once and for all.
+        bits: W and R are used as integers of so many bits, with a scale for each row (`srnn.kernels.fixed_weights`); None: as they are. What is
+            trained stays as precise as it was, and gets the gradient straight through.
 
     A gated cell has W (G·N, C) and R (G·N, N), one block of rows a gate; its matrices are initialised block by block.
     Parameters: weight, bias, recurrent, recurrent_bias, constants.<name>, norm.<name>. Raises `ConfigError` for settings that cannot work.
@@ -71,6 +74,7 @@ class Layer(Part):
 
     weight_mask: Tensor | None
     recurrent_mask: Tensor | None
+    bits: int | None = None
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Layer(Part):
         dropout: float = 0.0,
         sparsity: float = 0.0,
         recurrent_sparsity: float = 0.0,
+        bits: int | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -107,7 +112,7 @@ class Layer(Part):
         if not recurrent and (recurrent_bias or zero_diagonal or recurrent_sparsity):
             raise ConfigError(f"{self._who()}: recurrent_bias, zero_diagonal and recurrent_sparsity need recurrent=True.")
         self.dropout = check_range("dropout", dropout, 0.0, 1.0)
-        self.weight_init, self.recurrent_init = weight_init, recurrent_init
+        self.weight_init, self.recurrent_init, self.bits = weight_init, recurrent_init, check_bits("bits", bits)
         rows = neurons * neuron.gates
         kwargs: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weight = nn.Parameter(torch.empty(rows, inputs, **kwargs))
@@ -211,12 +216,17 @@ class Layer(Part):
         output = functional.dropout(run.output, self.dropout, self.training) if self.dropout else run.output
         return LayerOutput(output, run.output, run.potential, run.state)
 
+    def weights(self) -> tuple[Tensor, Tensor | None]:
+        """Return W (G·N, C) and R (G·N, N) or None, as the products have them: removed connections are 0, values rounded where `bits` says so."""
+        weight = _used(self.weight, self.weight_mask, self.bits)
+        return weight, None if self.recurrent is None else _used(self.recurrent, self.recurrent_mask, self.bits)
+
     def connections(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return W, b and R as they are used: masked, b with b_R in it unless a norm stands between the two."""
+        """Return W, b and R as the products have them; b_R is in b, unless a norm stands between the two."""
         both = None if self.norm is not None else self.recurrent_bias
         bias = both if self.bias is None else self.bias if both is None else self.bias + both
-        recurrent = None if self.recurrent is None else _masked(self.recurrent, self.recurrent_mask)
-        return _masked(self.weight, self.weight_mask), bias, recurrent
+        weight, recurrent = self.weights()
+        return weight, bias, recurrent
 
     def normed(self, x: Tensor, valid: Tensor | None, *, backend: str) -> Tensor:
         """Return norm(W x + b) + b_R for all steps, (B, T, G·N), of a layer that has a norm. backend: as chosen."""
@@ -256,7 +266,8 @@ class Layer(Part):
 
     def extra_repr(self) -> str:
         """Say what the layer is made of."""
-        return f"{self.inputs} → {self.neurons}, {self.neuron}, {self.activation}, recurrent={self.recurrent is not None}"
+        bits = "" if self.bits is None else f", bits={self.bits}"
+        return f"{self.inputs} → {self.neurons}, {self.neuron}, {self.activation}, recurrent={self.recurrent is not None}{bits}"
 
 
 class Readout(Layer):
@@ -377,5 +388,6 @@ def _mask(weight: Tensor, there: Tensor, what: str, sparsity: float) -> Tensor |
     return None if bool(keep.all()) else keep.to(weight.device)
 
 
-def _masked(weight: Tensor, mask: Tensor | None) -> Tensor:
-    return weight if mask is None else weight * mask
+def _used(weight: Tensor, mask: Tensor | None, bits: int | None) -> Tensor:
+    weight = weight if mask is None else weight * mask
+    return weight if bits is None else rounded(weight, bits)

@@ -255,6 +255,7 @@ def count_parameters(net: Stack) -> tuple[int, int]:
         torch.manual_seed(0)
         probe = copy.deepcopy(net).cpu().double().eval().requires_grad_()
         for layer in single_layers(probe):
+            layer.bits = None
             if not isinstance(layer.activation, Identity):
                 layer.activation = Soft(FastSigmoid())
         silent = [torch.ones_like(p, dtype=torch.bool) for p in probe.parameters()]

@@ -1,7 +1,8 @@
 """The run folder: task.json, env.json, log.jsonl, metrics.json and checkpoints, each written so that a reader never sees half a file.
 
 A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state), and JSON (schedule, position, best result,
-schema version) in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation accuracy.
+schema version) in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation accuracy;
+`start`, which few runs have, those it began with.
 """
 
 from __future__ import annotations
@@ -39,8 +40,18 @@ class Run:
     path: Path
 
     @staticmethod
-    def create(path: Path, task: Task, seed: int, data: dict[str, Any], environment: dict[str, Any]) -> Run:
-        """Make the folder, write task.json (data: its fingerprint) and env.json. Raises `RunError` when it exists or cannot be written."""
+    def create(
+        path: Path,
+        task: Task,
+        seed: int,
+        data: dict[str, Any],
+        environment: dict[str, Any],
+        start: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+    ) -> Run:
+        """Make the folder, write task.json (data: its fingerprint), env.json and the checkpoint `start`, if the run has one.
+
+        Raises `RunError` when it exists or cannot be written.
+        """
         run = Run(path)
         Run.check_free(path)
         try:
@@ -51,6 +62,8 @@ class Run:
             raise RunError(f"{path} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
         try:
             run.write("env.json", environment)
+            if start is not None:
+                save_checkpoint(run.checkpoint("start"), *start)
             run.write("task.json", {"schema": SCHEMA, "task": task.name, "seed": seed, "data": data, "resolved": describe(task)})
         except BaseException:  # or the name would be taken by a folder that is no run
             shutil.rmtree(path, ignore_errors=True)
@@ -137,7 +150,7 @@ class Run:
         write_atomically(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def checkpoint(self, name: str) -> Path:
-        """Return the path of a checkpoint ("last" or "best")."""
+        """Return the path of a checkpoint ("last", "best", or "start" of a run that began with given weights)."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
     @contextlib.contextmanager
@@ -186,7 +199,12 @@ def _stillborn(path: Path) -> bool:
         return False
     entries = list(path.iterdir())
     known = all(e.name in ("env.json", "checkpoints", ".lock") or e.name.endswith(".part") for e in entries)
-    return bool(entries) and known and not (path / "task.json").exists() and not any((path / "checkpoints").glob("*.safetensors"))
+    return (
+        bool(entries)
+        and known
+        and not (path / "task.json").exists()
+        and not any(c.stem != "start" for c in (path / "checkpoints").glob("*.safetensors"))
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -96,6 +96,39 @@ def beside(others: dict[str, Count], counts: dict[str, Count], title: str) -> Ta
     return table
 
 
+def compressed(metrics: dict[str, Any], title: str) -> Table:
+    """Return a network before and after its compression, side by side."""
+    before, after = metrics["compression"]["before"], metrics["compression"]["after"]
+    mark = " (SIMULATED DATA)" if metrics["simulated"] else ""
+    table = _table(title + mark, "", "before", "after", "")
+
+    def percent(what: str, key: str) -> None:
+        a, b = before[key], after[key]
+        shown = ["not known" if x is None else f"{100 * x:.2f} %" for x in (a, b)]
+        table.add_row(what, *shown, "" if a is None or b is None else f"{100 * (b - a):+.2f} points")
+
+    def number(what: str, key: str, form: str = ",.0f") -> None:
+        a, b = before[key], after[key]
+        table.add_row(what, f"{a:{form}}", f"{b:{form}}", f"x {b / a:.3g}" if a else "")
+
+    percent("validation accuracy", "validation_accuracy")
+    if (untrained := metrics["compression"]["untrained_validation_accuracy"]) is not None:
+        table.add_row("  before training went on", "", f"{100 * untrained:.2f} %", "")
+    percent("test accuracy", "test_accuracy")
+    table.add_row("weights", *("float32" if x["bits"] is None else f"int{x['bits']}" for x in (before, after)), "")
+    table.add_row("neurons", *("-".join(map(str, x["neurons"])) for x in (before, after)), "")
+    number("connections", "connections")
+    number("trained numbers in use", "parameters")
+    number("bytes", "bytes")
+    number("firing rate, all spiking units (spikes per step)", "firing_rate", ".4f")
+    number("MAC per step, rules measured", "mac")
+    number("AC per step, rules measured", "ac", ",.1f")
+    number("pJ per step, int32 as published", "energy", ",.1f")
+    widths = [x["process"].split(",")[0] for x in (before, after)]
+    number(f"pJ per step, {widths[0]} | {widths[1]}", "energy_own", ",.1f")
+    return table
+
+
 def spread(results: Sequence[dict[str, Any]], title: str) -> Table:
     """Return mean ± sd over seeds of the headline numbers."""
     import statistics

@@ -24,7 +24,7 @@ from srnn import metrics
 from srnn._check import ConfigError, DivergedError, RunError, check_range
 from srnn.datasets import Sample
 from srnn.datasets.sample import entries_of
-from srnn.evaluate import assess
+from srnn.evaluate import assess, first_not_finite
 from srnn.networks import Stack, count_parameters
 from srnn.runs import Run, fingerprint, load_checkpoint, load_weights, pack_optimiser, save_checkpoint, unpack_optimiser
 from srnn.session import Team, check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
@@ -80,10 +80,13 @@ def fit(
     tensorboard: bool = False,
     progress: Progress | None = None,
     test: bool = True,
+    start: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train a task into the run folder `out`, evaluate it once on the test part (test=False: on the validation part), return metrics.json.
 
     The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the last.
+    start: a checkpoint (tensors, state) whose weights the run begins with, in place of fresh ones. Where the state has their "validation_accuracy",
+    they may be selected too, as epoch 0.
 
     Started by torchrun, the processes share every batch and the first one writes (the others return {}): the gradient is that of the whole batch
     for losses that are means over recordings. Random starts and dropout then differ from those of a single process.
@@ -98,6 +101,8 @@ def fit(
             run = Run.open(out)
         elif team.first:
             Run.check_free(out)
+            if start is None and not task.epochs:
+                raise ConfigError("epochs is 0 without weights to start from: there would be no network. Set it to at least 1.")
         task = task.resolved(data_dir)
         if resume:  # what can be refused at once is refused before the data is read
             _check_same(run, task, seed)
@@ -107,14 +112,17 @@ def fit(
         torch.manual_seed(seed)
         net = task.build().to(where)
         _check_fit(net, task, parts)
+        if start is not None:
+            load_weights(net, start[0])
         env = environment(where, net.which_backend(backend=backend), seed)
         optimiser = task.optimiser.build(net)
         if not resume and team.first:
-            Run.create(out, task, seed, fingerprint(parts), env)
+            Run.create(out, task, seed, fingerprint(parts), env, start)
         team.sum(1)  # nobody goes on before the folder is there
         run = Run.open(out)
         with run.locked() if team.first else nullcontext(), stop_requests() as stopped:
             loop = _Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, team)
+            loop.begin()
             if resume:
                 loop.restore()
                 if team.first:
@@ -141,7 +149,7 @@ class _Loop:
     write: Callable[[dict[str, Any]], None] = lambda row: None
 
     def __post_init__(self) -> None:
-        self.schedule = self.task.schedule.build(self.optimiser, self.task.epochs)
+        self.schedule = self.task.schedule.build(self.optimiser, max(1, self.task.epochs))
         self.at = Position()
         self.draw_apart()
 
@@ -157,14 +165,14 @@ class _Loop:
         patience = self.task.early_stop
         while self.at.epoch < self.task.epochs and not (patience and self.at.epoch - self.at.best_epoch >= patience and self.at.epoch):
             self.one_epoch(parts, batches)
-        if self.at.epoch == 0:
-            raise RunError("No epoch was run.")
 
     def one_epoch(self, parts: Parts[Sample], batches: int) -> None:
         """Train on every recording once, validate, log, and write the checkpoints."""
         order = self.order(parts)
         saved = began = time.monotonic()
         before = self.at.seconds
+        if self.task.compression is not None and not self.at.batch:
+            self.task.compression.prune(self.net, self.at.epoch)
         self.net.train()
         while self.at.batch < batches:
             chosen = order[self.at.batch * self.task.batch : (self.at.batch + 1) * self.task.batch]
@@ -256,7 +264,8 @@ class _Loop:
         else:
             self.schedule.step()
         self.at.next_epoch()
-        if self.task.refit or self.at.best is None or accuracy > self.at.best:
+        fewer = self.task.compression is not None and not self.task.compression.settled(self.at.epoch)
+        if self.task.refit or fewer or self.at.best is None or accuracy > self.at.best:
             self.at.best, self.at.best_epoch = accuracy, self.at.epoch
             if self.team.first:
                 save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": self.at.epoch, "validation_accuracy": accuracy})
@@ -282,6 +291,17 @@ class _Loop:
         schedule = {k: v for k, v in self.schedule.state_dict().items() if not isinstance(v, float) or math.isfinite(v)}  # -inf: as it starts
         state = {"groups": groups, "schedule": schedule, "position": asdict(self.at)}
         save_checkpoint(self.run.checkpoint("last"), self.weights() | tensors | rng, state)
+
+    def begin(self) -> None:
+        """Take the weights that the run starts from, if it has some."""
+        if not self.run.checkpoint("start").exists():
+            return
+        tensors, state = load_checkpoint(self.run.checkpoint("start"))
+        load_weights(self.net, tensors)
+        if (known := state.get("validation_accuracy")) is not None:
+            self.at.best = known
+            if self.team.first and not self.run.checkpoint("last").exists():
+                save_checkpoint(self.run.checkpoint("best"), self.weights(), {"epoch": 0, "validation_accuracy": known})
 
     def restore(self) -> None:
         """Continue from the last checkpoint; a run that was stopped before its first one starts again."""
@@ -314,26 +334,6 @@ class _Loop:
             f"the first such tensor is {first_not_finite(self.net, batch, self.backend)}. Nothing of it was saved; {kept}.\n"
             "  Usual repairs: a smaller learning rate (--set optimiser.lr=…), gradient clipping (--set clip_norm=1)."
         )
-
-
-def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
-    """Return the name of the first tensor that is not finite: input, parameter, then each layer's potential, then gradients."""
-    if not bool(torch.isfinite(batch.x).all()):
-        return "the input x"
-    for name, value in net.named_parameters():
-        if not bool(torch.isfinite(value).all()):
-            return f"the parameter {name}"
-    with torch.no_grad():
-        trace = net(batch.x, lengths=batch.lengths, record=True, backend=backend).trace
-    for k, potential in enumerate(trace.potentials):
-        bad = ~torch.isfinite(potential)
-        if bool(bad.any()):
-            b, t, n = bad.nonzero()[bad.nonzero()[:, 1].argmin()].tolist()
-            return f"the potential of layers.{k} (recording {b} of the batch, step {t}, neuron {n})"
-    for name, value in net.named_parameters():
-        if value.grad is not None and not bool(torch.isfinite(value.grad).all()):
-            return f"the gradient of {name}"
-    return "the loss itself"
 
 
 def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str, test: bool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     if (path / "task.json").exists():
         if args.rate is not None or args.set or args.variant or args.analog:
             raise ConfigError(f"{path} is a run: its rates were measured. --rate, --analog, --set and --variant are for a task.")
-        run, _, _, net = load_run(path)
+        run, task, _, net = load_run(path)
         if not (path / "metrics.json").exists():
             raise RunError(f"{path} is not finished, so its rates are not known. Let it go on with srnn train TASK --resume --out {path}.")
         m = run.read("metrics.json")
@@ -38,9 +38,15 @@ def run(args: argparse.Namespace) -> int:
             task_of(args, args.what)
             raise ConfigError(f"{args.what}: an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
         check_range("--rate", args.rate, 0.0, 1.0)
-        net = task_of(args, args.what).resolved(None).build()
+        task = task_of(args, args.what).resolved(None)
+        net = task.build()
+        if task.compression is not None:
+            task.compression.prune(net, task.compression.steps - 1)
         activity = energy.Activity.assumed(net, args.rate, events=not args.analog)
         title = f"{args.what}: assumed firing rate {args.rate:g}, {'analog' if args.analog else 'event'} input"
+    if process is None and task.compression is not None and task.compression.process is not None:
+        process = task.compression.process
+        title += f"; weights of {task.compression.bits} bits, {process.source}"
     counts = energy.counts(net, activity, process, memory=memory)
     published, measured = counts["yin2021"], counts["measured"]
     lstm = energy.lstm_counts(net, memory=memory)

@@ -23,6 +23,7 @@ from srnn.datasets.split import split_fold
 from srnn.encode import Augment
 from srnn.networks import Stack, Start, Zeros
 from srnn.tasks.baseline_nets import Networks
+from srnn.tasks.compression import Compression
 from srnn.tasks.encoders import Encoders, Shape
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep, Scores
 from srnn.tasks.optimise import Optimiser, Schedule
@@ -109,6 +110,8 @@ class Task:
     fold: (k, n) for cross-validation: train on the other n - 1 of n parts of training and validation part together, validate on part k (0 … n - 1).
     early_stop: stop after that many epochs without a better validation accuracy, None = never. checkpoint_seconds: also save within long epochs.
     refit: a final run with settings chosen before: train on the validation part too, keep the last epoch.
+    compression: fewer bits, connections and neurons than `network` says, None = as it is. With it, `epochs` may be 0: what `srnn compress` makes
+    of another run, without training.
     cache_mb: encoded recordings that are kept in memory, where they do not lie there anyway; the others are read and encoded whenever needed.
     """
 
@@ -134,6 +137,7 @@ class Task:
     fold: tuple[int, int] | None = None
     early_stop: int | None = None
     refit: bool = False
+    compression: Compression | None = None
     published_protocol: bool = False
     cache_mb: float = 1024.0
     checkpoint_seconds: float = 120.0
@@ -147,7 +151,7 @@ class Task:
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
         check_range("batch", self.batch, 1)
-        check_range("epochs", self.epochs, 1)
+        check_range("epochs", self.epochs, 1 if self.compression is None else 0)
         check_range("checkpoint_seconds", self.checkpoint_seconds, 0.0)
         check_range("cache_mb", self.cache_mb, 0.0)
         if self.clip_norm is not None:
@@ -168,6 +172,8 @@ class Task:
             raise ConfigError("refit keeps the last epoch, published_protocol selects one as the paper did. Set one of them only.")
         if self.segment is not None:
             check_range("segment", self.segment, 1)
+        if self.compression is not None and self.compression.steps > max(1, self.epochs):
+            raise ConfigError(f"compression.steps is {self.compression.steps}, with {self.epochs} epochs; expected no more steps than epochs.")
         if self.truncation is not None:
             self._check_truncation(self.truncation)
 
@@ -201,7 +207,8 @@ class Task:
 
     def build(self) -> Stack:
         """Return a freshly initialised network for the data as encoded."""
-        return self.network.build(self.shape.channels, len(self.classes))
+        net = self.network.build(self.shape.channels, len(self.classes))
+        return net if self.compression is None else self.compression.prepared(net)
 
     def resolved(self, data_dir: str | Path | None) -> Task:
         """Return the task with what it takes from the data filled in (the classes and channels of a user's own recordings); mostly itself."""
