@@ -97,7 +97,9 @@ def pruned(net: srnn.Stack, keep: float = 0.1) -> srnn.Stack:
 
 def wide(norm: Any = None) -> srnn.Stack:
     torch.manual_seed(2)
-    return settled(srnn.Stack(srnn.Layer(INPUTS, 300, ALIF(), norm=norm), srnn.Layer(300, 6, AdLIF(), Relu(), norm=norm), srnn.Readout(6, 4, norm=norm)))
+    return settled(
+        srnn.Stack(srnn.Layer(INPUTS, 300, ALIF(), norm=norm), srnn.Layer(300, 6, AdLIF(), Relu(), norm=norm), srnn.Readout(6, 4, norm=norm))
+    )
 
 
 def convolution() -> srnn.Stack:
@@ -297,7 +299,9 @@ def test_whole_numbers_are_near_the_network_with_weights_on_the_grid(kind):
     fine = (out.trace.outputs[0] == outputs[0]).float().mean() if kind.hard_reset else torch.tensor(1.0)
     assert fine > 0.995
     if fine == 1:
-        assert torch.allclose(potential, out.potential, atol=2e-4 * float(out.potential.abs().max() + 1), rtol=1e-3), (potential - out.potential).abs().max()
+        assert torch.allclose(potential, out.potential, atol=2e-4 * float(out.potential.abs().max() + 1), rtol=1e-3), (
+            (potential - out.potential).abs().max()
+        )
 
 
 # ── players, sizes, files ────────────────────────────────────────────────────────────────────────────────────────────────

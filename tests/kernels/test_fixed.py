@@ -113,7 +113,8 @@ def functions(tmp_path_factory):
     unary = "".join(f"int32_t call_{n}(int32_t x, int32_t f) {{ return {n}_fixed(x, f); }}\n" for n in EXACT)
     div = "int32_t call_div(int32_t a, int32_t b, int32_t f) { return div_fixed(a, b, f); }\n"
     loops = "".join(
-        f"void all_{n}(const int32_t *x, int32_t *y, long n, int32_t f) {{ for (long i = 0; i < n; i++) y[i] = {n}_fixed(x[i], f); }}\n" for n in EXACT
+        f"void all_{n}(const int32_t *x, int32_t *y, long n, int32_t f) {{ for (long i = 0; i < n; i++) y[i] = {n}_fixed(x[i], f); }}\n"
+        for n in EXACT
     )
     pairs = "void all_div(const int32_t *a, const int32_t *b, int32_t *y, long n, int32_t f) { for (long i = 0; i < n; i++) y[i] = div_fixed(a[i], b[i], f); }\n"
     (folder / "f.c").write_text("#include <stdint.h>\n" + fixed_functions() + "\n" + unary + div + loops + pairs)

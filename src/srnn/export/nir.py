@@ -59,9 +59,7 @@ def _layer_nodes(layer: Layer, name: str, who: str, clock: Clock) -> dict[str, A
         raise ConfigError(f"{who}: {type(layer.neuron).__name__} does not start from 0 ({', '.join(start)}); NIR's nodes do.")
     weight, bias = _affine(layer, who)
     dense = nir.Linear(weight.cpu().numpy()) if bias is None else nir.Affine(weight.cpu().numpy(), bias.cpu().numpy())
-    recurrent = None
-    if layer.recurrent is not None:
-        recurrent = (layer.recurrent if layer.recurrent_mask is None else layer.recurrent * layer.recurrent_mask).cpu().numpy()
+    recurrent = None if (used := layer.weights()[1]) is None else used.cpu().numpy()
     if neuron is None:
         if recurrent is not None:
             raise ConfigError(f"{who}: {type(layer.neuron).__name__} with recurrence: NIR has no unit without dynamics to feed back to.")
@@ -78,7 +76,7 @@ def _layer_nodes(layer: Layer, name: str, who: str, clock: Clock) -> dict[str, A
 
 def _affine(layer: Layer, who: str) -> tuple[Tensor, Tensor | None]:
     """Return W and b (recurrent bias included) as the layer applies them, its norm folded in."""
-    weight = layer.weight if layer.weight_mask is None else layer.weight * layer.weight_mask
+    weight, _ = layer.weights()
     biases = [b for b in (layer.bias, layer.recurrent_bias) if b is not None]
     if layer.norm is None:
         return weight, sum(biases[1:], biases[0]) if biases else None

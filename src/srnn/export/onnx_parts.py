@@ -64,7 +64,7 @@ def start(part: Part) -> dict[str, Tensor]:
 
 def feed(nodes: Nodes, layer: Layer, name: str, x: str) -> str:
     """Add norm(W x + b) + b_R for x (B, C) or (B, T, C)."""
-    weight = layer.weight if layer.weight_mask is None else layer.weight * layer.weight_mask
+    weight, _ = layer.weights()
     current = nodes.emit("MatMul", x, nodes.weight(f"{name}.weight", weight.t()))
     biases = [b for b in (layer.bias, layer.recurrent_bias) if b is not None]
     if layer.norm is None:
@@ -93,8 +93,8 @@ def _normalised(nodes: Nodes, norm: nn.Module, name: str, x: str) -> str:
 def layer_step(nodes: Nodes, layer: Layer, name: str, current: str, states: States) -> Stepped:
     """Add one step of a layer of neurons, printed from the traced step. current: (B, G·N), biases included."""
     neuron, program = layer.neuron, trace_program(layer.neuron, layer.activation)
-    if layer.recurrent is not None:
-        recurrent = layer.recurrent if layer.recurrent_mask is None else layer.recurrent * layer.recurrent_mask
+    _, recurrent = layer.weights()
+    if recurrent is not None:
         current = nodes.emit("Gemm", states["s"], nodes.weight(f"{name}.recurrent", recurrent), current, transB=1)
     gates = ["I"] if neuron.gates == 1 else [f"I{g}" for g in range(neuron.gates)]
     parts = [current] if neuron.gates == 1 else nodes.several("Split", [current], [nodes.fresh() for _ in gates], axis=1)

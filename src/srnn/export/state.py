@@ -82,8 +82,7 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         tensors[f"{name}.{key}"] = value
         return f"{name}.{key}"
 
-    masks = ((layer.weight, layer.weight_mask), (layer.recurrent, layer.recurrent_mask))
-    weight, recurrent = (w if mask is None or w is None else w * mask for w, mask in masks)
+    weight, recurrent = layer.weights()
     program = trace_program(neuron, layer.activation)
     constants = layer.constants()
     options = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron) if isinstance(getattr(neuron, f.name), bool)}
