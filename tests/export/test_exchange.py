@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -91,3 +92,9 @@ def test_refused(arguments: tuple[str, ...], message: str, runs: Path, tmp_path:
     assert code == 2
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_runs() -> None:
+    failed, tried = doctest.testfile(str(Path(__file__).parents[2] / "docs" / "export.md"), module_relative=False)
+    assert failed == 0
+    assert tried >= 30
