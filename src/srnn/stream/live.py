@@ -224,11 +224,6 @@ class Live:
             "late": self.repair.late + self.encoding.late,
             "dropped": self.queue.dropped,
         }
-            "malformed": self.malformed + self.encoding.malformed,
-            "missing": self.repair.missing,
-            "late": self.repair.late + self.encoding.late,
-            "dropped": self.queue.dropped,
-        }
         return {
             "event": "end",
             **counts,
