@@ -22,11 +22,14 @@ def main(steps: int = 500) -> float:
         srnn.Layer(4, 36, srnn.ALIF(tau_m=Constant(20.0), b0=0.1, beta=0.0), recurrent_bias=True),
         srnn.Readout(36, 6),
     )
+    with torch.no_grad():
+        for layer in net.layers:
+            layer.weight.mul_(20)  # as it is, an untrained network would hardly say anything
     # a live signal has no mean and deviation yet: take those of an earlier recording
     mean, sd = recording.signal.mean(0), recording.signal.std(0)
     encode = Chain(Each(lambda x: (x - mean) / sd, 2), srnn.encode.LevelCrossing(0.3).streaming(2))
 
-    stream = srnn.Stream(net, decision=Decision("per_step", skip=10), threshold=0.2, hold=5)
+    stream = srnn.Stream(net, decision=Decision("per_step", skip=10), threshold=0.5, hold=5)
     labels = []
     for sample in recording.signal:  # any iterator: a serial port, a socket …
         for events in encode.push(sample[None]):

@@ -312,6 +312,8 @@ def test_what_cannot_work_is_refused(srnn, run, tmp_path):
         ((run, tmp_path / "x.csv", "--timed", "--format", "f32"), "binary samples have no time"),
         ((run, tmp_path / "x.csv", "--window", 5, "--reset-every", 5), "Give one of them"),
         ((run, tmp_path / "x.wav"), "cannot be read"),
+        ((run, tmp_path / "x.csv", "--scale", 2), "--scale is for binary"),
+        ((run, tmp_path / "x.csv", "--input", "steps", "--calibrate", 9), "--calibrate is for"),
     ):
         code, out, err = srnn("stream", *argv)
         assert (code, out) == (2, ""), argv
@@ -354,3 +356,52 @@ def test_a_short_soak_holds(run):
     assert stream_soak.holds(found), found
     assert (found["steps"], found["malformed"], found["labels_compared"]) == (40 * T, found["garbage_fed"], 40 * (T - skip))
     assert found["garbage_fed"] > 15
+
+
+def test_spikes_are_put_into_the_bins_of_the_task(srnn, tmp_path):
+    """Lines of a time and a unit, recording after recording: the scores of the whole ones, with what is no spike left out."""
+    from srnn.datasets import shd
+
+    shd.made_up(tmp_path / "data")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        settings = ("epochs=1", "network.hidden=[6]", "encode.merge=10")
+        argv = ["train", "shd", "--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+        assert cli.main([*argv, *(a for s in settings for a in ("--set", s))]) == 0
+    _, task, _, net = load_run(tmp_path / "run")
+    raw = list(task.data.load(tmp_path / "data").test)[:3]
+    seconds = task.encode.steps * task.encode.step_seconds
+    rows = [f"{t + k * seconds:.9f},{u}" for k, r in enumerate(raw) for t, u in zip(r.times, r.units, strict=True) if t < seconds - 1e-6]
+    rows[3:3] = ["0.001,700", "0.001,nan", "-1,3", "spike"]
+    (tmp_path / "spikes.csv").write_text("\n".join(rows))
+    code, out, err = srnn("stream", tmp_path / "run", tmp_path / "spikes.csv", "--every", task.encode.steps, "--json")
+    assert code == 0, err
+    made = events(out)
+    end = made[-1]
+    assert (end["recordings"], end["steps"], end["malformed"], end["missing"], end["late"]) == (3, 3 * task.encode.steps, 3, 1, 0)
+    scores = np.array([e["scores"] for e in made if e["event"] == "scores"])
+    batch = collate([task.encoded(r) for r in raw])
+    with torch.no_grad():
+        expected = task.decode.scores(net(batch.x, backend="cpu"), None).numpy()
+    assert scores.shape == expected.shape == (3, 20)
+    assert np.abs(scores - expected).max() < 0.05  # a spike at the edge of a bin may fall into the next: times are those of a longer recording
+
+
+def test_a_network_that_leaves_the_numbers_begins_anew(srnn, run, offline, tmp_path, monkeypatch):
+    from srnn.stream import Stream
+
+    push, calls = Stream.push, []
+
+    def broken(self, x, lengths=None):
+        made = push(self, x, lengths)
+        calls.append(1)
+        if len(calls) == 2:
+            made.confidence[...] = np.nan
+        return made
+
+    monkeypatch.setattr(Stream, "push", broken)
+    (tmp_path / "x.csv").write_text(lines(offline[0]))
+    code, out, _ = srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--json")
+    made = events(out)
+    assert code == 0
+    assert [e["total"] for e in made if e["event"] == "diverged"] == [min(512, len(offline[0]) * T)]
+    assert made[-1]["steps"] == len(offline[0]) * T

@@ -14,7 +14,7 @@ from srnn.stream.encoding import SpikeTrains, Windows
 from srnn.stream.parse import LONGEST, Binary, Lines, Repair
 from srnn.tasks.encoders import EventBins, Shape
 
-TEXT = b"1,2,3\n4 5 6\r\n\n# a comment\n7;8;9\n1,,3\nnan 1 2\nhello\n1,2\n1,2,inf\n1_0,2,3\n\xff\x00\n10\t11\t12\n-1e-3,+2,.5"
+TEXT = b"1,2,3\n4 5 6\r\n\n# a comment\n7;8;9\n1,,3\nnan 1 2\nhello\n1,2\n1,2,inf\n1_0,2,3\n1e31,0,0\n\xff\x00\n10\t11\t12\n-1e-3,+2,.5"
 GOOD = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [1, np.nan, 3], [np.nan, 1, 2], [10, 11, 12], [-1e-3, 2, 0.5]]
 
 
@@ -31,7 +31,7 @@ def test_lines_in_random_pieces():
         cuts = sorted(rng.integers(0, len(TEXT) + 1, trial % 9).tolist())
         samples, bad, malformed = fed(Lines(3), TEXT, cuts)
         assert np.array_equal(samples, GOOD, equal_nan=True)
-        assert bad == 5
+        assert bad == 6
         assert malformed[0].first == 8
         assert malformed[0].text == "hello"
 
@@ -167,12 +167,14 @@ def test_windows_are_encoded_one_by_one():
 
 def test_spikes_are_cut_into_recordings_by_their_time():
     encode = EventBins(0.01, 10, counts=True)
-    rows = np.array([[0.005, 1], [0.055, 2], [0.156, 3], [0.316, 4], [0.02, 5], [0.326, 1]])
-    for size in (1, 2, 6):
-        trains = SpikeTrains(encode.streaming(Shape(None, 6, 1.0, events=True)), 0.1)
+    bad = [[-1, 0], [0.01, 6], [0.01, 1.5], [1e9, 1]]
+    rows = np.array([[0.005, 1], [0.055, 2], [0.156, 3], *bad, [0.316, 4], [0.02, 5], [0.326, 1]])
+    for size in (1, 2, 10):
+        trains = SpikeTrains(encode.streaming(Shape(None, 6, 1.0, events=True)), 0.1, 6)
         made = [s for k in range(0, len(rows), size) for s in trains.push(rows[k : k + size])] + trains.flush()
         steps = np.concatenate([s.steps for s in made])
         assert sum(s.end for s in made) == 4
         assert steps.shape == (40, 6)
-        late = [(2, 5)] if size == 6 else []  # one that comes with those before it is not late
+        late = [(2, 5)] if size == 10 else []  # one that comes with those before it is not late
         assert {(int(t), int(u)) for t, u in np.argwhere(steps)} == {(0, 1), (5, 2), (15, 3), (31, 4), (32, 1), *late}
+        assert (trains.late, trains.malformed) == (1 - len(late), 4)

@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
     encoding, columns = _encoding(args, task, shape, raw)
     if sound is not None and sound != columns:
         raise ConfigError(f"{args.source} has {sound} channels; expected {columns}.")
-    spikes = columns == 2 and isinstance(encoding, SpikeTrains)
+    spikes = isinstance(encoding, SpikeTrains)
     if spikes and (args.speed is not None or args.timed):
         raise ConfigError("--speed and --timed: spikes have their own times. Leave them off.")
+    gaps = "drop" if spikes else args.gaps  # half a spike is none
     rate = args.rate or shape.rate
     pace = None if args.speed is None else args.speed * rate
     parser = Lines(columns + args.timed) if args.format == "lines" and sound is None else Binary(columns, "f32" if sound else args.format, args.scale)
-    repair = Repair(columns, args.gaps, timed=args.timed, rate=rate, longest=args.longest_gap)
+    repair = Repair(columns, gaps, timed=args.timed, rate=rate, longest=args.longest_gap)
     step_rate = 1 / task.step_seconds if raw else rate
     settings = Settings(step_rate, args.every, args.reset_every, args.queue, args.full, pace, args.limit)
     live = Live(source, parser, repair, encoding, stream, task.classes, settings, _emit)
@@ -63,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
         report = live.report()
         print(json.dumps(report), file=sys.stderr)
         return 0
+    except KeyboardInterrupt:  # the usual end of a live stream
+        _emit(live.report())
+        raise
     finally:
         if args.state is not None:
             saved.write(args.state, stream)
@@ -89,6 +93,8 @@ def _check(args: argparse.Namespace) -> None:
             check_range(f"--{name}", getattr(args, name), 0.0, open_low=True)
     if args.timed and args.format != "lines":
         raise ConfigError("--timed: binary samples have no time. Use lines, or leave it off.")
+    if args.scale != 1.0 and args.format == "lines":
+        raise ConfigError("--scale is for binary samples; lines hold the numbers themselves. Leave it off.")
     if args.window is not None and args.reset_every is not None:
         raise ConfigError("--window and --reset-every: a window is a recording of its own. Give one of them.")
 
@@ -118,10 +124,12 @@ def _encoding(args: argparse.Namespace, task: Task, shape: Shape, raw: bool) -> 
     from srnn.tasks.encoders import EventBins, LevelCrossings, as_is
 
     encode = task.encode if raw else None
+    if args.calibrate is not None and (args.window is not None or shape.events or not isinstance(encode, LevelCrossings)):
+        raise ConfigError("--calibrate is for signals whose level crossings are z-scored sample by sample; nothing is here. Leave it off.")
     if isinstance(encode, EventBins):
         if args.window is not None:
             raise ConfigError("--window: recordings of spikes have the length of the task. Leave it off.")
-        return SpikeTrains(encode.streaming(shape), encode.steps * encode.step_seconds), 2
+        return SpikeTrains(encode.streaming(shape), encode.steps * encode.step_seconds, shape.channels), 2
     if args.window is not None:
 
         def whole(x: Any) -> Any:

@@ -13,6 +13,9 @@ from srnn.encode.streaming import Streaming
 
 Array = NDArray[Any]
 
+LONGEST = 1000
+"""Recordings without a spike that may follow each other."""
+
 
 class Steps(NamedTuple):
     """Steps (T, C) of the recording that runs, which with them has come to its end or not."""
@@ -22,9 +25,16 @@ class Steps(NamedTuple):
 
 
 class Encoding(Protocol):
-    """Samples (n, C) in, steps out. failed: recordings that could not be encoded."""
+    """Samples (n, C) in, steps out.
+
+    failed: recordings that could not be encoded. late: samples that came too late for theirs. malformed: samples that cannot be.
+    """
 
     failed: int
+    malformed: int
+
+    @property
+    def late(self) -> int: ...
 
     def push(self, samples: Array) -> list[Steps]: ...
 
@@ -38,7 +48,7 @@ class Encoding(Protocol):
 class Endless:
     """One recording without an end."""
 
-    failed = 0
+    failed = late = malformed = 0
 
     def __init__(self, encoder: Streaming) -> None:
         self._encoder = encoder
@@ -58,6 +68,8 @@ class Windows:
 
     A window that cannot be encoded (silence, where a scale is wanted; less than one frame) is counted in `failed` and left out.
     """
+
+    late = malformed = 0
 
     def __init__(self, encode: Callable[[Array], Array], samples: int) -> None:
         self._encode, self._samples, self.failed = encode, samples, 0
@@ -86,7 +98,9 @@ class Windows:
 
 
 class Spikes(Protocol):
-    """A streaming encoder of spikes, (n, 2) rows of seconds and unit, for recordings of one length."""
+    """A streaming encoder of spikes, (n, 2) rows of seconds and unit, for recordings of one length. state["late"]: spikes that came too late."""
+
+    state: dict[str, Any]
 
     def push(self, samples: Array) -> Array: ...
 
@@ -94,21 +108,36 @@ class Spikes(Protocol):
 
 
 class SpikeTrains:
-    """Spikes whose times go on, cut into recordings of `seconds`: the steps of one are those of its spikes by their time in it."""
+    """Spikes whose times go on, cut into recordings of `seconds`: the steps of one are those of its spikes by their time in it.
+
+    A spike before time 0, further ahead than `LONGEST` recordings, or of no unit 0 … channels - 1 is malformed, and left out.
+    """
 
     failed = 0
 
-    def __init__(self, encoder: Spikes, seconds: float) -> None:
-        self._encoder, self._seconds, self._number = encoder, seconds, 0
+    def __init__(self, encoder: Spikes, seconds: float, channels: int) -> None:
+        self._encoder, self._seconds, self._channels = encoder, seconds, channels
+        self._number = self._late = self.malformed = 0
+
+    @property
+    def late(self) -> int:
+        return self._late + int(self._encoder.state["late"])
 
     def push(self, samples: Array) -> list[Steps]:
         made: list[Steps] = []
+        time, unit = samples[:, 0], samples[:, 1]
+        ahead = (self._number + LONGEST) * self._seconds
+        good = (time >= 0) & (time < ahead) & (unit >= 0) & (unit < self._channels) & (unit == np.floor(unit))
+        self.malformed += int((~good).sum())
+        samples = samples[good]
         number = np.floor(samples[:, 0] / self._seconds).astype(np.int64)
         for k in np.unique(number):
             while self._number < k:
                 made += self.flush()
             rows = samples[number == k]
-            if k == self._number and len(rows):  # others come too late
+            if k < self._number:
+                self._late += len(rows)
+            else:
                 made.append(Steps(self._encoder.push(np.column_stack([rows[:, 0] - k * self._seconds, rows[:, 1]])), end=False))
         return made
 

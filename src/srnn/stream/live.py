@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from srnn._check import SrnnError
 from srnn.stream.buffer import Bounded, Pace, Percentiles
 from srnn.stream.encoding import Array, Encoding
@@ -172,6 +174,12 @@ class Live:
         begin = time.perf_counter()
         made = self.stream.push(steps[None])
         self.compute.add((time.perf_counter() - begin) / len(steps), len(steps))
+        if not np.isfinite(made.confidence).all():  # a state that is not finite would stay so for good
+            self.steps += len(steps)
+            self.resets += 1
+            self._say("diverged", total=self.steps)
+            self.stream.reset()
+            return
         for e in made.events:
             more = {} if e.kind in ("class", "unsure") else {"since": e.since}
             self._say(e.kind, **self._at(e.step, offset), **self._named(e.label, e.confidence), **more)
@@ -210,7 +218,12 @@ class Live:
         """Return the last event: counts, and percentiles of times in microseconds a step."""
         seconds = time.perf_counter() - self._begin
         counts = {"samples": self.samples, "steps": self.steps, "recordings": self.recordings, "resets": self.resets}
-        lost = {"malformed": self.malformed, "missing": self.repair.missing, "late": self.repair.late, "dropped": self.queue.dropped}
+        lost = {
+            "malformed": self.malformed + self.encoding.malformed,
+            "missing": self.repair.missing,
+            "late": self.repair.late + self.encoding.late,
+            "dropped": self.queue.dropped,
+        }
         return {
             "event": "end",
             **counts,

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float64]
 
+LARGEST = 1e30
+"""A number beyond it is none that a sensor gives; float32 ends at 3e38."""
+
 LONGEST = 1 << 20
 """Bytes of a line from which on it cannot be one."""
 
@@ -44,8 +47,8 @@ class Parser(Protocol):
 class Lines:
     """One sample a line: `columns` numbers, separated by commas, semicolons or white space. Empty lines and comments (#) are passed over.
 
-    An empty field between commas, or "nan", is a missing value. A line of anything else, of another number of values, or with an infinite one, is
-    malformed.
+    An empty field between commas, or "nan", is a missing value. A line of anything else, of another number of values, or with one beyond `LARGEST`,
+    is malformed.
     """
 
     def __init__(self, columns: int) -> None:
@@ -96,11 +99,14 @@ class Lines:
             row = [float(f) if f.strip() else math.nan for f in fields]
         except ValueError:
             return None
-        return None if any(map(math.isinf, row)) else row
+        return None if any(abs(v) > LARGEST for v in row) else row
 
 
 class Binary:
-    """Samples of `columns` little-endian numbers, float32 or int16 (which `scale` multiplies). An infinite number is a missing one, and counted."""
+    """Samples of `columns` little-endian numbers, float32 or int16 (which `scale` multiplies).
+
+    A number beyond `LARGEST` is a missing one, and counted as malformed.
+    """
 
     def __init__(self, columns: int, kind: str, scale: float) -> None:
         self.columns, self._type, self._scale = columns, np.dtype("<f4" if kind == "f32" else "<i2"), scale
@@ -112,7 +118,7 @@ class Binary:
         n = len(data) // size
         self._rest = data[n * size :]
         samples = np.frombuffer(data, self._type, n * self.columns).reshape(n, self.columns).astype(np.float64) * self._scale
-        bad = np.isinf(samples)
+        bad = np.abs(samples) > LARGEST
         malformed = None
         if bad.any():
             malformed = Malformed(int(bad.sum()), self.line + 1 + int(np.argwhere(bad)[0][0]), "not a finite number")
