@@ -143,6 +143,19 @@ def test_of_a_gradual_pruning_only_epochs_at_the_target_are_selected(small):
     assert metrics["validation_accuracy"] == max(row["validation_accuracy"] for row in rows[1:])
 
 
+def test_a_quieter_network_is_selected_among_the_later_epochs(source, tmp_path):
+    """By accuracy alone it would be the one that fires as often as before."""
+    code, _, err = command("compress", source, "--rate", "0.01", "--epochs", "8", "--lr", "1e-2", "--out", tmp_path / "run")
+    assert code == 0, err
+    run = Run(tmp_path / "run")
+    metrics, rows = run.read("metrics.json"), run.rows()
+    assert run.task()[0].compression.steps == 4
+    assert metrics["compression"]["untrained_validation_accuracy"] is None
+    assert metrics["best_epoch"] >= 4
+    assert metrics["validation_accuracy"] == max(row["validation_accuracy"] for row in rows[3:])
+    assert sum(rows[-1]["firing_rates"]) < 0.8 * sum(rows[0]["firing_rates"])
+
+
 @pytest.mark.parametrize("stop", [1, 2, 5])
 def test_an_interrupted_run_goes_on_with_the_same_bits(small, source, tmp_path, monkeypatch, stop):
     """Stopped at a batch (two an epoch), in the middle of an epoch or at its end, while connections are still being removed or after."""
@@ -225,10 +238,11 @@ def test_where_the_result_goes(source, tmp_path, monkeypatch):
         (["--sparsity", "0.5", "--epochs", "1", "--steps", "2"], "compression.steps is 2, with 1 epochs"),
         (["--sparsity", "0.5", "--epochs", "0", "--steps", "2"], "compression.steps is 2, with 0 epochs"),
         (["--sparsity", "0.99"], "without any input. Use"),
-        (["--bits", "8", "--steps", "1"], "give --sparsity too"),
+        (["--bits", "8", "--steps", "1"], "give --sparsity or --rate too"),
         (["--bits", "8", "--lr", "-1"], "optimiser.lr is -1"),
         (["--bits", "8", "--epochs", "-1"], "epochs is -1"),
         (["--rate", "0"], "--rate is 0"),
+        (["--rate", "0.1", "--epochs", "0"], "--rate is trained"),
         (["--bits", "8", "--set", "batchs=3"], "Did you mean 'batch'?"),
         (["--bits", "8", "--set", "network.hidden=[7]"], "does not fit the network"),
         (["--bits", "8", "--set", "data.seed=1"], "was started on other data"),

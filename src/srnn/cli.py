@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("run", type=Path, help="finished run folder")
     compress.add_argument("--bits", type=int, metavar="N", help="weights as integers of N bits (2 to 16), a scale for each row")
     compress.add_argument("--sparsity", type=float, metavar="F", help="remove this fraction of all connections, smallest weights first")
-    compress.add_argument("--steps", type=int, metavar="N", help="remove them over the first N epochs (default: at once)")
+    compress.add_argument("--steps", type=int, metavar="N", help="epochs over which they go (default: 1; with --rate half of them)")
     compress.add_argument("--structured", type=float, metavar="F", help="remove this fraction of the neurons of every hidden layer")
     compress.add_argument("--by", default="activity", choices=("activity", "weight"), help="which: output times outgoing weights, or these alone")
     compress.add_argument("--rate", type=float, metavar="R", help="train towards at most R spikes per step of every neuron")

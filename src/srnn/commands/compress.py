@@ -92,18 +92,25 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _goal(args: argparse.Namespace, base: Task, *, fresh: bool) -> Task:
-    """Return the task with what is asked for. fresh: where nothing is, a third of the epochs at a quarter of the learning rate; else as in `base`."""
+    """Return the task with what is asked for. fresh: where nothing is, a third of the epochs at a quarter of the learning rate; else as in `base`.
+
+    With --rate nothing is selected in the first half: what is selected by its accuracy alone would be a network that still fires as often as before.
+    """
     from srnn.tasks.compression import Compression
     from srnn.tasks.objective import FiringRate
     from srnn.tasks.settings import override
 
     before = base.compression or Compression()
-    given = {name: getattr(args, name) for name in ("bits", "sparsity", "structured", "steps") if getattr(args, name) is not None}
+    named = {name: getattr(args, name) for name in ("bits", "sparsity", "structured", "steps")}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     epochs, lr = (max(1, base.epochs // 3), base.optimiser.lr / 4) if fresh else (base.epochs, base.optimiser.lr)
+    epochs = epochs if args.epochs is None else args.epochs
+    if fresh:
+        given = {"steps": 1 if args.rate is None else max(1, epochs // 2)} | given
     goal = replace(
         base,
-        compression=replace(before, **({"steps": 1} if fresh else {}) | given),
-        epochs=epochs if args.epochs is None else args.epochs,
+        compression=replace(before, **given),
+        epochs=epochs,
         optimiser=replace(base.optimiser, lr=lr if args.lr is None else args.lr),
     )
     if fresh and args.rate is not None:
@@ -125,8 +132,10 @@ def _check_goal(goal: Task, task: Task, args: argparse.Namespace) -> Compression
     for name in ("sparsity", "structured"):
         if (now := getattr(goal.compression, name)) < (was := getattr(before, name)):
             raise ConfigError(f"{name} is {now:g}, and that of {args.run} {was:g} already: what was removed is gone. Compress the run it came from.")
-    if args.steps is not None and not goal.compression.sparsity:
-        raise ConfigError("--steps says over how many epochs connections are removed; give --sparsity too.")
+    if args.steps is not None and not goal.compression.sparsity and args.rate is None:
+        raise ConfigError("--steps says over how many epochs a network gets smaller or quieter; give --sparsity or --rate too.")
+    if args.rate is not None and not goal.epochs:
+        raise ConfigError("--rate is trained: give --epochs more than 0.")
     return goal.compression
 
 
@@ -164,6 +173,7 @@ def _start(goal: Task, wanted: Compression, net: Stack, parts: Parts[Sample], ar
     state: dict[str, Any] = {}
     if wanted.steps == 1:
         wanted.prune(net, 0)
+    if wanted.steps == 1 and args.rate is None:
         state["validation_accuracy"] = assess(net, goal, parts.validation, seed=seed, backend=args.backend, cost=False)["accuracy"]
     return {f"net.{name}": t for name, t in net.state_dict().items()}, state
 

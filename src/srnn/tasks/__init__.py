@@ -8,7 +8,7 @@ import pkgutil
 from srnn._check import ConfigError, suggest
 from srnn.tasks.task import Task as Task
 
-_HELPERS = {"task", "settings", "objective", "optimise", "truncation", "encoders", "nets", "baseline_nets"}
+_HELPERS = {"task", "settings", "objective", "optimise", "truncation", "compression", "encoders", "nets", "baseline_nets"}
 
 
 def names() -> tuple[str, ...]:

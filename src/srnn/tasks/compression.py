@@ -19,6 +19,7 @@ class Compression:
     bits: of the weights, which are trained straight through the rounding; None = not quantised.
     sparsity: fraction of the entries of all matrices that are removed, smallest first; scope: compared over the whole network, or in each matrix.
     steps: at the start of each of the first so many epochs some of them go, many at first (`compress.gradual`); 1 = all of them before the first one.
+    No network is selected before they are over.
     structured: fraction of the neurons of every hidden layer that are removed. `srnn compress` chooses them; a training from scratch has a narrower
     network.
     """
@@ -59,5 +60,5 @@ class Compression:
             compress.prune(net, compress.gradual(self.sparsity, epoch, self.steps), self.scope)
 
     def settled(self, epochs: int) -> bool:
-        """Whether a network after so many epochs may be compared with those before: they had no more connections."""
-        return epochs > self.steps or self.steps == 1 or not self.sparsity
+        """Whether a network after so many epochs may be compared with those before: they were as small."""
+        return epochs > self.steps or self.steps == 1
