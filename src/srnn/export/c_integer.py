@@ -76,7 +76,10 @@ def _layer(k: int, layer: IntegerLayer, first: bool, last: bool, bits: int, spar
         if not spikes and not first:
             assert layer.seen is not None
             below = "seen"
-            lines += [f"int16_t seen[{layer.inputs}];", f"narrow(seen, below, {layer.inputs}, {layer.below - layer.seen.fraction}, {layer.seen.limit});"]
+            lines += [
+                f"int16_t seen[{layer.inputs}];",
+                f"narrow(seen, below, {layer.inputs}, {layer.below - layer.seen.fraction}, {layer.seen.limit});",
+            ]
         lines.append("memset(I, 0, sizeof I);")
         blocks = torch.split(layer.matrix.q, layer.inputs, 1)
         for j, (block, delay) in enumerate(zip(blocks, layer.delays, strict=True)):
