@@ -24,7 +24,8 @@ from srnn.neurons import ALIF, LIF
 
 FRACTIONS = (8, 13, 20, 24)
 EXACT = {
-    "exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "log": np.log, "softplus": lambda x: np.logaddexp(0, x), "sqrt": np.sqrt,
+    "exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "log": np.log,
+    "softplus": lambda x: np.logaddexp(0, x), "sqrt": np.sqrt,
 }  # fmt: skip
 
 
@@ -110,14 +111,10 @@ def test_functions_at_their_ends():
 def functions(tmp_path_factory):
     """The C functions, compiled with every warning an error."""
     folder = tmp_path_factory.mktemp("fixed")
-    unary = "".join(f"int32_t call_{n}(int32_t x, int32_t f) {{ return {n}_fixed(x, f); }}\n" for n in EXACT)
-    div = "int32_t call_div(int32_t a, int32_t b, int32_t f) { return div_fixed(a, b, f); }\n"
-    loops = "".join(
-        f"void all_{n}(const int32_t *x, int32_t *y, long n, int32_t f) {{ for (long i = 0; i < n; i++) y[i] = {n}_fixed(x[i], f); }}\n"
-        for n in EXACT
-    )
-    pairs = "void all_div(const int32_t *a, const int32_t *b, int32_t *y, long n, int32_t f) { for (long i = 0; i < n; i++) y[i] = div_fixed(a[i], b[i], f); }\n"
-    (folder / "f.c").write_text("#include <stdint.h>\n" + fixed_functions() + "\n" + unary + div + loops + pairs)
+    loop = "long n, int32_t f) { for (long i = 0; i < n; i++) y[i] ="
+    loops = "".join(f"void all_{n}(const int32_t *x, int32_t *y, {loop} {n}_fixed(x[i], f); }}\n" for n in EXACT)
+    pairs = f"void all_div(const int32_t *a, const int32_t *b, int32_t *y, {loop} div_fixed(a[i], b[i], f); }}\n"
+    (folder / "f.c").write_text("#include <stdint.h>\n" + fixed_functions() + "\n" + loops + pairs)
     flags = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all")
     compile_c((str(folder / "f.c"), *flags, "-shared", "-fPIC", "-o", str(folder / "f.so")))
     return ctypes.CDLL(str(folder / "f.so"))
