@@ -92,8 +92,8 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=[48]."),
         ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=[48]."),
         ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: augment, balanced, batch, cache_mb, "
-         "checkpoint_seconds, clip_norm, data, decode, early_stop, encode, epochs, fold, network, optimiser, published_protocol, refit, regulariser, "
-         "schedule, segment, start, truncation."),
+         "checkpoint_seconds, clip_norm, compression, data, decode, early_stop, encode, epochs, fold, network, optimiser, published_protocol, refit, "
+         "regulariser, schedule, segment, start, truncation."),
         ("network.hiden=3", "--set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did you mean 'hidden'? "
          "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, hidden, neuron, norm, output, recurrent, recurrent_start, shared, "
          "sparsity, surrogate, tau_adp, tau_adp_out, tau_m, tau_min, tau_out, trained, weight_gain."),
