@@ -108,8 +108,9 @@ def _nir(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argpa
     back = from_nir(work / "net.nir", dtype=next(net.parameters()).dtype)
 
     def player(x: Any, lengths: Any) -> Played:
-        out = back(x, lengths=lengths)
-        return Played(out.potential, out.output)
+        out = back(x, lengths=lengths, record=True)
+        assert out.trace is not None
+        return Played(out.potential, out.output, out.trace.outputs)
 
     return player, {"dt": dt, "rule": args.rule}
 
