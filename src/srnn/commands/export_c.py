@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     calibration = collate([parts.train[k] for k in range(min(CALIBRATION, len(parts.train)))]).x
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
-        model = to_c(net, Path(work), name=args.name, bits=args.bits, calibration=calibration)
+        model = to_c(net, work, name=args.name, bits=args.bits, calibration=calibration)
         player = CPlayer(model)
         result = compare(net, lambda x, lengths: Played(*player(x, lengths)), task, test)
         size = footprint(model)

@@ -11,30 +11,39 @@ from srnn._check import ConfigError
 from srnn.export.c_float import float_source
 from srnn.export.c_integer import integer_source
 from srnn.export.described import Described, check_finite_numbers, described
-from srnn.export.integer import IntegerLayer, Numbers, to_integer
+from srnn.export.integer import IntegerLayer, IntegerStack, Numbers, to_integer
 from srnn.export.model import CModel, Source, checked_name, files, write
 from srnn.networks import Stack
 
 
 def to_c(
-    net: Stack, folder: str | Path, *, name: str = "model", bits: int | None = None, sparse: bool | None = None, calibration: Tensor | None = None
+    net: Stack | IntegerStack,
+    folder: str | Path,
+    *,
+    name: str = "model",
+    bits: int | None = None,
+    sparse: bool | None = None,
+    calibration: Tensor | None = None,
 ) -> CModel:
     """Write a network as C99 into a folder and return what was written.
 
-    name: of files, functions and types. bits: None = float weights and state; 8 or 4 = integer weights of so many bits, integer state, no float
-    anywhere. sparse: store only weights that are not zero; None = matrix by matrix, where that takes fewer bytes.
+    net: a network, or one that is in whole numbers already (`to_integer`). name: of files, functions and types.
+    bits: None = float weights and state; 8 or 4 = integer weights of so many bits, integer state, no float anywhere.
+    sparse: store only weights that are not zero; None = matrix by matrix, where that takes fewer bytes.
     calibration: (B, T, C) recordings that show which values occur; integer models need it.
     Raises `ConfigError` naming a part that has no form in C, and why.
     """
     checked_name(name)
-    if bits is None:
+    if bits is not None and isinstance(net, Stack):
+        if calibration is None:
+            raise ConfigError("Export to C with bits: calibration is missing; pass recordings (B, T, C) that show which values occur.")
+        net = to_integer(net, bits, calibration)
+    if isinstance(net, Stack):
         plain = described(net)
         check_finite_numbers(plain)
         return _written(Path(folder), name, None, plain, float_source(plain, sparse), Numbers(0, 0), ())
-    if calibration is None:
-        raise ConfigError("Export to C with bits: calibration is missing; pass recordings (B, T, C) that show which values occur.")
-    made = to_integer(net, bits, calibration)
-    return _written(Path(folder), name, bits, made.layers, integer_source(made, sparse), made.input, tuple(layer.fraction for layer in made.layers))
+    fractions = tuple(layer.fraction for layer in net.layers)
+    return _written(Path(folder), name, net.bits, net.layers, integer_source(net, sparse), net.input, fractions)
 
 
 def _written(

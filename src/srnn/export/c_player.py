@@ -80,21 +80,21 @@ class Compiled:
         """Size of the state on this machine."""
         return int(self._code.state_bytes())
 
-    def play(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Run one recording (T, C) as the model takes it; return scores (T, K), outputs of all layers side by side (T, ΣN), and seconds."""
+    def play(self, x: np.ndarray, *, outputs: bool = True) -> tuple[np.ndarray, np.ndarray, float]:
+        """Run one recording (T, C) as the model takes it; return scores (T, K), outputs of all layers side by side (T, ΣN), and seconds.
+
+        outputs: copy them, else they are (0, ΣN).
+        """
         kind = np.float32 if self.model.bits is None else np.int16
         number = np.float32 if self.model.bits is None else np.int32
         x = np.ascontiguousarray(x, kind)
-        scores, outputs = np.zeros((len(x), self.model.outputs), number), np.zeros((len(x), sum(self.model.neurons)), number)
-        seconds = self._code.play(_at(x), ctypes.c_long(len(x)), _at(scores), _at(outputs))
-        return scores, outputs, seconds
+        scores, spikes = np.zeros((len(x), self.model.outputs), number), np.zeros((len(x) if outputs else 0, sum(self.model.neurons)), number)
+        seconds = self._code.play(_at(x), ctypes.c_long(len(x)), _at(scores), _at(spikes) if outputs else None)
+        return scores, spikes, seconds
 
     def nanoseconds(self, x: np.ndarray, repeats: int = 5) -> float:
         """Return the median time of a step over several runs of a recording (T, C) on this machine, outputs not copied."""
-        kind = np.float32 if self.model.bits is None else np.int16
-        x = np.ascontiguousarray(x, kind)
-        scores = np.zeros((len(x), self.model.outputs), np.float32 if self.model.bits is None else np.int32)
-        times = [self._code.play(_at(x), ctypes.c_long(len(x)), _at(scores), None) for _ in range(repeats + 1)][1:]
+        times = [self.play(x, outputs=False)[2] for _ in range(repeats + 1)][1:]
         return float(np.median(times)) / max(1, len(x)) * 1e9
 
 
@@ -124,22 +124,27 @@ class CPlayer:
 
     def nanoseconds(self, x: Tensor, repeats: int = 5) -> float:
         """Return the median time of a step over several runs of one recording (T, C) on this machine."""
-        return self.compiled.nanoseconds((x if self.model.bits is None else quantised_input(self.model, x)).numpy(), repeats)
+        return self.compiled.nanoseconds(self.given(x), repeats)
+
+    def given(self, x: Tensor) -> np.ndarray:
+        """Return x, of any shape, as the model takes it."""
+        array: np.ndarray = (x if self.model.bits is None else quantised_input(self.model, x)).numpy()
+        return array
 
     def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Return potential and output (B, T, K) of the last layer, and the outputs (B, T, N) of every layer."""
         model = self.model
-        given = x if model.bits is None else quantised_input(model, x)
+        given = self.given(x)
         potential = torch.zeros(*x.shape[:2], model.outputs)
         everything = torch.zeros(*x.shape[:2], sum(model.neurons))
         for b, steps in enumerate(lengths.tolist()):
-            scores, outputs, _ = self.compiled.play(given[b, :steps].numpy())
+            scores, outputs, _ = self.compiled.play(given[b, :steps])
             potential[b, :steps], everything[b, :steps] = torch.from_numpy(scores).float(), torch.from_numpy(outputs).float()
-        outputs = list(torch.split(everything, model.neurons, -1))
+        layers = list(torch.split(everything, list(model.neurons), -1))
         if model.bits is not None:
             potential = potential * 2.0 ** -model.fractions[-1]
-            outputs = [o if spikes else o * 2.0**-f for o, spikes, f in zip(outputs, model.binary, model.fractions, strict=True)]
-        return potential, outputs[-1], tuple(outputs)
+            layers = [o if spikes else o * 2.0**-f for o, spikes, f in zip(layers, model.binary, model.fractions, strict=True)]
+        return potential, layers[-1], tuple(layers)
 
 
 @dataclass(frozen=True)

@@ -126,11 +126,11 @@ def remember(own: str, below: str, layer: Described | IntegerLayer) -> list[str]
 def helpers(source: str, texts: Iterable[str]) -> str:
     """Return those functions of the given C texts that a source calls, and those that they call, in order.
 
-    A text is taken apart at empty lines. INDEX in a function stands for the type of an index, and its name then ends with the width, 8 or 16.
+    A text is taken apart at empty lines, and between functions of one line. INDEX in a function stands for the type of an index, and its name then ends with the width, 8 or 16.
     """
     pieces: list[tuple[str, str]] = []
     for text in texts:
-        for piece in text.strip().split("\n\n"):
+        for piece in re.split(r"\n\n|(?<=\})\n(?=static)", text.strip()):
             found = re.search(r"(?:^static.*?|^#define )\b(\w+)\(", piece, re.MULTILINE)
             name = found.group(1) if found else ""
             if "INDEX" in piece:
@@ -140,10 +140,8 @@ def helpers(source: str, texts: Iterable[str]) -> str:
     wanted: set[str] = set()
     words = set(re.findall(r"\w+", source))
     for name, piece in reversed(pieces):  # what a function calls stands before it
-        names = {name, *re.findall(r"^(?:static inline|static|#define) ?\w* (\w+)\(", piece, re.MULTILINE), *re.findall(r"#define (\w+)", piece)} - {
-            ""
-        }
-        if names & words:
+        macros = re.findall(r"#define (\w+)", piece)
+        if words & {name, *macros} - {""}:
             wanted.add(piece)
             words |= set(re.findall(r"\w+", piece))
     return "\n\n".join(piece for _, piece in pieces if piece in wanted)

@@ -78,9 +78,8 @@ def _part(k: int, part: Part, *, potential: bool) -> Described:
         return _convolution(who, part, potential)
     if isinstance(part, Exponential):
         none = torch.zeros(part.inputs)
-        return Described(
-            who, part.inputs, part.outputs, 1, None, none, None, None, _special(_Exp(), Identity(), {}, part.outputs, potential), {"s": none}, False
-        )
+        step = _special(_Exp(), Identity(), {}, part.outputs, potential)
+        return Described(who, part.inputs, part.outputs, 1, None, none, None, None, step, {"s": none}, False)
     raise ConfigError(
         f"Export to C: {who} has no form in C yet; layers of neurons, read-outs, CausalConv and Exponential have. Replace it, or export to ONNX."
     )
@@ -148,6 +147,5 @@ def check_finite_numbers(layers: tuple[Described, ...]) -> None:
     for layer in layers:
         for name, t in {"weight": layer.weight, "bias": layer.bias, "recurrent": layer.recurrent, **layer.step.tables}.items():
             if t is not None and not math.isfinite(float(t.abs().sum())):
-                raise ConfigError(
-                    f"Export to C: {layer.who}: {name} holds numbers that are not finite. Export a checkpoint whose training did not diverge."
-                )
+                fix = "Export a checkpoint whose training did not diverge."
+                raise ConfigError(f"Export to C: {layer.who}: {name} holds numbers that are not finite. {fix}")

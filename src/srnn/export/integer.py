@@ -1,8 +1,8 @@
 """A network in whole numbers, and its simulation: what the exported integer C computes, bit for bit.
 
-current of a row   I = round(Σ q x · m_W) + round(Σ q_R s · m_R) + b          Σ exact in int32, m a multiplier with a shift, all in the layer's 2^-F
-step               `kernels.fixed`: int32 values, saturating
-what a product sees: spikes as 0 or 1; numbers as int16, with their own bits behind the point, and so few that Σ cannot overflow
+The current of a row is I = round(Σ q x · m_W) + round(Σ q_R s · m_R) + b in the layer's 2^-F, each Σ exact in an int32, each m a multiplier with a
+shift. The step is that of `kernels.fixed`: int32 values, saturating. A product sees spikes as 0 or 1, and numbers as int16 with their own bits behind
+the point, so few that no Σ can overflow.
 """
 
 from __future__ import annotations
@@ -157,10 +157,8 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
     check_finite_numbers(layers)
     for layer in layers:
         if layer.norm is not None:
-            why = "it divides by a standard deviation at every step"
-            raise ConfigError(
-                f"{layer.who}: LayerNorm has no integer form ({why}). Train with BatchNorm(), which becomes part of W, or export float."
-            )
+            fix = "Train with BatchNorm(), which becomes part of W, or export it with float numbers."
+            raise ConfigError(f"{layer.who}: LayerNorm has no integer form (it divides by a standard deviation at every step). {fix}")
     found = ranges(layers, calibration)
     whole = bool((calibration == calibration.round()).all())
     first = _numbers(0.0 if whole else float(calibration.abs().max()), _limit([layers[0].weight], bits), whole=whole)
@@ -214,7 +212,7 @@ def _limit(weights: Sequence[Tensor | None], bits: int) -> int:
     """Return the largest size of an int16 with which no sum of q · x over a row can leave an int32: 2^b - 1."""
     sums = [int(quantise(w, bits)[0].to(torch.int64).abs().sum(1).max()) for w in weights if w is not None]
     fit = fixed.HIGHEST // max(1, *sums) if sums else fixed.HIGHEST
-    return 2 ** min(15, (fit + 1).bit_length() - 1) - 1
+    return (1 << min(15, (fit + 1).bit_length() - 1)) - 1
 
 
 def _numbers(largest: float, limit: int, *, whole: bool = False) -> Numbers:

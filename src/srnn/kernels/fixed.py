@@ -205,9 +205,8 @@ class _Lowering:
             return simple[name](self.fixed(args[0]))
         if name == "pow" and args[1] in (0.5, 2.0, 3.0, 4.0):
             return self.power(args[0], float(args[1]))
-        raise ConfigError(
-            f"{self.who}: {name} has no integer form here. Export it with float numbers (without --bits), or write the step without it."
-        )
+        fix = "Export it with float numbers (without --bits), or write the step without it."
+        raise ConfigError(f"{self.who}: {name} has no integer form here. {fix}")
 
     def product(self, a: Value, b: Value) -> Name:
         if self.is_bit(b):
@@ -242,7 +241,8 @@ def fraction_for(largest: float, who: str, *, margin: float = 4.0, most: int = 2
 def operands(step: Special) -> Iterable[float]:
     """Return the largest sizes of the constants that a step adds or compares: they have to fit the layer's format too."""
     for op in step.graph.ops:
-        if op.name not in ("mul", "div"):
-            yield from (
-                abs(a) if isinstance(a, float) else float(step.tables[a].abs().max()) for a in op.args if isinstance(a, float) or a in step.tables
-            )
+        for a in () if op.name in ("mul", "div") else op.args:
+            if isinstance(a, float):
+                yield abs(a)
+            elif a in step.tables:
+                yield float(step.tables[a].abs().max())

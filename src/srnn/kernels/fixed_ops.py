@@ -1,13 +1,13 @@
 """The integer operations of an exported step, on int64 tensors: the same as `c/fixed.h`, bit for bit.
 
-A fixed-point number is an int32, v · 2^F. Division truncates, everything else rounds half up. Errors of the functions, in units of the last place
-of the result (2^-F) unless said otherwise, for F ≤ 24 (tests/kernels/test_fixed.py measures them):
+A fixed-point number is an int32, v · 2^F. Division truncates, everything else rounds half up. Largest errors of the functions, in units of the last
+place of the result, 2^-F, for F ≤ 24 (tests/kernels/test_fixed.py compares), with g = 2^(F-30), a last place in Q30:
 
-    exp         2^(x log2 e): 2^k by shifting, 2^r for |r| ≤ 1/2 by a Taylor polynomial of degree 7 in Q30       0.51, and 2e-7 of the result
-    sigmoid     1 / (1 + exp(-|x|)) in Q30, mirrored for x < 0                                                   0.51
-    tanh        (1 - e) / (1 + e) in Q30, e = exp(-2|x|)                                                         0.51
-    log         k ln 2 + 2 atanh((m - 1) / (m + 1)), atanh by its series to y^13 in Q30                          0.6; of x ≤ 0: of half the last place
-    softplus    max(x, 0) + log(1 + exp(-|x|)), the same series                                                  0.6
+    exp         2^(x log2 e): 2^k by shifting, 2^r for |r| ≤ 1/2 by a Taylor polynomial of degree 7 in Q30       1/2, and 2e-7 of the result
+    sigmoid     1 / (1 + exp(-|x|)) in Q30, mirrored for x < 0                                                   1/2 + 4 g
+    tanh        (1 - e) / (1 + e) in Q30, e = exp(-2|x|)                                                         1/2 + 4 g
+    log         k ln 2 + 2 atanh((m - 1) / (m + 1)), atanh by its series to y^13 in Q30; of x ≤ 0: of 2^-(F+1)   1/2 + 14 g
+    softplus    max(x, 0) + log(1 + exp(-|x|)), the same series                                                  1/2 + 14 g
     sqrt        the whole root of x · 2^F, rounded down; 0 for x ≤ 0                                             1
     div         towards zero; by 0: the end of the range on the side of the dividend, 0 / 0 = 0                  1
 """

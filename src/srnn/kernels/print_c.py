@@ -79,15 +79,14 @@ def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[s
     printer = _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH})
     copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}  # a truth value as a number, (x > 0).float()
     bits = {name: copies.get(str(v), v) for name, v in graph.outputs.items() if name in truths}
-    ops = [
-        op for op in graph.ops if op.name != "copy" or op.result not in map(str, (graph.outputs[k] for k in bits)) or _read(op.result, graph, bits)
-    ]
+    idle = {graph.outputs[name] for name in bits if not _read(graph.outputs[name], graph, bits)}
+    ops = [op for op in graph.ops if op.name != "copy" or op.result not in idle]
     numbers = {name: place for name, place in outputs.items() if name not in bits}
     lines = printer.statements(ops, {**graph.outputs, **bits}, inputs, numbers, {})
     return lines + [f"{outputs[name]} = (uint8_t){printer.truth(v)};" for name, v in bits.items()]
 
 
-def _read(name: str, graph: Graph, bits: Mapping[str, Value]) -> bool:
+def _read(name: Value, graph: Graph, bits: Mapping[str, Value]) -> bool:
     """Return whether an operation, or an output that is a number, reads a value."""
     return any(name in op.args for op in graph.ops) or any(v == name for k, v in graph.outputs.items() if k not in bits)
 
