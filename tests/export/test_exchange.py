@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("onnx", "alif", {"net.onnx", "cell.onnx", "fidelity.json"}),
         ("nir", "lif", {"net.nir", "fidelity.json"}),
         ("torch", "lif", {"net.pt2", "cell.pt2", "fidelity.json"}),
-        ("state", "alif", {"net.safetensors", "net.json"}),
+        ("state", "alif", {"net.safetensors", "net.json", "fidelity.json"}),
     ],
 )
 def test_export(form: str, run: str, files: set[str], runs: Path, tmp_path: Path, srnn: Callable[..., Any]) -> None:
@@ -48,8 +48,6 @@ def test_export(form: str, run: str, files: set[str], runs: Path, tmp_path: Path
     shown = json.loads(out)
     assert (shown["format"], shown["simulated"]) == (form, True)
     assert set(shown["bytes"]) == files - {"fidelity.json"}
-    if form == "state":
-        return
     stored = json.loads((tmp_path / "out" / "fidelity.json").read_text())
     assert stored == {k: v for k, v in shown.items() if k != "folder"}
     assert stored["recordings"] == 2
