@@ -199,8 +199,7 @@ def _parser() -> argparse.ArgumentParser:
                      "  srnn export runs/ecg-seed0 --to c --bits 8      whole numbers only, weights of 8 bits\n"
                      "  srnn export runs/ecg-seed0 --to onnx            net.onnx (whole recordings) and cell.onnx (a step)\n"
                      "  srnn export runs/ecg-seed0 --to nir --rule euler    net.nir; torch and state write net.pt2 and net.safetensors\n\n"
-                     "The folder also gets fidelity.json: bytes, time, agreement, accuracy before and after.\n"
-                     "Not that of state, which is the numbers as they are.")  # fmt: skip
+                     "The folder also gets fidelity.json: bytes, time, agreement, accuracy before and after.")  # fmt: skip
     export.add_argument("run", type=Path, help="run folder")
     export.add_argument("--to", required=True, metavar="FORM", help="c, onnx, nir, torch or state")
     export.add_argument("--bits", type=int, metavar="N", help="c: whole numbers, weights of 8 or 4 bits (default: float)")

@@ -22,7 +22,7 @@ from srnn.activations import Identity, Relu, Spike
 from srnn.export.nir import to_nir
 from srnn.export.nir_read import from_nir
 
-B, T, C, N, K, DT = 4, 60, 3, 9, 4, 1e-3
+B, T, C, N, K, DT = 4, 40, 3, 9, 4, 1e-3
 NATIVE = {"LIF": neurons.LIF(), "YinLIF": neurons.YinLIF(), "no leak": neurons.YinLIF(1.0, 2.0)}
 COMPOSED = {
     "IF": neurons.IF(),
@@ -144,8 +144,7 @@ def test_the_graph_means_the_network(name: str, rule: str, recurrent: bool) -> N
 # ── the way back ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("recurrent", [True, False], ids=["recurrent", "feedforward"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "recurrent"), [("exponential", True), ("euler", False), ("euler", True)])
 @pytest.mark.parametrize("name", ALL)
 def test_round_trip(name: str, rule: str, recurrent: bool, tmp_path: Path) -> None:
     net, x = network(ALL[name], recurrent), signal()

@@ -19,6 +19,7 @@ from srnn import baselines
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Soft, Spike
 from srnn.export.state import to_state
+from srnn.export.state_play import StatePlayer
 from srnn.neuron import Neuron
 from srnn.surrogates import SLayer
 
@@ -142,6 +143,11 @@ def test_every_neuron_by_its_operations(kind: type[Neuron], tmp_path: Path) -> N
         net.layers[0].weight.mul_(4.0 if kind not in classes(srnn.cells) else 1.0)
     w, about = written(net, tmp_path)
     np.testing.assert_allclose(in_numpy(about, w, signal().numpy()), run(net, signal()), atol=1e-9)
+    lengths = torch.tensor([T, 0, 5])
+    with torch.no_grad():
+        out, played = net(signal(), lengths, record=True, backend="reference"), StatePlayer(tmp_path / "net.safetensors")(signal(), lengths)
+    for a, b in zip((played.potential, *played.outputs), (out.potential, *out.trace.outputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     assert len(ALL) >= 22
 
 
@@ -155,6 +161,7 @@ def test_norms_masks_and_smooth_spikes(norm: Any, tmp_path: Path) -> None:
     net = srnn.Stack(layer, srnn.Readout(N, K)).double().eval()
     w, about = written(net, tmp_path)
     np.testing.assert_allclose(in_numpy(about, w, signal().numpy()), run(net, signal()), atol=1e-9)
+    np.testing.assert_allclose(StatePlayer(tmp_path / "net.safetensors")(signal()).potential.numpy(), run(net, signal()), atol=1e-9)
     assert (np.diag(w["layer0.recurrent"]) == 0).all()
     assert about["layers"][0]["activation"]["options"] == {"surrogate": "SLayer"}
     assert about["layers"][0]["activation"]["constants"] == {"surrogate.slope": 5.0, "surrogate.gain": 0.5}
@@ -170,5 +177,7 @@ def test_parts_that_are_no_layer(tmp_path: Path) -> None:
     assert not (w["layer0.forward.weight"] == w["layer0.backward.weight"]).all()
     options = {"surrogate": "MultiGaussian", "at_threshold": False}
     assert both["forward"]["activation"]["options"] == options
+    with pytest.raises(ConfigError, match="holds a Bidirectional, of which the files have the numbers only"):
+        StatePlayer(tmp_path / "net.safetensors")
     with pytest.raises(ConfigError, match=r"does not end in \.safetensors"):
         to_state(net, tmp_path / "net.npz")

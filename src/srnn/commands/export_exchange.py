@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from srnn.tasks.task import Task
 
 Written = tuple["Player | None", dict[str, Any]]
-"""What plays the files that were written, None where nothing does, and what else there is to report."""
+"""What plays the files that were written (None: nothing does, they hold numbers of parts that are no layers), and what else there is to report."""
 
 Write = Callable[["Stack", Path, "Task", "Sequence[Sample]", argparse.Namespace], Written]
 """Writes a network's files into a folder."""
@@ -108,8 +108,9 @@ def _nir(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argpa
     back = from_nir(work / "net.nir", dtype=next(net.parameters()).dtype)
 
     def player(x: Any, lengths: Any) -> Played:
-        out = back(x, lengths=lengths)
-        return Played(out.potential, out.output)
+        out = back(x, lengths=lengths, record=True)
+        assert out.trace is not None
+        return Played(out.potential, out.output, out.trace.outputs)
 
     return player, {"dt": dt, "rule": args.rule}
 
@@ -135,6 +136,12 @@ def _torch(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: arg
 
 def _state(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argparse.Namespace) -> Written:
     from srnn.export.state import to_state
+    from srnn.export.state_play import StatePlayer
+    from srnn.fidelity import Played
+    from srnn.layers import Layer
 
-    to_state(net, work / "net.safetensors")
-    return None, {}
+    path, _ = to_state(net, work / "net.safetensors")
+    if not all(isinstance(part, Layer) for part in net.parts()):
+        return None, {}
+    player = StatePlayer(path)
+    return lambda x, lengths: Played(*player(x, lengths)), {}

@@ -92,7 +92,7 @@ def to_torch(net: Stack, path: str | Path, *, form: Literal["cell", "scan"] = "s
         if form == "cell":
             raise ConfigError("to_torch: steps is for whole recordings; a cell is one step. Leave steps or form out.")
     else:
-        net.check_pieces("to_torch (Pass steps=, the steps of a recording)" if form == "scan" else "to_torch: form='cell'", whole=False)
+        net.check_pieces("to_torch without steps=" if form == "scan" else "to_torch with form='cell'", whole=False)
     net = copy.deepcopy(net).cpu().eval()
     dtype = next(net.parameters()).dtype
     batch, time = (torch.export.Dim(name, min=low, max=_LARGEST) for name, low in (("batch", 1), ("steps", 1)))
