@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -164,31 +165,11 @@ def test_a_limit_stops_it(srnn, run, offline, tmp_path):
     assert end["steps"] == 77
 
 
-def sent(data: bytes, connect: int | None = None) -> threading.Thread:
-    def go() -> None:
-        with socket.create_connection(("127.0.0.1", connect), timeout=10) as s:
-            for k in range(0, len(data), 700):
-                s.sendall(data[k : k + 700])
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    return thread
-
-
 def test_a_socket_that_listens(capfd, run, offline):
     x, _, labels = offline
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    done = threading.Event()
-
-    def go() -> None:
-        while not done.is_set():
-            try:
-                sent(lines(x).encode(), port).join()
-                return
-            except OSError:
-                time.sleep(0.05)
 
     def client() -> None:
         for _ in range(200):
@@ -405,3 +386,17 @@ def test_a_network_that_leaves_the_numbers_begins_anew(srnn, run, offline, tmp_p
     assert code == 0
     assert [e["total"] for e in made if e["event"] == "diverged"] == [min(512, len(offline[0]) * T)]
     assert made[-1]["steps"] == len(offline[0]) * T
+
+
+def test_interrupted_it_says_what_it_did(run, offline):
+    command = [sys.executable, "-m", "srnn", "stream", str(run), "--input", "steps", "--json"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert json.loads(process.stdout.readline())["event"] == "start"
+    process.stdin.write(lines(offline[0][0]).encode())
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["event"] == "class"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.decode() == "srnn stream: interrupted\n"
+    assert json.loads(out.splitlines()[-1])["event"] == "end"
