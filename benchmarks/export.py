@@ -1,6 +1,6 @@
 """Nanoseconds a step of exported C beside the module it comes from, one stream at a time: `python -m benchmarks.export [RUN]`.
 
-Compiled as the Makefile does (-O2), in one process, alternating, one thread; medians over the rounds of processor time, so that other programs on the
+Compiled as the Makefile does (-O3), in one process, alternating, one thread; medians over the rounds of processor time, so that other programs on the
 machine count less. "module, a step at a time" hands each step to the module (cpu backend) with the state of the step before; "module, whole"
 runs all steps of the recording in one call, B = 1.
 """

@@ -97,7 +97,7 @@ def rows(model: CModel, data: dict[str, Any]) -> list[tuple[str, str]]:
         ("flash (bytes)", f"{size['flash']} = {size['tables']} of tables + {size['code']} of code of this processor, -Os"),
         ("RAM (bytes)", f"{size['ram']} = {size['state']} of state + {size['stack']} of stack"),
         ("operations per step", f"{data['mac_per_step']:.4g} MAC + {data['ac_per_step']:.4g} AC (rules measured)"),
-        ("time per step, this processor", f"{data['nanoseconds_per_step']:.0f} ns, -O2"),
+        ("time per step, this processor", f"{data['nanoseconds_per_step']:.0f} ns, -O3"),
         ("compared", f"{data['recordings']} recordings of the test part, {data['steps']} steps"),
         ("spikes that agree", percent(data["spike_agreement"])),
         ("recordings with all spikes equal", percent(data["recordings_equal"])),

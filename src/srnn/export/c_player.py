@@ -1,6 +1,6 @@
 """Compile an exported network with the machine's own compiler, run it, and measure it.
 
-The library is compiled in a temporary folder with `-std=c99 -O2 -ffp-contract=off` and warnings as errors, for this machine's processor.
+The library is compiled in a temporary folder with `-std=c99 -O3 -ffp-contract=off` and warnings as errors, for this machine's processor.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ double play(const {input} *x, long steps, {score} *scores, {score} *outputs) {{
 class Compiled:
     """An exported network as a library in this process."""
 
-    def __init__(self, model: CModel, flags: tuple[str, ...] = ("-O2",)) -> None:
+    def __init__(self, model: CModel, flags: tuple[str, ...] = ("-O3",)) -> None:
         self.model = model
         copies = "".join(
             f"\n            for (long n = 0; n < {n}; n++) *outputs++ = ({self._score})state.layer{k}.s[n];" for k, n in enumerate(model.neurons)
