@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from srnn import papers
-from srnn.papers import campaign, measured
+from srnn._check import RunError
+from srnn.papers import campaign, measured, record
 from srnn.papers.claims import Claim, Compare, Verdict, judge, tally
 from srnn.papers.jobs import State
 from srnn.papers.results import Measured, Result
@@ -105,3 +106,40 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     assert "Written: " in capsys.readouterr().out
     assert main(["reproduce", "claims", "--rows", "x"]) == 2
     assert "--rows is for a single table" in capsys.readouterr().err
+
+
+def test_what_was_measured_outlives_its_run_folders(tmp_path):
+    part, other = (campaign.Part("yin2021-fig3d", ("ecg",), (f"epochs={n}",), seeds=(0, 1, 2)) for n in (2, 3))
+    table = Table("t", "title", "source", (Row("a", "the a", "ecg"), Row("b", "the b", "ecg")))
+    measured_before = [(part, table, [result("a", 80.0, 82.0, 84.5, rate=[0.1, 0.2, 0.3]), result("b")])]
+    path = tmp_path / "claims.json"
+    path.write_text(record.text(measured_before))
+    known = record.read(path)
+    assert record.rows(known) == {(part.command, "a")}
+    ((_, _, (a, b)),) = record.recalled([(part, table, [result("a"), result("b")])], known)
+    assert a.status == "3 runs"
+    assert (a.ours["accuracy"].mean, a.ours["accuracy"].n) == (pytest.approx(82.1667, abs=1e-4), 3)
+    assert a.ours["accuracy"].sd == pytest.approx(2.25462, abs=1e-4)
+    assert a.ours["rate"].mean == pytest.approx(0.2)
+    assert not b.ours
+    ((_, _, (a, _)),) = record.recalled([(part, table, [result("a", 90.0, 91.0, 92.0), result("b")])], known)
+    assert a.ours["accuracy"].mean == 91.0  # as many runs are here: they count
+    ((_, _, (a, _)),) = record.recalled([(part, table, [result("a", 90.0), result("b")])], known)
+    assert a.ours["accuracy"].n == 3  # fewer are
+    ((_, _, (a, _)),) = record.recalled([(other, table, [result("a"), result("b")])], known)
+    assert not a.ours  # other settings
+    assert record.text(record.recalled([(part, table, [result("a"), result("b")])], known)) == path.read_text()
+
+
+def test_what_is_recorded_is_not_trained_again(tmp_path):
+    part = campaign.Part("yin2021-fig3d", ("ecg",), ("epochs=2",), seeds=(0, 5))
+    ((_, jobs),) = campaign.jobs([part], tmp_path, {(part.command, "ecg-gaussian")})
+    assert len(jobs) == 6
+    assert "Gaussian" not in {type(job.task.network.surrogate).__name__ for job in jobs}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"c": {"a": {}}}', '{"c": {"a": {"protocol": "", "ours": {"accuracy": {"mean": "x"}}}}}'])
+def test_a_damaged_record_is_refused(tmp_path, text):
+    (tmp_path / "claims.json").write_text(text)
+    with pytest.raises(RunError, match="is no record of measurements"):
+        record.read(tmp_path / "claims.json")

@@ -95,18 +95,21 @@ def _results(args: argparse.Namespace, table: Table) -> int:
 
 
 def _claims(args: argparse.Namespace) -> int:
-    """Train what is missing of our campaign, in its order, and write the page of claims."""
-    from srnn.papers import campaign, jobs, measured, pool, report
+    """Train what is missing of our campaign, in its order, and write the page of claims and what was measured for it."""
+    from srnn.papers import campaign, jobs, measured, pool, record, report
     from srnn.runs import write_atomically
 
     if given := [o for o in ("rows", "on", "seeds", "set", "only_costs") if getattr(args, o)]:
         raise ConfigError(f"srnn reproduce claims: --{given[0].replace('_', '-')} is for a single table; the campaign has its own.")
     presence = jobs.Presence(args.data_dir)
     workers = pool.Pool(args.jobs, presence, args.backend, console(stderr=True).print)
-    _train(args, workers, campaign.jobs(measured.PARTS, args.runs))
-    results = campaign.results(measured.PARTS, args.runs, presence, workers.failed)
-    path, text = _made(_out(args)) / "claims.md", campaign.page(measured.CLAIMS, results)
+    path = _made(_out(args)) / "claims.md"
+    before = record.read(path.with_suffix(".json"))
+    _train(args, workers, campaign.jobs(measured.PARTS, args.runs, record.rows(before)))
+    results = record.recalled(campaign.results(measured.PARTS, args.runs, presence, workers.failed), before)
+    text = campaign.page(measured.CLAIMS, results)
     write_atomically(path, text.encode())
+    write_atomically(path.with_suffix(".json"), record.text(results).encode())
     if args.json:
         show(args, {table.name: report.as_json(rows) for _, table, rows in results})
     else:

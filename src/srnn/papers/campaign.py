@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -42,22 +42,26 @@ class Part:
         return " ".join(words)
 
 
-def jobs(parts: Sequence[Part], runs: Path) -> list[tuple[Table, list[Job]]]:
-    """Return the runs of every part, a seed of every row before the next seed."""
+Found = tuple[Part, Table, list[Result]]
+"""A part, its rows, and what their runs say."""
+
+
+def jobs(parts: Sequence[Part], runs: Path, known: Container[tuple[str, str]] = ()) -> list[tuple[Table, list[Job]]]:
+    """Return the runs of every part, a seed of every row before the next seed. known: (command of a part, row) that need no run."""
     found = []
     for part in parts:
         table = part.rows_of
-        of_rows = [jobs_of(table, row, runs, part.seeds, part.settings) for row in table.rows]
+        of_rows = [jobs_of(table, row, runs, part.seeds, part.settings) for row in table.rows if (part.command, row.name) not in known]
         found.append((table, [job for k in zip_longest(*of_rows) for job in k if job is not None]))
     return found
 
 
-def results(parts: Sequence[Part], runs: Path, presence: Presence, failed: Mapping[Path, State]) -> list[tuple[Part, Table, list[Result]]]:
+def results(parts: Sequence[Part], runs: Path, presence: Presence, failed: Mapping[Path, State]) -> list[Found]:
     """Return what the finished runs of every part say."""
     return [(part, table := part.rows_of, read(table, runs, part.seeds, part.settings, presence, failed)) for part in parts]
 
 
-def page(claims: Sequence[Claim], found: Sequence[tuple[Part, Table, list[Result]]]) -> str:
+def page(claims: Sequence[Claim], found: Sequence[Found]) -> str:
     """Return the page: every claim with its verdicts, then every table with what was run."""
     by_row: dict[tuple[str, str], Result] = {}
     for _, table, rows in found:
@@ -70,7 +74,8 @@ def page(claims: Sequence[Claim], found: Sequence[tuple[Part, Table, list[Result
 _HEAD = (
     "# What the papers claim and what we measure",
     "",
-    "Written by `srnn reproduce claims`, from runs of that command; nothing here is typed in. It trains on data that anyone can get: the",
+    "Written by `srnn reproduce claims`, from runs of that command; nothing here is typed in. What was measured is kept in `claims.json` beside",
+    "this page, for run folders do not last; with another `--out` everything is measured anew. It trains on data that anyone can get: the",
     "encoded ECG of the QT Database, spoken digits through a cochlea (`fsdd_spikes`, in place of SHD), a folder of spoken commands (in place",
     "of Speech Commands). What the papers claim of a data set may not hold of its stand-in; such a row has no published number beside it.",
     "",
@@ -93,7 +98,7 @@ def _claims(claims: Sequence[Claim], by_row: Mapping[tuple[str, str], Result]) -
     yield from (*details, "")
 
 
-def _tables(found: Sequence[tuple[Part, Table, list[Result]]]) -> Iterator[str]:
+def _tables(found: Sequence[Found]) -> Iterator[str]:
     for part, table, rows in found:
         yield from (f"### {table.name}, {', '.join(part.on)}: {table.title}", "", f"`{part.command}`", "")
         if part.why:

@@ -66,7 +66,7 @@ def judge(comparison: Compare, results: Mapping[tuple[str, str], Result]) -> Ver
     said = f"{difference:+.1f} points ({both})" if comparison.metric == "accuracy" else f"{difference:+.3g} ({both})"
     if a.sd is None or b.sd is None:
         return Verdict("one run", above, below, said)
-    error = math.sqrt(a.sd**2 / len(a.values) + b.sd**2 / len(b.values))
+    error = math.sqrt(a.sd**2 / a.n + b.sd**2 / b.n)
     if comparison.at_most is not None:
         beyond = difference - comparison.at_most
         kind = "holds" if beyond <= 0 else "within the spread" if beyond <= 2 * error else "reversed"

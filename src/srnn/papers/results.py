@@ -19,21 +19,25 @@ PER_STEP = "not applicable: steps of a recording are not independent"
 
 @dataclass(frozen=True)
 class Measured:
-    """A number over runs."""
+    """A number over n runs. values: of each run, where it is still known."""
 
     mean: float
     sd: float | None
-    values: tuple[float, ...]
+    n: int
+    values: tuple[float, ...] = ()
 
     @staticmethod
     def of(values: Sequence[float]) -> Measured:
         """Return mean and standard deviation (None of a single run)."""
-        return Measured(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, tuple(values))
+        return Measured(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), tuple(values))
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row with its runs. cannot: why it cannot be run here. simulated: its data is, so that nothing published stands beside it."""
+    """A row with its runs. cannot: why it cannot be run here. simulated: its data is, so that nothing published stands beside it.
+
+    recorded: of so many runs the numbers are known (`srnn.papers.record`), while their folders are not here.
+    """
 
     row: Row
     states: tuple[State, ...]
@@ -45,6 +49,7 @@ class Result:
     recordings: int | None = None
     per_step: bool = False
     paths: tuple[Path, ...] = ()
+    recorded: int = 0
 
     @property
     def published(self) -> Mapping[str, str]:
@@ -73,6 +78,8 @@ class Result:
     @property
     def status(self) -> str:
         """How many runs there are, and what became of the others."""
+        if self.recorded:
+            return f"{self.recorded} run{'s' * (self.recorded > 1)}"
         if self.cannot:
             return f"cannot run here: {self.cannot}"
         return ", ".join(f"{what} ({message})" if message else what for what, message in self.kinds)
