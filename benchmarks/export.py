@@ -1,13 +1,16 @@
-"""Nanoseconds a step of exported C beside the kernels it comes from, one stream at a time: `python -m benchmarks.export [RUN]`.
+"""Nanoseconds a step of exported C beside the module it comes from, one stream at a time: `python -m benchmarks.export [RUN]`.
 
-Compiled as the Makefile does (-O2), in one process, alternating, one thread; medians over the rounds. "cpu, a step at a time" hands each step to the
-module with the state of the step before, as a stream does; "cpu, whole recording" runs all steps in one call, B = 1.
+Compiled as the Makefile does (-O3), in one process, alternating, one thread; medians over the rounds of processor time, so that other programs on the
+machine count less. "module, a step at a time" hands each step to the module (cpu backend) with the state of the step before; "module, whole"
+runs all steps of the recording in one call, B = 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 import srnn
-from benchmarks.timing import alternate, machine, set_threads
+from benchmarks.timing import machine, set_threads
 from srnn.export import CPlayer, footprint, to_c
 
 STEPS = 1000
@@ -51,10 +54,15 @@ def measure(net: srnn.Stack, rate: float, rounds: int) -> tuple[dict[str, float]
             given = player.given(x[0])
             steps[name] = lambda player=player, given=given: player.compiled.play(given, outputs=False)
             words.append(f"{name}: flash {size.flash} bytes ({size.tables} of tables), RAM {size.ram}")
-    steps["cpu, a step at a time"] = lambda: stream(net, x[:, :100])
-    steps["cpu, whole recording"] = lambda: whole(net, x)
-    times = alternate(steps, rounds)
-    return {name: t.median / (100 if name.endswith("time") else STEPS) * 1e9 for name, t in times.items()}, words
+    steps["module, a step at a time"] = lambda: stream(net, x[:, :100])
+    steps["module, whole"] = lambda: whole(net, x)
+    spent: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, step in steps.items():
+            begin = time.thread_time()
+            step()
+            spent[name].append((time.thread_time() - begin) / (100 if name.endswith("time") else STEPS))
+    return {name: statistics.median(s[1:]) * 1e9 for name, s in spent.items()}, words
 
 
 @torch.no_grad()

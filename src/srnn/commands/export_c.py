@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_range
 from srnn.commands.shared import show
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     if args.bits not in (None, 4, 8):
         raise ConfigError(f"--bits is {args.bits}; expected 8 or 4 (whole numbers), or none for float.")
+    if args.recordings is not None:
+        check_range("--recordings", args.recordings, 1)
     run_, task, seed, net = load_run(args.run)
     folder = args.out or args.run / "export" / ("c-float" if args.bits is None else f"c-int{args.bits}")
     check_folder(folder)
     parts = task.load(args.data_dir)
     run_.check_data(parts)
-    test = list(parts.test[: args.recordings] if args.recordings else parts.test)
+    test = [parts.test[k] for k in range(min(args.recordings or len(parts.test), len(parts.test)))]
     calibration = collate([parts.train[k] for k in range(min(CALIBRATION, len(parts.train)))]).x
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
@@ -95,7 +97,7 @@ def rows(model: CModel, data: dict[str, Any]) -> list[tuple[str, str]]:
         ("flash (bytes)", f"{size['flash']} = {size['tables']} of tables + {size['code']} of code of this processor, -Os"),
         ("RAM (bytes)", f"{size['ram']} = {size['state']} of state + {size['stack']} of stack"),
         ("operations per step", f"{data['mac_per_step']:.4g} MAC + {data['ac_per_step']:.4g} AC (rules measured)"),
-        ("time per step, this machine", f"{data['nanoseconds_per_step']:.0f} ns"),
+        ("time per step, this processor", f"{data['nanoseconds_per_step']:.0f} ns, -O3"),
         ("compared", f"{data['recordings']} recordings of the test part, {data['steps']} steps"),
         ("spikes that agree", percent(data["spike_agreement"])),
         ("recordings with all spikes equal", percent(data["recordings_equal"])),

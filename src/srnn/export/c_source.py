@@ -126,7 +126,8 @@ def remember(own: str, below: str, layer: Described | IntegerLayer) -> list[str]
 def helpers(source: str, texts: Iterable[str]) -> str:
     """Return those functions of the given C texts that a source calls, and those that they call, in order.
 
-    A text is taken apart at empty lines, and between functions of one line. INDEX in a function stands for the type of an index, and its name then ends with the width, 8 or 16.
+    A text is taken apart at empty lines, and between functions of one line.
+    INDEX in a function stands for the type of an index, and its name then ends with the width, 8 or 16.
     """
     pieces: list[tuple[str, str]] = []
     for text in texts:

@@ -52,11 +52,11 @@ def _run(layer: Described, x: Tensor) -> tuple[Tensor, float, float]:
     smallest, outputs = math.inf, []
     for t in range(x.shape[1]):
         seen = torch.cat([past[:, layer.reach + t - delay] for delay in layer.delays], 1)
-        current = seen if layer.weight is None else seen @ layer.weight.T + layer.bias
+        current = seen if layer.weight is None else seen @ layer.weight.float().T + layer.bias.float()
         if layer.norm is not None:
             current = layer_norm(current, current.shape[1:], layer.norm.gain, layer.norm.shift, layer.norm.eps)
         if layer.recurrent is not None:
-            current = current + state["s"] @ layer.recurrent.T
+            current = current + state["s"] @ layer.recurrent.float().T
         gates = [current] if layer.gates == 1 else list(current.chunk(layer.gates, 1))
         names = ["I"] if layer.gates == 1 else [f"I{g}" for g in range(layer.gates)]
         given = dict(zip(names, gates, strict=True)) | {"s": state["s"]} | {f"state.{k}": state[k] for k in layer.step.states}

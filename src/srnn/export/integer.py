@@ -17,6 +17,7 @@ from torch import Tensor
 from srnn._check import ConfigError, check_signal
 from srnn.export.calibrate import Ranges, ranges
 from srnn.export.described import Described, check_finite_numbers, described
+from srnn.export.fold import currents_folded
 from srnn.kernels import fixed
 from srnn.kernels.fixed import FixedStep, as_fixed, fraction_for, lower, multipliers, quantise
 from srnn.kernels.fixed_ops import rounded, saturated
@@ -153,7 +154,7 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
     if bits not in (4, 8):
         raise ConfigError(f"bits is {bits!r}; expected 8 or 4.")
     check_signal("to_integer: calibration", calibration, net.inputs)
-    layers = described(net)
+    layers = tuple(currents_folded(layer) for layer in described(net))
     check_finite_numbers(layers)
     for layer in layers:
         if layer.norm is not None:

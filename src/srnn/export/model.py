@@ -55,7 +55,7 @@ def files(name: str, source: Source, layers: Sequence[Described | IntegerLayer])
         "NAME": name, "UPPER": upper, "INPUTS": str(layers[0].inputs), "OUTPUTS": str(layers[-1].neurons), "LAYERS": str(len(layers)),
         "INPUT_T": source.input, "SCORE_T": source.score, "TABLE_BYTES": str(tables),
         "SUMMARY": "\n".join(f"     {layer.who}" for layer in layers),
-        "NOTES": "".join(f"\n   {line}" for line in source.notes),
+        "NOTES": "".join(f"\n   {line}".rstrip(" ") for line in source.notes),
         "MACROS": "".join(f"\n{line.replace('MODEL', upper)}" for line in source.macros),
         "FIELDS": "\n    ".join(source.fields),
         "HEADERS": "\n".join(f"#include {h}" for h in (*source.headers, "<string.h>")),
