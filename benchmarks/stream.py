@@ -182,8 +182,8 @@ def _events(name: str, density: float, steps: int, seed: int) -> torch.Tensor:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", action="append", choices=tuple(NETWORKS), help="may be given more than once (default: both)")
-    parser.add_argument("--steps", type=int, default=1000, help="steps of a round (default: 1000)")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds (default: 15)")
+    parser.add_argument("--steps", type=int, default=500, help="steps of a round (default: 500)")
+    parser.add_argument("--rounds", type=int, default=60, help="rounds (default: 60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

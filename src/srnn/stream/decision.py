@@ -100,9 +100,9 @@ class Pool:
     def _pooled(self, u: Floats, counts: NDArray[np.bool_] | None) -> tuple[Floats, Floats]:
         d = self.decision
         if d.pool == "per_step":
-            top = u - u.max(-1, keepdims=True)
+            top = u - np.maximum.reduce(u, -1, keepdims=True)
             e = np.exp(top)
-            total = e.sum(-1, keepdims=True)
+            total = np.add.reduce(e, -1, keepdims=True)
             return top - np.log(total), e / total
         if d.pool == "last":
             return u, _softmax(d.scale * u)
@@ -124,8 +124,8 @@ class Pool:
 
 
 def _softmax(x: Floats) -> Floats:
-    e = np.exp(x - x.max(-1, keepdims=True))
-    made: Floats = e / e.sum(-1, keepdims=True)
+    e = np.exp(x - np.maximum.reduce(x, -1, keepdims=True))
+    made: Floats = e / np.add.reduce(e, -1, keepdims=True)
     return made
 
 

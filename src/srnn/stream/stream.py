@@ -144,7 +144,7 @@ class Stream:
     def _decide(self, u: NDArray[np.float64], lengths: NDArray[np.int64] | None) -> Step:
         before = self._pool.seen.copy()
         scores, shares, counts = self._pool.add(u, lengths)
-        label, confidence = shares.argmax(-1), shares.max(-1)
+        label, confidence = shares.argmax(-1), np.maximum.reduce(shares, -1)
         if counts is not None:
             label[~counts] = -1
         return Step(scores, label, confidence, self._watch.find(before, label, confidence, counts))
