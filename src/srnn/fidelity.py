@@ -5,9 +5,9 @@ Both start every recording from the neurons' own start, so that accuracies here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,24 +15,10 @@ from torch import Tensor
 from srnn._check import ShapeError
 from srnn.datasets import Sample
 from srnn.decode import valid_mask
+from srnn.export.played import Played as Played
+from srnn.export.played import Player as Player
 from srnn.networks import Output, Stack
 from srnn.tasks.task import Task, collate
-
-
-class Played(NamedTuple):
-    """What an exported network gives for a batch, 0 beyond each recording's length.
-
-    potential, output: (B, T, K) of the last layer, potentials in the units of the network it came from. outputs: (B, T, N) of every layer, or ()
-    where the exported form does not show them.
-    """
-
-    potential: Tensor
-    output: Tensor
-    outputs: tuple[Tensor, ...] = ()
-
-
-Player = Callable[[Tensor, Tensor], Played]
-"""Runs an exported network on x (B, T, C) with lengths (B,), each recording from the neurons' own start."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,6 @@ def _whole(net: Stack) -> bool:
 def _onnx(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argparse.Namespace) -> Written:
     from srnn.export.onnx import to_onnx
     from srnn.export.onnx_play import OnnxPlayer
-    from srnn.fidelity import Played
 
     player = OnnxPlayer(to_onnx(net, work / "net.onnx"))
     more: dict[str, Any] = {}
@@ -95,7 +94,7 @@ def _onnx(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argp
         for x in signal:
             before = cell.step(x[None].astype(before[next(iter(before))].dtype) if before else x[None], before)["next"]
         more["cell_nanoseconds_per_step"] = 1e9 * (time.perf_counter() - began) / len(signal)
-    return lambda x, lengths: Played(*player(x, lengths)), more
+    return player, more
 
 
 def _nir(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argparse.Namespace) -> Written:
@@ -137,11 +136,10 @@ def _torch(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: arg
 def _state(net: Stack, work: Path, task: Task, test: Sequence[Sample], args: argparse.Namespace) -> Written:
     from srnn.export.state import to_state
     from srnn.export.state_play import StatePlayer
-    from srnn.fidelity import Played
     from srnn.layers import Layer
 
     path, _ = to_state(net, work / "net.safetensors")
     if not all(isinstance(part, Layer) for part in net.parts()):
         return None, {}
     player = StatePlayer(path)
-    return lambda x, lengths: Played(*player(x, lengths)), {}
+    return player, {}

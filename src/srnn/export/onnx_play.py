@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from srnn._check import ConfigError, SrnnError
+from srnn.export.played import Played
 
 _ERRORS_ONLY = 3
 """ONNX Runtime's level of messages: its warning that an input with a default is no constant is known."""
-
-
-class Played(NamedTuple):
-    """What an exported network gives. potential, output: (B, T, K). outputs: those of every layer, (B, T, N), or () where the model has none."""
-
-    potential: Tensor
-    output: Tensor
-    outputs: tuple[Tensor, ...]
 
 
 class OnnxPlayer:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear
 
 from srnn._check import ConfigError
-from srnn.export.onnx_play import Played
+from srnn.export.played import Played
 from srnn.kernels.graph import Op
 from srnn.kernels.interpret import interpret, value_of
 
