@@ -89,7 +89,7 @@ class Forms:
         given = collate([self.parts.train[k] for k in range(CALIBRATION)]).x
         model = to_c(self.net, self.folder / f"{self.run.name}-{bits}", bits=bits, calibration=given)
         player, size = CPlayer(model), footprint(model)
-        fidelity = compare(self.net, lambda x, lengths: Played(*player(x, lengths)), self.task, self.test)
+        fidelity = compare(self.net, player, self.task, self.test)
         x, form, found = torch.from_numpy(self.signal), "C float" if bits is None else f"C int{bits}", list[float]()
         self.add(form, fidelity, size.flash, size.ram, lambda: found.append(player.nanoseconds(x, 1)))
         self.in_c[f"{self.run.name}, {form}"] = found
@@ -105,7 +105,7 @@ class Forms:
             for x in steps:
                 state = cell.step(x, state)["next"]
 
-        fidelity = compare(self.net, lambda x, lengths: Played(*whole(x, lengths)), self.task, self.test)
+        fidelity = compare(self.net, whole, self.task, self.test)
         self.add("ONNX Runtime, cell", fidelity, path.stat().st_size, None, run)
 
 

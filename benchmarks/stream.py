@@ -68,6 +68,7 @@ def ort(net: Stack, folder: Path, x: np.ndarray[Any, Any]) -> tuple[Callable[[],
     """Return what runs the exported cell over x (1, T, C), or None and why not."""
     try:
         import onnxruntime
+
         from srnn.export import onnx
     except ImportError as error:
         return None, f"ONNX Runtime: {error}"

@@ -284,8 +284,8 @@ def test_whole_numbers_are_near_the_network_with_weights_on_the_grid(kind):
     options = {"stable": True} if kind is srnn.neurons.SparchAdLIF else {}
     net = settled(srnn.Stack(srnn.Layer(INPUTS, 9, kind(**options), activation, recurrent=False)))
     layer = net.parts()[0]
-    q, scale = srnn.kernels.fixed.quantise(layer.weight, 8)
-    layer.weight.copy_(srnn.kernels.fixed.dequantise(q, scale))
+    q, scale = srnn.kernels.fixed_weights.quantise(layer.weight, 8)
+    layer.weight.copy_(srnn.kernels.fixed_weights.dequantise(q, scale))
     x = (signal(size=1.0) * 64).round() / 64
     out = net(x, record=True)
     made = to_integer(net, 8, x)

@@ -17,7 +17,8 @@ from srnn.export.c_player import compile_c
 from srnn.export.c_source import fixed_functions
 from srnn.export.described import described
 from srnn.kernels import fixed, fixed_ops
-from srnn.kernels.fixed import as_fixed, dequantise, fraction_for, lower, multipliers, quantise
+from srnn.kernels.fixed import as_fixed, fraction_for, lower, multipliers
+from srnn.kernels.fixed_weights import dequantise, quantise
 from srnn.kernels.graph import Graph, Op
 from srnn.kernels.specialise import Special
 from srnn.neurons import ALIF, LIF

@@ -14,6 +14,8 @@ from srnn._check import ConfigError, check_range
 from srnn.commands.shared import show
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from srnn.export import CModel
     from srnn.tasks.task import Task
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     from srnn import evaluate, tables
     from srnn.export import CPlayer, footprint, to_c
-    from srnn.fidelity import Played, compare
+    from srnn.fidelity import compare
     from srnn.runs import load_run
     from srnn.tasks.task import collate
 
@@ -47,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
         model = to_c(net, work, name=args.name, bits=args.bits, calibration=calibration)
         player = CPlayer(model)
-        result = compare(net, lambda x, lengths: Played(*player(x, lengths)), task, test)
+        result = compare(net, player, task, test)
         size = footprint(model)
         first = collate(test[:1])
-        longest = max(1, int(first.lengths[0]))
-        nanoseconds = player.nanoseconds(first.x[0, :longest])
+        nanoseconds = player.nanoseconds(first.x[0])
+        write_example(Path(work), first.x[0], player(first.x, first.lengths).potential[0])
         cost = evaluate.assess(net, task, test[:CALIBRATION], seed=seed)["energy"]["measured"]
         data = {
             "format": "c", "numbers": "float32" if args.bits is None else f"int{args.bits}", "run": str(args.run), "part": "test",
@@ -62,6 +64,13 @@ def run(args: argparse.Namespace) -> int:
         place(Path(work), folder)
     show(args, {"folder": str(folder), **data}, tables.plain(title(task, args, folder), ("what", "value"), rows(replace(model, folder=folder), data)))
     return 0
+
+
+def write_example(folder: Path, x: Tensor, scores: Tensor) -> None:
+    """Write a recording (T, C) as main.c reads it, and what it must print for it."""
+    (folder / "example.txt").write_text("".join(" ".join(f"{v:.9g}" for v in step) + "\n" for step in x.tolist()))
+    lines = (f"{max(range(len(step)), key=step.__getitem__)} {' '.join(f'{v:.9g}' for v in step)}\n" for step in scores.tolist())
+    (folder / "expected.txt").write_text("".join(lines))
 
 
 def check_folder(folder: Path) -> None:

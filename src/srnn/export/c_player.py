@@ -21,6 +21,7 @@ from torch import Tensor
 from srnn import _build
 from srnn._build import BuildError
 from srnn.export.model import CModel
+from srnn.export.played import Played
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off")
 
@@ -131,7 +132,7 @@ class CPlayer:
         array: np.ndarray = (x if self.model.bits is None else quantised_input(self.model, x)).numpy()
         return array
 
-    def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def __call__(self, x: Tensor, lengths: Tensor) -> Played:
         """Return potential and output (B, T, K) of the last layer, and the outputs (B, T, N) of every layer."""
         model = self.model
         given = self.given(x)
@@ -144,7 +145,7 @@ class CPlayer:
         if model.bits is not None:
             potential = potential * 2.0 ** -model.fractions[-1]
             layers = [o if spikes else o * 2.0**-f for o, spikes, f in zip(layers, model.binary, model.fractions, strict=True)]
-        return potential, layers[-1], tuple(layers)
+        return Played(potential, layers[-1], tuple(layers))
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,7 @@ def _special(neuron: Neuron, activation: Activation, coeffs: dict[str, Tensor], 
 
 
 def _layer(who: str, layer: Layer, potential: bool) -> Described:
-    weight = layer.weight if layer.weight_mask is None else layer.weight * layer.weight_mask
-    recurrent = layer.recurrent if layer.recurrent is None or layer.recurrent_mask is None else layer.recurrent * layer.recurrent_mask
+    weight, recurrent = layer.weights()
     rows = len(weight)
     bias = weight.new_zeros(rows) if layer.bias is None else layer.bias
     after = weight.new_zeros(rows) if layer.recurrent_bias is None else layer.recurrent_bias

@@ -18,9 +18,11 @@ from srnn._check import ConfigError, check_signal
 from srnn.export.calibrate import Ranges, ranges
 from srnn.export.described import Described, check_finite_numbers, described
 from srnn.export.fold import currents_folded
+from srnn.export.played import Played
 from srnn.kernels import fixed
-from srnn.kernels.fixed import FixedStep, as_fixed, fraction_for, lower, multipliers, quantise
+from srnn.kernels.fixed import FixedStep, as_fixed, fraction_for, lower, multipliers
 from srnn.kernels.fixed_ops import rounded, saturated
+from srnn.kernels.fixed_weights import quantise
 from srnn.networks import Stack
 
 
@@ -100,14 +102,14 @@ class IntegerStack:
             scores = potentials
         return scores, tuple(outputs)
 
-    def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def __call__(self, x: Tensor, lengths: Tensor) -> Played:
         """Return potential and output (B, T, K) of the last layer and the outputs of every layer as real numbers, 0 beyond each length."""
         check_signal("IntegerStack", x, self.layers[0].inputs)
         live = (torch.arange(x.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1)
         scores, outputs = self.run(self.quantised(torch.where(live, x, 0.0)))
         real = [o.float() if layer.binary else o.float() * 2.0**-layer.fraction for o, layer in zip(outputs, self.layers, strict=True)]
         shown = [torch.where(live, o, 0.0) for o in (scores.float() * 2.0 ** -self.layers[-1].fraction, *real)]
-        return shown[0], shown[-1], tuple(shown[1:])
+        return Played(shown[0], shown[-1], tuple(shown[1:]))
 
 
 def narrowed(v: Tensor, fraction: int, numbers: Numbers) -> Tensor:

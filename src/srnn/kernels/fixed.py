@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from srnn._check import ConfigError, check_range
+from srnn._check import ConfigError
 from srnn.kernels.fixed_ops import OPERATIONS
 from srnn.kernels.graph import Op, Value
 from srnn.kernels.specialise import Special
@@ -22,27 +22,6 @@ from srnn.kernels.specialise import Special
 HIGHEST = 2**31 - 1
 Name = str | int
 """The name of a value, or a literal integer."""
-
-
-def quantise(w: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Return (q, scale) of a matrix (rows, K): w ≈ q · scale, symmetric, one scale a row.
-
-    scale = max |w_row| / (2^(bits-1) - 1) in float64, 1 for a row of zeros; q = w / scale rounded half to even, int8 for bits ≤ 8. A matrix that lies
-    on such a grid gets the same q and scale again. Raises `ConfigError` for bits outside 2 … 16.
-    """
-    if not isinstance(bits, int) or isinstance(bits, bool):
-        raise ConfigError(f"bits is {bits!r}; expected a whole number from 2 to 16.")
-    check_range("bits", bits, 2, 16)
-    exact = w.detach().double()
-    top = exact.abs().amax(1) if exact.shape[1] else exact.new_zeros(len(exact))
-    scale = torch.where(top > 0, top / (2 ** (bits - 1) - 1), 1.0)
-    q = torch.round(exact / scale.unsqueeze(1))
-    return q.to(torch.int8 if bits <= 8 else torch.int16), scale
-
-
-def dequantise(q: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return q · scale, the matrix that (q, scale) stand for."""
-    return (q.double() * scale.unsqueeze(1)).to(dtype)
 
 
 def multipliers(values: Tensor) -> tuple[Tensor, int]:

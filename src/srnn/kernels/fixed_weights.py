@@ -28,15 +28,20 @@ def check_bits(what: str, bits: int | None) -> int | None:
 def quantise(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Return (q, scale) of a matrix (N, C): integers (N, C), int8 for bits ≤ 8, else int16, and float64 (N,), so that weight ≈ q · scale.
 
-    The error is at most half a scale; zeros stay zeros.
+    The error is at most half a scale; zeros stay zeros. Raises `ConfigError` for a width that cannot be.
     """
+    check_bits("bits", bits)
     exact = weight.detach().double()
     top = exact.abs().amax(1) / (2 ** (bits - 1) - 1)
     scale = torch.where(top > 0, top, 1.0)
     return torch.round(exact / scale.unsqueeze(1)).to(torch.int8 if bits <= 8 else torch.int16), scale
 
 
+def dequantise(q: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return q · scale, the matrix that (q, scale) stand for."""
+    return (q.double() * scale.unsqueeze(1)).to(dtype)
+
+
 def rounded(weight: Tensor, bits: int) -> Tensor:
     """Return q · scale in the type of the weight; its gradient goes to the weight as if nothing had been rounded (straight-through)."""
-    q, scale = quantise(weight, bits)
-    return (q.double() * scale.unsqueeze(1)).to(weight.dtype) + (weight - weight.detach())
+    return dequantise(*quantise(weight, bits), weight.dtype) + (weight - weight.detach())
