@@ -31,13 +31,17 @@ _BYTES = {"real": 4, "int32_t": 4, "int16_t": 2, "uint16_t": 2, "int8_t": 1, "ui
 
 def number(value: float) -> str:
     """Return a float32 as a C literal that reads back as the same number."""
-    text = repr(float(np.float32(value))) if not np.isfinite(value) else np.format_float_scientific(np.float32(value), unique=True, trim="0")
-    return f"{text}f"
+    return _literals(np.array([value]))[0]
+
+
+def _literals(values: np.ndarray) -> list[str]:
+    """Return the shortest decimal numbers that read back as these float32 numbers."""
+    return [f"{text}f" for text in values.astype(np.float32).flatten().astype("U32").tolist()]
 
 
 def table(kind: str, name: str, values: np.ndarray) -> Table:
     """Return a constant table of floats ("real") or integers; an empty one has one unused entry, for C has no empty arrays."""
-    texts = [number(v) if kind == "real" else str(int(v)) for v in values.flatten()] or ["0"]
+    texts = (_literals(values) if kind == "real" else [str(v) for v in values.flatten().tolist()]) or ["0"]
     lines, line = [], "   "
     for text in texts:
         if len(line) + len(text) + 2 > WIDTH:

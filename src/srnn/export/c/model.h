@@ -14,6 +14,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define @UPPER@_INPUTS @INPUTS@
 #define @UPPER@_OUTPUTS @OUTPUTS@
 #define @UPPER@_TABLE_BYTES @TABLE_BYTES@@MACROS@
@@ -24,5 +28,9 @@ typedef struct {
 
 void @NAME@_reset(@NAME@_state *state);
 void @NAME@_step(@NAME@_state *state, const @INPUT_T@ x[@UPPER@_INPUTS], @SCORE_T@ scores[@UPPER@_OUTPUTS]);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
