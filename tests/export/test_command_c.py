@@ -26,7 +26,7 @@ def test_files_and_report(bits, finished, srnn, tmp_path):
     code, out, err = srnn("export", finished, "--to", "c", "--out", folder, "--json", *(() if bits is None else ("--bits", bits)))
     assert code == 0, err
     data = json.loads(out)
-    assert sorted(p.name for p in folder.iterdir()) == ["Makefile", "fidelity.json", "main.c", "model.c", "model.h"]
+    assert sorted(p.name for p in folder.iterdir()) == ["Makefile", "example.txt", "expected.txt", "fidelity.json", "main.c", "model.c", "model.h"]
     assert json.loads((folder / "fidelity.json").read_text()) == {k: v for k, v in data.items() if k != "folder"}
     assert data["recordings"] == 4
     assert data["steps"] == 160
@@ -39,8 +39,9 @@ def test_files_and_report(bits, finished, srnn, tmp_path):
     assert data["footprint"]["flash"] > data["footprint"]["tables"] > 100
     assert data["nanoseconds_per_step"] > 0
     assert data["mac_per_step"] > 0
-    done = subprocess.run(["make", "-s", "-C", str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(["make", "-s", "-C", str(folder), "check"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "example.txt: the same as expected.txt\n"), done.stderr
+    assert len((folder / "expected.txt").read_text().splitlines()) == 40
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
 
 

@@ -388,14 +388,15 @@ def test_a_network_that_leaves_the_numbers_begins_anew(srnn, run, offline, tmp_p
     assert made[-1]["steps"] == len(offline[0]) * T
 
 
-def test_interrupted_it_says_what_it_did(run, offline):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_what_it_did(sent, run, offline):
     command = [sys.executable, "-m", "srnn", "stream", str(run), "--input", "steps", "--json"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert json.loads(process.stdout.readline())["event"] == "start"
     process.stdin.write(lines(offline[0][0]).encode())
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["event"] == "class"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.decode() == "srnn stream: interrupted\n"

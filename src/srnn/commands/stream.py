@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from srnn.runs import load_run
+    from srnn.session import signals_interrupt
     from srnn.stream import Stream, saved
     from srnn.stream.encoding import SpikeTrains
     from srnn.stream.live import Live, Settings
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     live = Live(source, parser, repair, encoding, stream, task.classes, settings, _emit)
     _emit(_started(args, task, stream, source.name, columns, raw, step_rate))
     try:
-        report = live.run()
+        with signals_interrupt():
+            report = live.run()
     except BrokenPipeError:  # the reader of our events has gone: that is the end, and the report goes where somebody may read it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         report = live.report()

@@ -11,7 +11,8 @@ Where paper and published weights disagree, this follows the weights (98.21 % on
 
 Ours, chosen on the validation part in short runs for how fast it learns: Adam with 5e-3, a tenth of that for the recurrent matrices (`RATES`),
 batches of 32, a cosine decay; a surrogate half as high and weights between layers three times as large as published; a tenth of the spike counts
-as logits. `--variant fast` learns faster still. With the published values the gradient was seen to explode within an epoch, and accuracy to fall back to that of guessing.
+as logits. With the published values the gradient was seen to explode within an epoch, and accuracy to fall back to that of guessing.
+`--variant fast` learns faster still.
 
 What differs further: the potentials start at zero (published: U[0, 1), the output before the first step and the spike counts the same random
 numbers); time constants are kept at one step or more; the checkpoint is selected on a tenth of the training part, stratified (published: on the test

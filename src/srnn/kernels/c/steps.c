@@ -71,7 +71,7 @@ static void steps_tile(void *given, long index) {
 }
 
 /* Whether n numbers are all finite: the exponent's bits are not all set. */
-static int finite(const real *x, long n) {
+static int all_finite(const real *x, long n) {
 #ifdef DOUBLE
     typedef uint64_t bits;
     const bits exponent = (bits)0x7ff << 52;
@@ -98,9 +98,9 @@ long steps_run(const steps_t *j) {
     const long width = j->layer->W ? j->layer->C : j->layer->G * j->layer->N;
     for (long b = 0; j->check && b < j->B; b++) {
         const long n = j->lengths ? (long)j->lengths[b] : j->T;
-        if (finite(j->x + b * j->T * width, n * width)) continue;
+        if (all_finite(j->x + b * j->T * width, n * width)) continue;
         for (long t = 0; t < n; t++)
-            if (!finite(j->x + (b * j->T + t) * width, width)) return 1 + b * j->T + t;
+            if (!all_finite(j->x + (b * j->T + t) * width, width)) return 1 + b * j->T + t;
     }
     team(steps_tile, (void *)j, steps_tiles(j->B), j->threads);
     return 0;
