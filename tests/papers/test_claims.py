@@ -129,6 +129,8 @@ def test_what_was_measured_outlives_its_run_folders(tmp_path):
     ((_, _, (a, _)),) = record.recalled([(other, table, [result("a"), result("b")])], known)
     assert not a.ours  # other settings
     assert record.text(record.recalled([(part, table, [result("a"), result("b")])], known)) == path.read_text()
+    half = Result(Row("a", "the a", "ecg"), (State("finished"), State("none")), 2, ours={"accuracy": Measured.of([80.0])}, protocol="n = 1 seed")
+    assert record.text([(part, table, [half])]) == "{}\n"  # a row that is not complete is gone on with, not kept
 
 
 def test_what_is_recorded_is_not_trained_again(tmp_path):

@@ -62,10 +62,10 @@ def _measured(entry: dict[str, Any]) -> dict[str, Measured]:
 
 
 def text(found: Sequence[Found]) -> str:
-    """Return the record of what these results say, as it is written."""
+    """Return the record of what these results say, as it is written: of rows all of whose runs are known."""
     record: Record = {}
     for part, _, results in found:
-        of_part = {r.row.name: _entry(r) for r in results if r.ours}
+        of_part = {r.row.name: _entry(r) for r in results if r.ours and r.ours["accuracy"].n >= r.seeds}
         if of_part:
             record[part.command] = of_part
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
