@@ -88,7 +88,7 @@ def test_every_variant_can_be_built():
             changed.optimiser.build(net)
             assert net.inputs == changed.shape.channels
             built.append(f"{name} {variant.name}")
-    assert len(built) == len(set(built)) == 15, built
+    assert len(built) == len(set(built)) == 16, built
     with pytest.raises(ConfigError, match=r"shd has no variant 'bitar'\. Did you mean 'bittar'"):
         varied(tasks.load("shd"), "bitar")
 

@@ -121,6 +121,7 @@ class Live:
                         self._steps(steps, end, time.perf_counter())
                     break
                 self._item(item)
+            self._say_dropped()
             if int(self.stream.steps[0]):
                 self._recording("end")
         finally:
@@ -137,9 +138,7 @@ class Live:
         return self.settings.limit is not None and self.steps >= self.settings.limit
 
     def _item(self, item: _Item) -> None:
-        if self.queue.dropped > self._dropped:
-            self._say("dropped", samples=self.queue.dropped - self._dropped, total=self.queue.dropped)
-            self._dropped = self.queue.dropped
+        self._say_dropped()
         if item.malformed is not None:
             self.malformed += item.malformed.lines
             self._say("malformed", count=item.malformed.lines, line=item.malformed.first, text=item.malformed.text)
@@ -209,6 +208,13 @@ class Live:
         if why != "end":
             self.resets += 1
             self.stream.reset()
+
+    def _say_dropped(self) -> None:
+        """Say what the queue dropped since it was last said."""
+        total = self.queue.dropped
+        if total > self._dropped:
+            self._say("dropped", samples=total - self._dropped, total=total)
+            self._dropped = total
 
     def _say(self, kind: str, **more: Any) -> None:
         self.kinds[kind] += 1
