@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -49,27 +49,14 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own. A task that is trained
     in chunks or segments is evaluated in such pieces too, with no more memory.
     """
-    device = next(net.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
     scores, labels, lengths, names, loss, activity = [], [], [], list[str](), 0.0, Meter()
-    training = net.training
-    net.eval()
-    with torch.no_grad():
-        for first in range(0, len(samples), task.batch):
-            read = list(samples[first : first + task.batch])
-            batch = collate(read).to(device)
-            names += [s.name for s in read]
-            whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
-            for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
-                whole.add(out, start)
-                assert out.trace is not None
-                activity.add(out.trace)
-            activity.recordings += len(batch.x)
-            loss += float(whole.loss()) * len(batch.x)
-            scores.append(whole.scores().cpu())
-            labels.append(batch.labels.cpu())
-            lengths.append(batch.lengths.cpu())
-    net.train(training)
+    for read, batch, whole in _batches(net, task, samples, activity.add, seed, backend):
+        names += [s.name for s in read]
+        activity.recordings += len(batch.x)
+        loss += float(whole.loss()) * len(batch.x)
+        scores.append(whole.scores().cpu())
+        labels.append(batch.labels.cpu())
+        lengths.append(batch.lengths.cpu())
     results = task.decode.results(scores, labels, lengths) | {"loss": loss / len(samples)}
     if task.also is not None:
         results |= task.also(scores, labels, lengths, names)
@@ -92,21 +79,34 @@ def unit_rates(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int =
 
     Evaluated as `assess` does.
     """
-    device, generator = next(net.parameters()).device, torch.Generator().manual_seed(seed)
-    sums, steps, loss, training = list[Tensor](), 0, 0.0, net.training
-    net.eval()
-    with torch.no_grad():
-        for first in range(0, len(samples), task.batch):
-            batch = collate(list(samples[first : first + task.batch])).to(device)
-            whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
-            for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
-                whole.add(out, start)
-                assert out.trace is not None
-                own = [o.double().sum((0, 1)) for o in out.trace.outputs]
-                sums, steps = [a + b for a, b in zip(sums, own, strict=True)] if sums else own, steps + out.trace.steps
-            loss += float(whole.loss()) * len(batch.x)
-    net.train(training)
+    sums, steps, loss = [torch.zeros((), dtype=torch.float64)] * len(net.parts()), 0, 0.0
+
+    def add(trace: Trace) -> None:
+        nonlocal sums, steps
+        sums, steps = [a + o.double().sum((0, 1)).cpu() for a, o in zip(sums, trace.outputs, strict=True)], steps + trace.steps
+
+    for _, batch, whole in _batches(net, task, samples, add, seed, backend):
+        loss += float(whole.loss()) * len(batch.x)
     return [s / max(1, steps) for s in sums], loss / len(samples)
+
+
+@torch.no_grad()
+def _batches(
+    net: Stack, task: Task, samples: Sequence[Sample], take: Callable[[Trace], None], seed: int, backend: str
+) -> Iterator[tuple[list[Sample], Batch, Whole]]:
+    """Run all samples through the network as it evaluates, handing what is recorded to `take`, chunk by chunk; yield each batch with its scores."""
+    device, generator, training = next(net.parameters()).device, torch.Generator().manual_seed(seed), net.training
+    net.eval()
+    for first in range(0, len(samples), task.batch):
+        read = list(samples[first : first + task.batch])
+        batch = collate(read).to(device)
+        whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
+        for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
+            whole.add(out, start)
+            assert out.trace is not None
+            take(out.trace)
+        yield read, batch, whole
+    net.train(training)
 
 
 def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:

@@ -199,7 +199,7 @@ class Layer(Part):
             x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the kernels see to that themselves
         weight, bias, recurrent = self.connections()
         if self.norm is not None:
-            x = self.normed(x, valid, backend=chosen)
+            x = self.normed(x, weight, bias, valid, backend=chosen)
         run = scan.run(
             self.neuron,
             self.activation,
@@ -228,10 +228,9 @@ class Layer(Part):
         weight, recurrent = self.weights()
         return weight, bias, recurrent
 
-    def normed(self, x: Tensor, valid: Tensor | None, *, backend: str) -> Tensor:
-        """Return norm(W x + b) + b_R for all steps, (B, T, G·N), of a layer that has a norm. backend: as chosen."""
+    def normed(self, x: Tensor, weight: Tensor, bias: Tensor | None, valid: Tensor | None, *, backend: str) -> Tensor:
+        """Return norm(W x + b) + b_R for all steps, (B, T, G·N), of a layer that has a norm. W, b: of `connections`; backend: as chosen."""
         assert self.norm is not None
-        weight, bias, _ = self.connections()
         x = normalised(self.norm, scan.linear(x, weight, bias, backend=backend), valid)
         return x if self.recurrent_bias is None else x + self.recurrent_bias
 

@@ -34,6 +34,15 @@ class LayerNorm:
         return nn.LayerNorm(n, eps=self.eps, **kwargs)
 
 
+@torch.no_grad()
+def evaluated(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Return (scale, shift), float64: what a batch norm makes of x when it evaluates is scale · x + shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
 def normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tensor:
     """Normalise (B, T, N) over valid steps only; padded steps come out as 0."""
     rows = current.shape[0] * current.shape[1] if valid is None else int(valid.sum())

@@ -191,7 +191,7 @@ def results(tmp_path_factory) -> dict[str, tuple[Tensor, tuple[Tensor, ...], Int
     runs = []
     for name, model in models.items():
         case = CASES[name]
-        given = case.x if case.bits is None else simulations[name].quantised(case.x)
+        given = case.x if case.bits is None else simulations[name].input.integers(case.x)
         given.numpy().astype(np.float32 if case.bits is None else np.int16).tofile(folder / f"{name}.in")
         copies = "".join(
             f"            for (long n = 0; n < {n}; n++) {{ y = state.layer{k}.s[n]; fwrite(&y, sizeof y, 1, out); }}\n"
@@ -253,7 +253,7 @@ def test_float_code_gives_the_network(name, results):
 def test_whole_numbers_are_those_of_the_simulation(name, results):
     case, (scores, outputs, simulation) = CASES[name], results[name]
     assert simulation is not None
-    wanted, spikes = simulation.run(simulation.quantised(case.x))
+    wanted, spikes = simulation.run(simulation.input.integers(case.x))
     assert torch.equal(scores.long(), wanted)
     assert len(outputs) == len(spikes)
     assert all(torch.equal(a.long(), b) for a, b in zip(outputs, spikes, strict=True))
@@ -261,7 +261,7 @@ def test_whole_numbers_are_those_of_the_simulation(name, results):
 
 def test_loud_networks_reach_the_ends_of_the_range(results):
     reached = [bool((results[f"loud_{n}_int8"][0].long().abs() >= 2**31 - 1).any()) for n in ("alif", "lstm", "adex")]
-    seen = [simulation.quantised(CASES[f"loud_{n}_int8"].x).abs().max() for n in ("alif",) for simulation in (results[f"loud_{n}_int8"][2],)]
+    seen = [simulation.input.integers(CASES[f"loud_{n}_int8"].x).abs().max() for n in ("alif",) for simulation in (results[f"loud_{n}_int8"][2],)]
     assert any(reached) or int(seen[0]) == results["loud_alif_int8"][2].input.limit
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from srnn.export.c_source import Table, field, float_functions, helpers, inputs_of, number, product, remember, resets, table, template
+from srnn.export.c_source import Table, current_places, field, float_functions, helpers, inputs_of, number, product, remember, resets, table, template
 from srnn.export.described import Described
 from srnn.export.model import Source
 from srnn.kernels.print_c import print_statements
@@ -42,7 +42,8 @@ def float_source(layers: Sequence[Described], sparse: bool | None) -> Source:
     top = "\n\n".join(part for part in (_TOP, used) if part)
     uses_math = any(word in used for word in ("LIBM", "FMA", "INFINITY")) or "INFINITY" in body or "NAN" in body
     headers = ("<math.h>",) if uses_math else ()
-    return Source(headers, top, tuple(tables), body, tuple(fields), tuple(reset), tuple(calls), "float", "float")
+    given, shown = "return (float)value;", "(double)score"
+    return Source(headers, top, tuple(tables), body, tuple(fields), tuple(reset), tuple(calls), "float", "float", given, shown)
 
 
 def _layer(k: int, layer: Described, x: str, spikes_below: bool, last: bool, sparse: bool | None) -> tuple[list[Table], str]:
@@ -73,7 +74,7 @@ def _layer(k: int, layer: Described, x: str, spikes_below: bool, last: bool, spa
         lines.append(made.call)
     lines += remember(own, x, layer)
     graph = layer.step.graph
-    places = {f"I{g}" if layer.gates > 1 else "I": f"I[{g * n} + n]" if g else "I[n]" for g in range(layer.gates)}
+    places = current_places(layer)
     places |= {"s": f"(real){own}.s[n]" if layer.binary else f"{own}.s[n]"} | {f"state.{key}": f"{own}.{key}[n]" for key in layer.step.states}
     outputs = {key: value for key, value in places.items() if key.startswith("state.")} | {"s": f"{own}.s[n]"}
     if last:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from srnn.export.c_source import Table, field, fixed_functions, helpers, inputs_of, product, remember, resets, table, template
+from srnn.export.c_source import Table, current_places, field, fixed_functions, helpers, inputs_of, product, remember, resets, table, template
 from srnn.export.integer import IntegerLayer, IntegerMatrix, IntegerStack
 from srnn.export.model import Source
 from srnn.kernels.print_fixed import print_fixed
@@ -41,7 +41,13 @@ def integer_source(net: IntegerStack, sparse: bool | None) -> Source:
         *formats,
         "",
     )
-    return Source((), top, tuple(tables), body, tuple(fields), tuple(reset), tuple(calls), "int16_t", "int32_t", macros, notes)
+    return Source((), top, tuple(tables), body, tuple(fields), tuple(reset), tuple(calls), "int16_t", "int32_t", _GIVEN, _SHOWN, macros, notes)
+
+
+_GIVEN = """const double whole = rint(ldexp(value, MODEL_INPUT_FRACTION)), limit = MODEL_INPUT_LIMIT;
+    return (int16_t)(whole > limit ? limit : whole < -limit ? -limit : whole);"""
+_SHOWN = "ldexp((double)score, -MODEL_SCORE_FRACTION)"
+"""How the example reads a real number and prints a score (`Source`)."""
 
 
 _KIND = {8: "int8_t", 4: "uint8_t"}
@@ -98,7 +104,7 @@ def _layer(k: int, layer: IntegerLayer, first: bool, last: bool, bits: int, spar
         tables.append(table("int32_t", f"{name}_bias", layer.bias.numpy()))
         terms.append(f"{name}_bias[n]")
     lines.append(f"for (int32_t n = 0; n < {rows}; n++) I[n] = saturated({' + '.join(terms)});")
-    places = {f"I{g}" if layer.gates > 1 else "I": f"I[{g * n} + n]" if g else "I[n]" for g in range(layer.gates)}
+    places = current_places(layer)
     places |= {"s" if key == "s" else f"state.{key}": f"{own}.{key}[n]" for key in layer.start}
     outputs = {key: place for key, place in places.items() if not key.startswith("I")}
     if last:

@@ -41,14 +41,20 @@ def to_c(
     if isinstance(net, Stack):
         plain = described(net)
         check_finite_numbers(plain)
-        return _written(Path(folder), name, None, plain, float_source(plain, sparse), Numbers(0, 0), ())
+        return _written(Path(folder), name, None, plain, float_source(plain, sparse))
     fractions = tuple(layer.fraction for layer in net.layers)
     return _written(Path(folder), name, net.bits, net.layers, integer_source(net, sparse), net.input, fractions)
 
 
 def _written(
-    folder: Path, name: str, bits: int | None, layers: Sequence[Described | IntegerLayer], source: Source, given: Numbers, fractions: tuple[int, ...]
+    folder: Path,
+    name: str,
+    bits: int | None,
+    layers: Sequence[Described | IntegerLayer],
+    source: Source,
+    given: Numbers | None = None,
+    fractions: tuple[int, ...] = (),
 ) -> CModel:
     write(folder, files(name, source, layers))
     neurons, binary = tuple(layer.neurons for layer in layers), tuple(layer.binary for layer in layers)
-    return CModel(folder, name, bits, layers[0].inputs, neurons, binary, sum(t.bytes for t in source.tables), given.fraction, fractions, given.limit)
+    return CModel(folder, name, bits, layers[0].inputs, neurons, binary, sum(t.bytes for t in source.tables), given, fractions)

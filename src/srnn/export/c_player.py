@@ -112,11 +112,6 @@ def compile_c(arguments: tuple[str, ...]) -> str:
     return done.stderr
 
 
-def quantised_input(model: CModel, x: Tensor) -> Tensor:
-    """Return x as an integer model takes it: x · 2^fraction rounded half to even, saturated."""
-    return torch.round(x.double() * 2.0**model.input_fraction).clamp(-model.input_limit, model.input_limit).to(torch.int64)
-
-
 class CPlayer:
     """Runs an exported network on a batch: x (B, T, C), lengths (B,) → what every layer gives, 0 beyond each length."""
 
@@ -129,7 +124,7 @@ class CPlayer:
 
     def given(self, x: Tensor) -> np.ndarray:
         """Return x, of any shape, as the model takes it."""
-        array: np.ndarray = (x if self.model.bits is None else quantised_input(self.model, x)).numpy()
+        array: np.ndarray = (x if self.model.input is None else self.model.input.integers(x)).numpy()
         return array
 
     def __call__(self, x: Tensor, lengths: Tensor) -> Played:

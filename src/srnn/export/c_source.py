@@ -13,6 +13,7 @@ from srnn._check import ConfigError
 from srnn.export.described import Described
 from srnn.export.integer import IntegerLayer
 from srnn.kernels.fixed_ops import ATANH, EXP, LN_2, LOG2_E
+from srnn.kernels.graph import currents
 
 _HERE = Path(__file__).parent / "c"
 _KERNELS = Path(__file__).parent.parent / "kernels" / "c"
@@ -50,6 +51,11 @@ def table(kind: str, name: str, values: np.ndarray) -> Table:
         line += f" {text},"
     lines.append(line)
     return Table(f"static const {kind} {name}[{len(texts)}] = {{\n" + "\n".join(lines) + "\n};", len(texts) * _BYTES[kind])
+
+
+def current_places(layer: Described | IntegerLayer) -> dict[str, str]:
+    """Return where each input current of neuron n stands in C."""
+    return {name: f"I[{g * layer.neurons} + n]" if g else "I[n]" for g, name in enumerate(currents(layer.gates))}
 
 
 class Product(NamedTuple):

@@ -12,6 +12,7 @@ from torch.nn.functional import layer_norm
 
 from srnn.export.described import Described
 from srnn.kernels.fixed import operands
+from srnn.kernels.graph import currents
 from srnn.kernels.interpret import interpret, value_of
 
 
@@ -58,8 +59,7 @@ def _run(layer: Described, x: Tensor) -> tuple[Tensor, float, float]:
         if layer.recurrent is not None:
             current = current + state["s"] @ layer.recurrent.float().T
         gates = [current] if layer.gates == 1 else list(current.chunk(layer.gates, 1))
-        names = ["I"] if layer.gates == 1 else [f"I{g}" for g in range(layer.gates)]
-        given = dict(zip(names, gates, strict=True)) | {"s": state["s"]} | {f"state.{k}": state[k] for k in layer.step.states}
+        given = dict(zip(currents(layer.gates), gates, strict=True)) | {"s": state["s"]} | {f"state.{k}": state[k] for k in layer.step.states}
         values = interpret(graph.ops, {**layer.step.tables, **given}, state["s"])
         changing = [v for k, v in values.items() if k not in layer.step.tables]
         largest = max(largest, float(torch.stack([v.expand_as(state["s"]) for v in changing]).abs().max()))

@@ -22,6 +22,7 @@ from srnn.kernels.trace import numbers, trace_program
 from srnn.layers import Layer, Part
 from srnn.networks import Stack
 from srnn.neuron import Neuron, State
+from srnn.norm import evaluated
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def _folded(norm: nn.Module | None, weight: Tensor, bias: Tensor) -> tuple[Tenso
         return weight, bias
     if not isinstance(norm, nn.BatchNorm1d) or norm.running_mean is None or norm.running_var is None:
         raise ConfigError(f"Export to C: no form in C for the norm {type(norm).__name__}; BatchNorm() and LayerNorm() have one.")
-    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return weight.double() * factor.unsqueeze(1), (bias.double() - norm.running_mean.double()) * factor + norm.bias.double()
+    scale, shift = evaluated(norm)
+    return weight.double() * scale.unsqueeze(1), bias.double() * scale + shift
 
 
 def _plain(t: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from srnn.export.described import Described
-from srnn.kernels.graph import Graph, Op, Value
+from srnn.kernels.graph import Graph, Op, Value, currents
 from srnn.kernels.specialise import Special
 
 
@@ -21,7 +21,7 @@ def currents_folded(layer: Described) -> Described:
     if layer.weight is None or layer.norm is not None:
         return layer
     step, factors = layer.step, list[Tensor]()
-    for gate in ["I"] if layer.gates == 1 else [f"I{g}" for g in range(layer.gates)]:
+    for gate in currents(layer.gates):
         found = _factor(step, gate)
         factors.append(torch.ones(layer.neurons).double())
         if found is not None:

@@ -23,6 +23,7 @@ from srnn.kernels import fixed
 from srnn.kernels.fixed import FixedStep, as_fixed, fraction_for, lower, multipliers
 from srnn.kernels.fixed_ops import rounded, saturated
 from srnn.kernels.fixed_weights import quantise
+from srnn.kernels.graph import currents
 from srnn.networks import Stack
 
 
@@ -32,6 +33,10 @@ class Numbers:
 
     fraction: int
     limit: int
+
+    def integers(self, x: Tensor) -> Tensor:
+        """Return x as it enters: x · 2^fraction rounded half to even, saturated, int64."""
+        return torch.round(x.double() * 2.0**self.fraction).clamp(-self.limit, self.limit).to(torch.int64)
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,6 @@ class IntegerStack:
     input: Numbers
     bits: int
 
-    def quantised(self, x: Tensor) -> Tensor:
-        """Return x as the model takes it: x · 2^fraction rounded half to even, saturated, int64."""
-        return torch.round(x.double() * 2.0**self.input.fraction).clamp(-self.input.limit, self.input.limit).to(torch.int64)
-
     @torch.no_grad()
     def run(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the scores (B, T, K) and the outputs (B, T, N) of every layer, int64, for x (B, T, C) int64 from the start."""
@@ -106,7 +107,7 @@ class IntegerStack:
         """Return potential and output (B, T, K) of the last layer and the outputs of every layer as real numbers, 0 beyond each length."""
         check_signal("IntegerStack", x, self.layers[0].inputs)
         live = (torch.arange(x.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1)
-        scores, outputs = self.run(self.quantised(torch.where(live, x, 0.0)))
+        scores, outputs = self.run(self.input.integers(torch.where(live, x, 0.0)))
         real = [o.float() if layer.binary else o.float() * 2.0**-layer.fraction for o, layer in zip(outputs, self.layers, strict=True)]
         shown = [torch.where(live, o, 0.0) for o in (scores.float() * 2.0 ** -self.layers[-1].fraction, *real)]
         return Played(shown[0], shown[-1], tuple(shown[1:]))
@@ -124,7 +125,6 @@ def _run(layer: IntegerLayer, x: Tensor, *, first: bool) -> tuple[Tensor, Tensor
         x = narrowed(x, layer.below, layer.seen)
     past = torch.cat((x.new_zeros(batch, layer.reach, layer.inputs), x), 1)
     state = {k: v.expand(batch, -1) for k, v in layer.start.items()}
-    names = ["I"] if layer.gates == 1 else [f"I{g}" for g in range(layer.gates)]
     outputs, potentials = [], []
     for t in range(x.shape[1]):
         if layer.matrix is None:
@@ -135,7 +135,8 @@ def _run(layer: IntegerLayer, x: Tensor, *, first: bool) -> tuple[Tensor, Tensor
             s = state["s"]
             current = current + layer.recurrent(s if layer.fed is None else narrowed(s, layer.fraction, layer.fed))
         gates = saturated(current).chunk(layer.gates, 1)
-        made = layer.step.run(dict(zip(names, gates, strict=True)) | {"s": state["s"]} | {f"state.{k}": v for k, v in state.items() if k != "s"})
+        given = dict(zip(currents(layer.gates), gates, strict=True)) | {k if k == "s" else f"state.{k}": v for k, v in state.items()}
+        made = layer.step.run(given)
         state = {k: made["s" if k == "s" else f"state.{k}"].expand(batch, -1) for k in state}
         outputs.append(state["s"])
         potentials.append(made.get("potential", state["s"]).expand(batch, -1))

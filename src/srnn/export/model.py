@@ -13,14 +13,15 @@ from typing import NamedTuple
 from srnn._check import ConfigError
 from srnn.export.c_source import Table, template
 from srnn.export.described import Described
-from srnn.export.integer import IntegerLayer
+from srnn.export.integer import IntegerLayer, Numbers
 
 
 class Source(NamedTuple):
     """What float and integer models differ in.
 
     headers: system headers. top: types and helper functions. tables. body: a function a layer. fields: of the state, one struct a layer.
-    resets, calls: statements of reset and step. input, score: their C types. notes: lines for the header, on formats.
+    resets, calls: statements of reset and step. input, score: their C types; given: statements that return a real `value` as an input, shown: an
+    expression, a `score` as a real number. macros: of the header. notes: lines for the header, on formats.
     """
 
     headers: tuple[str, ...]
@@ -32,6 +33,8 @@ class Source(NamedTuple):
     calls: tuple[str, ...]
     input: str
     score: str
+    given: str
+    shown: str
     macros: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -56,6 +59,7 @@ def files(name: str, source: Source, layers: Sequence[Described | IntegerLayer])
         "INPUT_T": source.input, "SCORE_T": source.score, "TABLE_BYTES": str(tables),
         "SUMMARY": "\n".join(f"     {layer.who}" for layer in layers),
         "NOTES": "".join(f"\n   {line}".rstrip(" ") for line in source.notes),
+        "GIVEN": source.given.replace("MODEL", upper), "SHOWN": source.shown.replace("MODEL", upper),
         "MACROS": "".join(f"\n{line.replace('MODEL', upper)}" for line in source.macros),
         "FIELDS": "\n    ".join(source.fields),
         "HEADERS": "\n".join(f"#include {h}" for h in (*source.headers, "<string.h>")),
@@ -63,8 +67,7 @@ def files(name: str, source: Source, layers: Sequence[Described | IntegerLayer])
         "RESETS": "".join(f"\n    {line}" for line in source.resets), "CALLS": "\n    ".join(source.calls),
         "LIBS": " -lm" if "<math.h>" in source.headers or source.input != "float" else "",
     }  # fmt: skip
-    main = template("main_float.c" if source.input == "float" else "main_integer.c")
-    texts = {f"{name}.h": template("model.h"), f"{name}.c": template("model.c"), "main.c": main, "Makefile": template("Makefile")}
+    texts = {f"{name}.h": template("model.h"), f"{name}.c": template("model.c"), "main.c": template("main.c"), "Makefile": template("Makefile")}
     made = {file: re.sub(r"@(\w+)@", lambda found: values[found.group(1)], text) for file, text in texts.items()}
     return {file: text.replace("model_state", f"{name}_state").replace("→", "->") for file, text in made.items()}
 
@@ -87,7 +90,8 @@ class CModel:
     """An exported network.
 
     folder: holds name.h, name.c, main.c and Makefile. bits: None = float. table_bytes: the constants; code comes on top.
-    neurons: of each layer. fraction: bits behind the point of an input, of each layer's values (int32) and of the scores; 0 in float models.
+    neurons: of each layer; binary: whether it spikes. input: how an integer model takes its input, fractions: bits behind the point of each
+    layer's values (int32; the last one's are those of the scores); None and () in float models.
     """
 
     folder: Path
@@ -97,9 +101,8 @@ class CModel:
     neurons: tuple[int, ...]
     binary: tuple[bool, ...]
     table_bytes: int
-    input_fraction: int = 0
+    input: Numbers | None = None
     fractions: tuple[int, ...] = ()
-    input_limit: int = 0
 
     @property
     def outputs(self) -> int:

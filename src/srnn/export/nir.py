@@ -21,6 +21,7 @@ from srnn.activations import Spike
 from srnn.export.nir_nodes import RULES, Clock, Native, Rule, composed_graph, form, native_node, recurrent_graph
 from srnn.layers import Layer
 from srnn.networks import Stack
+from srnn.norm import evaluated
 
 import nir  # isort: skip  (after nir_nodes, which says how to install it)
 
@@ -82,9 +83,6 @@ def _affine(layer: Layer, who: str) -> tuple[Tensor, Tensor | None]:
         return weight, sum(biases[1:], biases[0]) if biases else None
     if not isinstance(layer.norm, nn.BatchNorm1d):
         raise ConfigError(f"{who}: a layer norm depends on all neurons of a step and cannot be folded into weights. Use BatchNorm(), or no norm.")
-    norm = layer.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    shift = norm.bias + gain * ((0 if layer.bias is None else layer.bias) - norm.running_mean)
-    return weight * gain.unsqueeze(1), shift if layer.recurrent_bias is None else shift + layer.recurrent_bias
+    scale, shift = (t.to(weight) for t in evaluated(layer.norm))
+    shift = shift if layer.bias is None else shift + scale * layer.bias
+    return weight * scale.unsqueeze(1), shift if layer.recurrent_bias is None else shift + layer.recurrent_bias

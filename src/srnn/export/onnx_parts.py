@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from srnn._check import ConfigError
 from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.export.onnx_graph import Nodes, print_step
+from srnn.kernels.graph import currents
 from srnn.kernels.trace import numbers, trace_program
 from srnn.layers import Bidirectional, Layer, Part
+from srnn.norm import evaluated
 from srnn.part import LayerState
 
 States = dict[str, str]
@@ -83,10 +85,8 @@ def _normalised(nodes: Nodes, norm: nn.Module, name: str, x: str) -> str:
         scale, shift = nodes.weight(f"{name}.norm.weight", norm.weight), nodes.weight(f"{name}.norm.bias", norm.bias)
         return nodes.emit("LayerNormalization", x, scale, shift, axis=-1, epsilon=norm.eps)
     assert isinstance(norm, nn.BatchNorm1d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    scale, shift = nodes.weight(f"{name}.norm.scale", gain), nodes.weight(f"{name}.norm.shift", norm.bias - norm.running_mean * gain)
+    gain, offset = evaluated(norm)
+    scale, shift = nodes.weight(f"{name}.norm.scale", gain), nodes.weight(f"{name}.norm.shift", offset)
     return nodes.emit("Add", nodes.emit("Mul", x, scale), shift)
 
 
@@ -96,7 +96,7 @@ def layer_step(nodes: Nodes, layer: Layer, name: str, current: str, states: Stat
     _, recurrent = layer.weights()
     if recurrent is not None:
         current = nodes.emit("Gemm", states["s"], nodes.weight(f"{name}.recurrent", recurrent), current, transB=1)
-    gates = ["I"] if neuron.gates == 1 else [f"I{g}" for g in range(neuron.gates)]
+    gates = currents(neuron.gates)
     parts = [current] if neuron.gates == 1 else nodes.several("Split", [current], [nodes.fresh() for _ in gates], axis=1)
     coeffs = neuron.coeffs(layer.constants())
     values = {**{f"c.{k}": v for k, v in coeffs.items()}, **{f"a.{k}": torch.as_tensor(v) for k, v in numbers(layer.activation).items()}}

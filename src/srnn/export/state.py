@@ -38,6 +38,7 @@ from srnn.kernels.graph import Graph
 from srnn.kernels.trace import numbers, trace_program
 from srnn.layers import Bidirectional, Layer, Part
 from srnn.networks import Stack
+from srnn.norm import evaluated
 
 VERSION = 1
 
@@ -124,10 +125,8 @@ def _norm(norm: nn.Module | None, keep: Any) -> dict[str, Any] | None:
         return {"class": "LayerNorm", "weight": keep("norm.weight", norm.weight), "bias": keep("norm.bias", norm.bias), "eps": norm.eps}
     if not isinstance(norm, nn.BatchNorm1d):
         return None
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return {"class": "BatchNorm", "scale": keep("norm.scale", scale), "shift": keep("norm.shift", norm.bias - norm.running_mean * scale)}
+    scale, shift = (t.to(norm.weight) for t in evaluated(norm))
+    return {"class": "BatchNorm", "scale": keep("norm.scale", scale), "shift": keep("norm.shift", shift)}
 
 
 def _graph(graph: Graph) -> dict[str, Any]:

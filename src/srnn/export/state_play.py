@@ -13,7 +13,7 @@ from torch.nn.functional import layer_norm, linear
 
 from srnn._check import ConfigError
 from srnn.export.played import Played
-from srnn.kernels.graph import Op
+from srnn.kernels.graph import Op, currents
 from srnn.kernels.interpret import interpret, value_of
 
 
@@ -63,7 +63,7 @@ class StatePlayer:
         if names["recurrent"] is not None:
             I = I + linear(state["s"], w[names["recurrent"]])
         gates = [I] if layer["gates"] == 1 else list(I.chunk(layer["gates"], -1))
-        given = dict(zip(["I"] if len(gates) == 1 else [f"I{g}" for g in range(len(gates))], gates, strict=True)) | {"s": state["s"]}
+        given = dict(zip(currents(len(gates)), gates, strict=True)) | {"s": state["s"]}
         given |= {f"state.{k}": v for k, v in state.items() if k != "s"} | {f"c.{k}": w[name] for k, name in layer["coefficients"].items()}
         given |= {f"a.{k}": torch.as_tensor(v, dtype=self._type) for k, v in layer["activation"]["constants"].items()}
         values = interpret([Op(result, name, tuple(args)) for result, name, *args in layer["step"]["operations"]], given, state["s"])

@@ -9,6 +9,11 @@ Value = str | float
 """The name of a value, or a literal number."""
 
 
+def currents(gates: int) -> tuple[str, ...]:
+    """Return the names of a step's input currents: "I", or "I0", "I1" … of a gated cell."""
+    return ("I",) if gates == 1 else tuple(f"I{g}" for g in range(gates))
+
+
 @dataclass(frozen=True)
 class Op:
     """One elementwise operation: `result = name(*args)`; an argument is the name of a value or a literal number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from srnn.kernels.graph import Graph, Op, Value
+from srnn.kernels.graph import Graph, Op, Value, currents
 from srnn.kernels.trace import Program
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|"}
@@ -48,7 +48,7 @@ def print_neuron(program: Program) -> Printed:
     used |= {v for graph in (program.step, program.advance, program.adjoint) for v in graph.outputs.values()}
     kept = [op.result for op in program.step.ops if op.result in fixed and op.result in used]
     rows = {name: k for k, name in enumerate((*program.constants, *kept))}
-    gates = ["I"] if program.gates == 1 else [f"I{g}" for g in range(program.gates)]
+    gates = currents(program.gates)
 
     def planes(array: str, names: Iterable[str]) -> dict[str, str]:
         return {name: f"{array}[{k} * plane + i]" for k, name in enumerate(names)}

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from srnn._check import SrnnError
 from srnn.activations import Activation
 from srnn.init import Fixed
-from srnn.kernels.graph import Builder, Graph, Op, Value
+from srnn.kernels.graph import Builder, Graph, Op, Value, currents
 from srnn.neuron import Neuron
 
 _NAMES = {
@@ -122,7 +122,7 @@ class _Model:
         with torch.random.fork_rng(devices=[]):
             params = {k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(self.shapes[0][1]).items()}
             self.coeffs = tuple(f"c.{k}" for k in neuron.coeffs({k: v.expand(self.shapes[0][1]) for k, v in params.items()}))
-        self.currents = ("I",) if neuron.gates == 1 else tuple(f"I{g}" for g in range(neuron.gates))
+        self.currents = currents(neuron.gates)
         self.states = tuple(f"state.{k}" for k in neuron.states)
         self.inputs = (*self.currents, "s", *self.states, *self.coeffs)
 

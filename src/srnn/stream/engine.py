@@ -52,6 +52,7 @@ class _Compiled:
         self.parts: tuple[Part, ...] = layers
         self.steps = Steps([_arrays(layer) for layer in layers], batch, layers[0].weight.dtype)
         self._normed = layers[0] if layers[0].norm is not None else None
+        self._weight, self._bias, _ = layers[0].connections()
 
     def run(self, x: Real, lengths: Lengths | None, *, first: bool) -> tuple[Real, Real]:
         if self._normed is not None:
@@ -62,7 +63,7 @@ class _Compiled:
             valid = valid_steps("Stream", given, counts)
             if valid is not None:
                 given = torch.where(valid.unsqueeze(-1), given, 0.0)
-            x = self._normed.normed(given, valid, backend="cpu").numpy()
+            x = self._normed.normed(given, self._weight, self._bias, valid, backend="cpu").numpy()
         bad, potential, output = self.steps.run(x, lengths, check=first and self._normed is None)
         if bad:
             raise not_finite(bad - 1, x.shape[1])
