@@ -90,3 +90,12 @@ def test_the_page_runs() -> None:
     failed, tried = doctest.testfile(str(Path(__file__).parents[2] / "docs" / "export.md"), module_relative=False)
     assert failed == 0
     assert tried >= 30
+
+
+@pytest.mark.parametrize(
+    ("form", "option"), [("onnx", ("--bits", 8)), ("nir", ("--name", "heart")), ("c", ("--dt", 0.1)), ("state", ("--rule", "euler"))]
+)
+def test_an_option_of_another_form_is_refused(form, option, srnn, tmp_path):
+    code, out, err = srnn("export", tmp_path, "--to", form, *option)
+    assert (code, out) == (2, "")
+    assert f"{option[0]} is not for --to {form}. Leave it off." in err
