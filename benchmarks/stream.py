@@ -3,8 +3,8 @@
     python -m benchmarks.stream                                  the networks of the tasks ecg and shd, at several firing rates
     python -m benchmarks.stream --network ecg --rounds 15 --steps 2000 --json stream.json
 
-One thread, one process, in turn, round after round. A figure is the time of all steps of a round divided by their number, in the round that was
-disturbed least (the median is in the JSON, too). Torch modules and ONNX Runtime, which take longer, run a tenth of the steps. Input: events of the
+One thread, one process, in turn, round after round. A figure is the time of all steps of a round divided by their number, the median over the rounds
+(the best round is in the JSON, too). Torch modules and ONNX Runtime, which take longer, run a tenth of the steps. Input: events of the
 density that belongs to the network (8 % of 4 channels, 2 % of 700); weights are drawn, and the input weights of the first layer scaled until the
 hidden layers fire at the wanted rate, which is printed as it was measured.
 
@@ -13,7 +13,8 @@ hidden layers fire at the wanted rate, which is printed as it was measured.
     push      a step with scores, class, confidence and events (`Stream.push`)
     module    the network itself, compiled kernel, state handed from call to call
     eager     the network itself, `backend="reference"`: torch operations
-    ort       ONNX Runtime on the exported cell, one thread, states fed back; left out where srnn.export or onnxruntime is missing, and that is said
+    ort       ONNX Runtime on the exported cell, one thread, states fed back; left out where onnxruntime is missing, and that is said
+    ort scan  ONNX Runtime on the exported whole network, in one call for all steps
 
 Every row says whether potentials are those of `net(x)` on the whole sequence: "bits" are equal, or the largest difference over the largest value.
 """
@@ -21,11 +22,8 @@ Every row says whether potentials are those of `net(x)` on the whole sequence: "
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.timing import machine
+from benchmarks.timing import alternate, machine
 from srnn import Stack, tasks
 from srnn.stream import Decision, Stream
 from srnn.stream.engine import Engine
@@ -64,32 +62,31 @@ def network(name: str, rate: float, x: torch.Tensor) -> tuple[Stack, float]:
     return net, measured
 
 
-def ort(net: Stack, folder: Path, x: np.ndarray[Any, Any]) -> tuple[Callable[[], Any] | None, str]:
-    """Return what runs the exported cell over x (1, T, C), or None and why not."""
+def onnx_runtime(net: Stack, folder: Path, x: np.ndarray[Any, Any]) -> tuple[dict[str, Callable[[], Any]], str]:
+    """Return what runs x (1, T, C), by the exported cell and by the exported whole, and the version; {} and why not, where that is not here."""
     try:
         import onnxruntime
 
-        from srnn.export import onnx
+        from srnn.export.onnx import to_onnx
+        from srnn.export.onnx_play import OnnxPlayer, session
     except ImportError as error:
-        return None, f"ONNX Runtime: {error}"
-    path = onnx.to_onnx(net, folder / "cell.onnx", form="cell")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
-    start = {name: value.numpy() for name, value in onnx.starts(net).items()}
+        return {}, str(error)
+    path = to_onnx(net, folder / "cell.onnx", form="cell", outputs=False)
+    start, cell = OnnxPlayer(path).start(1), session(path)
+    names = [o.name for o in cell.get_outputs()]
     fed = [(name, names.index(f"{name}.next")) for name in start]
+    whole = session(to_onnx(net, folder / "net.onnx", outputs=False))
     rows = [np.ascontiguousarray(x[:, t]) for t in range(x.shape[1])]
 
-    def run() -> Any:
-        state, made = dict(start), []
+    def steps() -> Any:
+        state, made = start, []
         for row in rows:
-            results = session.run(None, {"x": row, **state})
+            results = cell.run(None, {"x": row, **state})
             state = {name: results[k] for name, k in fed}
             made.append(results[0])
         return np.stack(made, 1)
 
-    return run, onnxruntime.__version__
+    return {"ort": steps, "ort scan": lambda: whole.run(["potential"], {"x": x})[0]}, onnxruntime.__version__
 
 
 def steps_of(net: Stack, x: torch.Tensor, folder: Path) -> tuple[dict[str, Callable[[], Any]], str]:
@@ -124,22 +121,8 @@ def steps_of(net: Stack, x: torch.Tensor, folder: Path) -> tuple[dict[str, Calla
         return run
 
     runs = {"step": step, "chunk": chunk, "push": push, "module": module("cpu"), "eager": module("reference")}
-    other, about = ort(net, folder, values)
-    if other is not None:
-        runs["ort"] = other
-    return runs, about
-
-
-def in_turn(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each round."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        gc.collect()
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - begin)
-    return times
+    others, about = onnx_runtime(net, folder, values)
+    return runs | others, about
 
 
 def measure(name: str, rate: float, steps: int, rounds: int) -> dict[str, Any]:
@@ -159,17 +142,17 @@ def measure(name: str, rate: float, steps: int, rounds: int) -> dict[str, Any]:
             got = run()
             wanted = expected[:, : got.shape[1]]
             parity[kind] = "bits" if np.array_equal(got, wanted) else f"{np.abs(got - wanted).max() / np.abs(wanted).max():.0e}"
-        times = in_turn(runs, rounds)
+        times = alternate(runs, rounds)
     per = {kind: 1e9 / (steps if kind in FAST else few) for kind in runs}
-    ns = {kind: round(per[kind] * min(t)) for kind, t in times.items()}
-    median = {kind: round(per[kind] * statistics.median(t)) for kind, t in times.items()}
+    ns = {kind: round(per[kind] * t.median) for kind, t in times.items()}
+    best = {kind: round(per[kind] * min(t.rounds)) for kind, t in times.items()}
     return {
         "network": name,
         "rate": rate,
         "measured": round(measured, 4),
         "density": density,
         "ns": ns,
-        "median": median,
+        "best": best,
         "parity": parity,
         "ort": about,
     }
@@ -184,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", action="append", choices=tuple(NETWORKS), help="may be given more than once (default: both)")
     parser.add_argument("--steps", type=int, default=500, help="steps of a round (default: 500)")
-    parser.add_argument("--rounds", type=int, default=60, help="rounds (default: 60)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds (default: 15)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -195,12 +178,12 @@ def main(argv: list[str] | None = None) -> int:
             rows.append(measure(name, rate, args.steps, args.rounds))
             console.print(f"{name} at {rows[-1]['measured']:.1%}: {rows[-1]['ns']}")
     kinds = list(rows[0]["ns"])
-    table = Table(title="ns a step, B = 1, one thread; behind it, in steps of ours", header_style="bold")
+    table = Table(title="ns a step, B = 1, one thread, medians; behind it, in steps of ours", header_style="bold")
     for heading in ("network", "hidden fire", *kinds, "potentials"):
         table.add_column(heading, justify="left" if heading in ("network", "potentials") else "right")
     for row in rows:
         ns = row["ns"]
-        cells = [f"{ns[k]:,}" + (f"  {ns[k] / ns['step']:.1f}x" if k in ("module", "eager", "ort") else "") for k in kinds]
+        cells = [f"{ns[k]:,}" + (f"  {ns[k] / ns['step']:.1f}x" if k not in FAST else "") for k in kinds]
         table.add_row(row["network"], f"{row['measured']:.1%}", *cells, " ".join(f"{k} {v}" for k, v in row["parity"].items()))
     console.print(table)
     about = machine(1)

@@ -200,16 +200,3 @@ def test_steps_leave_the_weights_where_they_were() -> None:
     assert len(moved) == 13
     assert 0 < max(moved) < 1e-5
     assert net(x, record=True, backend="reference").trace.rates()[:-1] == pytest.approx(rates, abs=0.01)
-
-
-@torch.no_grad()
-def test_onnx_is_timed_on_the_same_results(tmp_path: Path) -> None:
-    onnx = importlib.import_module("benchmarks.onnx")
-    net, x, _, _ = _tiny()
-    calls = onnx.rivals(net.eval(), x[:1], tmp_path)
-    found = {name: call() for name, call in calls.items()}
-    assert tuple(found) == onnx.RIVALS
-    assert {tuple(p.shape) for p in found.values()} == {(60, 3)}
-    onnx.check(found)
-    with pytest.raises(shapes.BenchmarkError, match="ONNX Runtime, Scan: potentials differ by up to 1; nothing is timed"):
-        onnx.check(found | {"ONNX Runtime, Scan": found["ONNX Runtime, Scan"] + 1})

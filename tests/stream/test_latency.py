@@ -11,4 +11,5 @@ def test_every_row_is_checked_against_the_whole_sequence():
     assert all(v == "bits" or float(v) < 1e-4 for v in row["parity"].values())
     assert 0.02 < row["measured"] < 0.3
     assert set(row["ns"]) >= {"step", "chunk", "push", "module", "eager"}
-    assert "ort" in row["ns"] or "No module" in row["ort"]
+    assert {"ort", "ort scan"} <= set(row["ns"]) or "No module" in row["ort"]
+    assert all(row["ns"][k] >= row["best"][k] > 0 for k in row["ns"])
