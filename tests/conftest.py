@@ -38,28 +38,31 @@ def srnn(capsys):
 
 
 _real: dict[str, bool] = {}
+_browser: dict[str, bool] = {}
 _seen: set[str] = set()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note which tests on real data passed."""
+    """Note which tests on real data, and in a browser, passed."""
     if report.when == "call":
         _seen.add(report.nodeid)
         if "real_data" in report.keywords:
             _real[report.nodeid] = report.passed
+        if "browser" in report.keywords:
+            _browser[report.nodeid] = report.passed
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail when fewer tests on real data passed than $SRNN_REAL_TESTS demands: a skipped test is not a passed one.
+    """Fail when fewer tests on real data passed than $SRNN_REAL_TESTS demands, or fewer in a browser than $SRNN_BROWSER_TESTS.
 
-    Of several processes (pytest-xdist), the one that gathers the results asks.
+    A skipped test is not a passed one. Of several processes (pytest-xdist), the one that gathers the results asks.
     """
-    wanted = int(os.environ.get("SRNN_REAL_TESTS", "0"))
-    passed = sum(_real.values())
-    if not wanted or hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput"):
         return
-    if passed < wanted and len(_seen) > 50:
-        print(f"\n{passed} tests on real data passed; $SRNN_REAL_TESTS demands {wanted}")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    else:
-        print(f"\n{passed} tests on real data passed, {wanted} demanded")
+    for what, name, results in (("on real data", "SRNN_REAL_TESTS", _real), ("in a browser", "SRNN_BROWSER_TESTS", _browser)):
+        wanted, passed = int(os.environ.get(name, "0")), sum(results.values())
+        if wanted and passed < wanted and len(_seen) > 50:
+            print(f"\n{passed} tests {what} passed; ${name} demands {wanted}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif wanted:
+            print(f"\n{passed} tests {what} passed, {wanted} demanded")

@@ -28,6 +28,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn encode word.wav --to spikes.h5          sound through a cochlea, as spikes
   srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, or onnx, nir, torch, state: compared with the network
   srnn stream runs/ecg-seed1 samples.csv       a trained network on live samples, one JSON line an event
+  srnn serve runs/ecg-seed1                    a live page: signal, spikes, decision and cost, in real time
 """
 
 
@@ -238,6 +239,20 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--state", type=Path, metavar="FILE", help="go on from this saved state where it exists; write it at the end")
     stream.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
     stream.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
+
+    serve = command("serve", "Show a trained network at work on a live page in the browser (docs/serve.md).",
+                    "  srnn serve runs/ecg-seed1                  recordings of the test part; a simulated ECG\n"
+                    "  srnn serve runs/fsdd-seed0 word.wav        a file; the page can also take the browser's microphone\n"
+                    "  srnn serve runs/ecg-seed1 --port 0 --json  a free port; one line of JSON with the URL when it is ready\n"
+                    "  srnn serve runs/ecg-seed1 --host 0.0.0.0   to other machines, who need the token in the URL")  # fmt: skip
+    serve.add_argument("run", type=Path, help="run folder")
+    serve.add_argument("file", nargs="?", help="play this first: .wav, .flac, or lines of numbers as `srnn stream` reads them")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    serve.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for a free one (default: 8765)")
+    serve.add_argument("--token", help="word that the URL must have (default: none on this machine alone, else one is made)")
+    serve.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
+    serve.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
+    data_option(serve)
     return parser
 
 

@@ -45,6 +45,14 @@ class Decision:
         check_range("Decision(skip)", self.skip, 0)
         check_range("Decision(scale)", self.scale, 0.0, open_low=True)
 
+    def shares(self, scores: Floats) -> Floats:
+        """Return the probabilities (…, K) of scores that count, whose greatest is the confidence."""
+        if self.pool == "per_step":
+            return np.exp(scores)
+        if self.pool == "softmax_sum":
+            return np.asarray(scores / np.maximum(scores.sum(-1, keepdims=True), 1e-300))
+        return _softmax(self.scale * scores)
+
 
 class Event(NamedTuple):
     """Something that happened on a stream.

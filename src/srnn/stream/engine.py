@@ -112,11 +112,12 @@ class _Module:
 class Engine:
     """A network over `batch` recordings that goes on where it stopped. The weights are those of the moment it is made.
 
-    dtype: numpy's, of the input and the results. backend: what runs, and why (`scan.Choice`).
+    dtype: numpy's, of the input and the results. backend: what runs, and why (`scan.Choice`). record: every layer is a stage of its own, and
+    `recorded` is what each gave in the last run, (B, T, N).
     Raises `ConfigError` for a network that cannot run piece by piece, saying why, and for a backend that cannot run it.
     """
 
-    def __init__(self, net: Stack, batch: int, backend: str) -> None:
+    def __init__(self, net: Stack, batch: int, backend: str, record: bool = False) -> None:
         check_instance("Stream", "net", net, Stack, "a network such as srnn.Stack(srnn.Layer(…), srnn.Readout(…))")
         net.check_pieces("Stream", whole=False)
         self.backend = net.which_backend(backend=backend)
@@ -124,8 +125,9 @@ class Engine:
         self.batch, self.inputs, self.outputs = batch, net.inputs, net.outputs
         first = next((p for p in net.parameters()), torch.zeros(0))
         self.dtype = torch.zeros(0, dtype=first.dtype).numpy().dtype
+        self.record, self.recorded = record, tuple[Real, ...]()
         self._stages = self._cut(backend)
-        self._single = self._stages[0] if len(self._stages) == 1 else None
+        self._single = self._stages[0] if len(self._stages) == 1 and not record else None
 
     def _cut(self, backend: str) -> list[_Stage]:
         stages: list[_Stage] = []
@@ -138,7 +140,7 @@ class Engine:
 
         for part in self._net.parts():
             if isinstance(part, Layer) and type(part).forward is Layer.forward and part.which_backend(backend).name == "cpu":
-                if part.norm is not None:  # its current comes from torch: it begins a stage
+                if part.norm is not None or self.record:  # the current of a norm comes from torch: it begins a stage
                     close()
                 run.append(part)
             else:
@@ -154,8 +156,12 @@ class Engine:
         Raises `DataError` where a valid step is not finite; the state is then what it was before.
         """
         potential = output = np.ascontiguousarray(x, self.dtype)
+        made = []
         for k, stage in enumerate(self._stages):
             potential, output = stage.run(output, lengths, first=not k)
+            made.append(output)
+        if self.record:
+            self.recorded = tuple(made)
         return potential, output
 
     def step(self, x: Any) -> tuple[Real, Real]:

@@ -35,6 +35,7 @@ class Stream:
     net: as it is now; it is copied, so that later changes of its weights are not seen. batch: B. decision: how the last layer is read.
     threshold: confidence in [0, 1] from which a class counts as sure, None = no such events. hold: steps it must last for the any-time decision.
     start: state of one recording before its first step, None = the network's own. backend: "auto", "cpu" or "reference"; `backend` says which.
+    record: keep what every layer gave (`recorded`), in one call of C a layer.
 
     Fed in any pieces, the results are the same; on the cpu backend to the bit, and potentials are those of `net(x)` on the whole recording.
     Raises `ConfigError` for a network that needs the whole recording, with the reason, and for settings that cannot work.
@@ -50,6 +51,7 @@ class Stream:
         hold: int = 1,
         start: NetworkState | None = None,
         backend: str = "auto",
+        record: bool = False,
     ) -> None:
         check_sizes("Stream: batch ", batch)
         check_sizes("Stream: hold ", hold)
@@ -58,7 +60,7 @@ class Stream:
         if decision is not None:
             check_instance("Stream", "decision", decision, Decision, 'srnn.stream.Decision("softmax_sum") or a task\'s decode.running()')
         self.decision = decision if decision is not None else Decision()
-        self._engine = Engine(net, batch, backend)
+        self._engine = Engine(net, batch, backend, record)
         self._start = start if start is not None else net.start(1)
         self._pool = Pool(self.decision, batch, self._engine.outputs)
         self._watch = Watch(batch, threshold, hold)
@@ -84,6 +86,11 @@ class Stream:
     def backend(self) -> Choice:
         """What runs the layers, and why."""
         return self._engine.backend
+
+    @property
+    def recorded(self) -> tuple[NDArray[Any], ...]:
+        """With record=True, the output of every layer for what was pushed last, each (B, T, N): spikes, of layers that spike."""
+        return self._engine.recorded
 
     @property
     def steps(self) -> NDArray[np.int64]:

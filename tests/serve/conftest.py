@@ -1,0 +1,193 @@
+"""Runs to serve, servers in threads, and a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from srnn import cli, tasks
+from srnn.runs import load_run
+from srnn.serve.controls import Command
+from srnn.serve.frames import unpack
+from srnn.serve.player import Player
+from srnn.serve.server import Server, bind, hub_for
+from srnn.serve.tracks import SimulatedEcg, HeldOut
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+)  # fmt: skip
+
+
+def command(*argv: Any) -> None:
+    """Run a command that must succeed, silently."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert cli.main([str(a) for a in argv]) == 0
+
+
+@pytest.fixture(scope="session")
+def ecg(tmp_path_factory) -> Path:
+    """A run on simulated ECG of 200 steps."""
+    folder = tmp_path_factory.mktemp("serve") / "sim"
+    sizes = ["data.train=8", "data.validation=4", "data.test=6", "data.steps=200", "batch=4", "epochs=1", "network.hidden=[8]"]
+    command("train", "ecg_sim", "--out", folder, *(a for s in sizes for a in ("--set", s)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory) -> tuple[Path, Path]:
+    """A run on made-up spoken digits, and its data."""
+    root = tmp_path_factory.mktemp("digits")
+    tasks.load("fsdd").on_made_up(root / "data")
+    command("train", "fsdd", "--data-dir", root / "data", "--out", root / "run", "--set", "epochs=1", "--set", "network.hidden=16")
+    return root / "run", root / "data"
+
+
+@dataclass
+class Served:
+    """A server in a thread."""
+
+    server: Server
+    thread: threading.Thread
+    opened: list[Watcher] = field(default_factory=list)
+
+    @property
+    def player(self) -> Player:
+        return self.server.player
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return self.server.about
+
+    def open(self, **options: Any) -> Watcher:
+        url = self.server.url.replace("http", "ws").replace("/?", "/live?") + ("" if "?" in self.server.url else "live")
+        self.opened.append(Watcher(connect(url, close_timeout=0.05, **options)))
+        return self.opened[-1]
+
+    def rest(self) -> None:
+        """Send everybody away, and play as at the beginning."""
+        for watcher in self.opened:
+            watcher.socket.close()
+        self.opened.clear()
+        for what in (Command("source", "test"), Command("speed", 1.0), Command("noise", 0.0), Command("lead", None), Command("pause", False)):
+            self.player.command(what)
+
+    def close(self) -> None:
+        self.rest()
+        self.server.stop()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+
+
+class Watcher:
+    """A viewer: what it was told, and the steps that came."""
+
+    def __init__(self, connecting: connect) -> None:
+        self.socket: ClientConnection = connecting.__enter__()
+        self.about, self.state, self.told = {}, {}, []
+        self.frames: list[tuple[dict, dict]] = []
+
+    def send(self, **what: Any) -> None:
+        self.socket.send(json.dumps(what))
+
+    def take(self, timeout: float = 5) -> None:
+        """Take in one message."""
+        message = self.socket.recv(timeout)
+        if isinstance(message, bytes):
+            rows = [self.about["input"]["rows"], *(layer["rows"] for layer in self.about["layers"])]
+            self.frames.append(unpack(message, rows, len(self.about["classes"])))
+            return
+        what = json.loads(message)
+        if what["type"] == "hello":
+            self.about = what
+        elif what["type"] == "state":
+            self.state = what
+        else:
+            self.told.append(what)
+
+    def until(self, true, seconds: float = 10) -> None:
+        """Take in messages until something is true."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not come true"
+            self.take()
+
+    @property
+    def step(self) -> int:
+        """The step after the last one that came."""
+        return self.frames[-1][0]["step"] + self.frames[-1][0]["n"] if self.frames else 0
+
+
+def serve(run: Path, data: Path | None = None, host: str = "127.0.0.1", token: str | None = None) -> Served:
+    """Serve a run from a thread."""
+    _, task, seed, net = load_run(run)
+    sources = [HeldOut(task, task.data.load(data).test), *([SimulatedEcg(task, 500)] if task.name == "ecg_sim" else [])]
+    hub, ready = hub_for(task), threading.Event()
+    server = Server(bind(host, 0), "127.0.0.1" if host == "127.0.0.1" else host, token, Player(task, seed, net, sources, hub.publish), hub, {"run": str(run)})
+    thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    return Served(server, thread)
+
+
+@pytest.fixture(scope="module")
+def _served(ecg):
+    made = serve(ecg)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def served(_served):
+    """The run on simulated ECG, served from a thread to all tests of a module."""
+    yield _served
+    _served.rest()
+
+
+@dataclass
+class Process:
+    """`srnn serve` in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    port: int
+
+
+def start(*argv: Any) -> Process:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "srnn", "serve", *map(str, argv), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    line = process.stdout.readline()
+    assert line, process.stderr.read()
+    ready = json.loads(line)
+    return Process(process, ready["url"], ready["port"])
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """Start Chromium with flags; skips where there is none."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser: {CHROMIUM} is not there")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as p:
+        yield lambda *flags: p.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS, *flags])
+
+
+@pytest.fixture(scope="session")
+def browser(launch):
+    """A browser for all tests."""
+    made = launch()
+    yield made
+    made.close()
