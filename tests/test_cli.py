@@ -64,7 +64,21 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "compress", "energy", "reproduce", "encode", "export", "stream"]
+    assert commands() == [
+        "tasks",
+        "check",
+        "data",
+        "train",
+        "sweep",
+        "evaluate",
+        "compress",
+        "energy",
+        "reproduce",
+        "encode",
+        "export",
+        "stream",
+        "serve",
+    ]
 
 
 @pytest.mark.parametrize("command", commands())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,18 +18,14 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from srnn import cli, tasks
+from srnn.networks import Stack
 from srnn.runs import load_run
 from srnn.serve.controls import Command
 from srnn.serve.frames import unpack
 from srnn.serve.player import Player
 from srnn.serve.server import Server, bind, hub_for
-from srnn.serve.tracks import SimulatedEcg, HeldOut
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-)  # fmt: skip
+from srnn.serve.tracks import HeldOut, SimulatedEcg
+from srnn.tasks.task import Task
 
 
 def command(*argv: Any) -> None:
@@ -55,6 +52,9 @@ def digits(tmp_path_factory) -> tuple[Path, Path]:
     return root / "run", root / "data"
 
 
+QUIET = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
 @dataclass
 class Served:
     """A server in a thread."""
@@ -66,6 +66,10 @@ class Served:
     @property
     def player(self) -> Player:
         return self.server.player
+
+    @property
+    def port(self) -> int:
+        return int(re.search(r":(\d+)/", self.server.url)[1])
 
     @property
     def about(self) -> dict[str, Any]:
@@ -130,12 +134,19 @@ class Watcher:
         return self.frames[-1][0]["step"] + self.frames[-1][0]["n"] if self.frames else 0
 
 
-def serve(run: Path, data: Path | None = None, host: str = "127.0.0.1", token: str | None = None) -> Served:
+def serve(run: Path, data: Path | None = None, **options: Any) -> Served:
     """Serve a run from a thread."""
     _, task, seed, net = load_run(run)
+    return serve_network(task, seed, net, data, **options)
+
+
+def serve_network(
+    task: Task, seed: int, net: Stack, data: Path | None = None, host: str = "127.0.0.1", port: int = 0, token: str | None = None
+) -> Served:
+    """Serve a network from a thread."""
     sources = [HeldOut(task, task.data.load(data).test), *([SimulatedEcg(task, 500)] if task.name == "ecg_sim" else [])]
     hub, ready = hub_for(task), threading.Event()
-    server = Server(bind(host, 0), "127.0.0.1" if host == "127.0.0.1" else host, token, Player(task, seed, net, sources, hub.publish), hub, {"run": str(run)})
+    server = Server(bind(host, port), host, token, Player(task, seed, net, sources, hub.publish), hub, {"run": "a run"})
     thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
     thread.start()
     assert ready.wait(10)
@@ -175,19 +186,16 @@ def start(*argv: Any) -> Process:
     return Process(process, ready["url"], ready["port"])
 
 
-@pytest.fixture(scope="session")
-def launch():
-    """Start Chromium with flags; skips where there is none."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser: {CHROMIUM} is not there")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as p:
-        yield lambda *flags: p.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS, *flags])
+@pytest.fixture
+def launch(chromium):
+    """Start another Chromium, with a microphone that plays a sound file."""
+    made = []
 
+    def start_(sound: Path):
+        flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={sound}")
+        made.append(chromium.browser_type.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", *QUIET, *flags]))
+        return made[-1]
 
-@pytest.fixture(scope="session")
-def browser(launch):
-    """A browser for all tests."""
-    made = launch()
-    yield made
-    made.close()
+    yield start_
+    for browser in made:
+        browser.close()

@@ -11,10 +11,10 @@ from srnn._check import ConfigError, DataError
 from srnn.datasets import ecg_sim
 from srnn.datasets._audio import write_wav
 from srnn.serve.controls import Command
-from srnn.serve.frames import unpack
+from srnn.serve.frames import Rows, unpack
 from srnn.serve.player import Player
 from srnn.serve.playing import BLOCKS, Disturbance, Playing, blocks
-from srnn.serve.tracks import OneFile, SimulatedEcg, HeldOut, hears, listening
+from srnn.serve.tracks import HeldOut, OneFile, SimulatedEcg, hears, listening
 from srnn.stream import Stream
 from srnn.stream.encoding import Endless
 from srnn.tasks.settings import override
@@ -30,7 +30,7 @@ SETTINGS = {
     "my": ("network.hidden=[16,16]",),
     "shd": ("network.hidden=[16,16]",),
 }
-WHOLE = {"gsc": "encoder needs a whole", "shd": "Spikes are put", "fsdd_spikes": "Spikes are put"}
+WHOLE = {"gsc": "encoded as a whole", "shd": "spikes are put", "fsdd_spikes": "spikes are put"}
 
 
 class Sent:
@@ -98,7 +98,7 @@ def test_decisions_are_those_of_the_whole_recordings(name, tmp_path) -> None:
         else:
             np.testing.assert_array_equal(got["label"][span][task.decode.skip :], scores.argmax(-1)[task.decode.skip :])
         for rows, shown, layer in zip(player.rows[1:], got["rows"][1:], out.trace.outputs, strict=False):
-            if rows.low is None and rows.group == 1:  # the spikes of every layer
+            if rows == Rows(layer.shape[-1]) and rows.group == 1:  # the spikes of every layer
                 np.testing.assert_array_equal(shown[span] > 0, layer[0].numpy() > 0)
                 compared += int(layer.sum())
     assert compared > 0
@@ -268,3 +268,14 @@ def test_a_microphone_cuts_words_at_pauses(tmp_path) -> None:
     feed.hear((0.1 * random.standard_normal(16000)).astype(np.float32))
     made = feed.take(0, Disturbance(), random)
     assert [(p.end, p.steps.shape) for p in made] == [(True, (101, 120))]
+
+
+def test_an_lstm_is_shown_too(tmp_path) -> None:
+    task, net = made_up("ecg_sim", tmp_path, [*SETTINGS["ecg_sim"], "network=CellNetwork", "network.hidden=[12]"])
+    sent = Sent()
+    player = Player(task, 0, net, [HeldOut(task, task.data.load(None).test)], sent)
+    player.play(0.4)
+    _, got = sent.steps(player)
+    assert len(player.rows) == 2
+    assert np.ptp(got["rows"][1].astype(int)) > 100  # graded, on a scale of its own
+    assert player.costs.told()["rate"] == 0

@@ -11,7 +11,8 @@ import torch
 from srnn import ALIF, Layer, Readout, Stack, decode
 from srnn._check import ConfigError, DataError, RunError, ShapeError
 from srnn.activations import Identity
-from srnn.neurons import Leaky
+from srnn.layers import LayerNorm
+from srnn.neurons import LIF, Leaky
 from srnn.stream import Decision, Event, Stream
 from srnn.stream.decision import POOLS, Pool, Watch
 from srnn.tasks.objective import PerRecording, PerStep
@@ -237,3 +238,41 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         stream.save(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize("norm", [None, "layer"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_what_every_layer_gives_is_recorded(backend, norm):
+    torch.manual_seed(0)
+    second = Layer(12, 9, LIF(), norm=None if norm is None else LayerNorm())
+    net = Stack(Layer(C, 12, ALIF()), second, Readout(9, K))
+    for layer in net.layers:
+        torch.nn.init.normal_(layer.weight, std=2.0)
+    x = signal()
+    with torch.no_grad():
+        out = net(x, record=True, backend=backend)
+    plain, stream = Stream(net, batch=2, backend=backend), Stream(net, batch=2, backend=backend, record=True)
+    cuts = [0, 1, 2, 9, T]
+    made = [(stream.push(x[:, a:b]), stream.recorded) for a, b in itertools.pairwise(cuts)]
+    wanted = plain.push(x)
+    assert plain.recorded == ()
+    assert np.array_equal(np.concatenate([step.label for step, _ in made], 1), wanted.label)
+    spikes = 0
+    for k, layer in enumerate(out.trace.outputs[:2]):
+        got = np.concatenate([recorded[k] for _, recorded in made], 1)
+        assert np.array_equal(got, layer.numpy())
+        spikes += int(got.sum())
+    assert spikes > 50
+    stream.reset()
+    one = stream.push(x[:, 0])
+    assert np.array_equal(stream.recorded[0][:, 0], out.trace.outputs[0][:, 0].numpy())
+    assert np.array_equal(one.label, wanted.label[:, 0])
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_shares_of_scores_have_the_confidence_for_their_greatest(pool):
+    decision = Decision(pool, scale=0.5)
+    step = Stream(network(), batch=2, decision=decision).push(signal())
+    shares = decision.shares(step.scores)
+    assert np.allclose(shares.sum(-1), 1)
+    assert np.allclose(shares.max(-1), step.confidence, atol=1e-12)

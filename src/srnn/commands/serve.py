@@ -67,7 +67,7 @@ def check_extras() -> None:
 
 def _sources(args: argparse.Namespace, task: Task) -> list[Tracks]:
     """Return what can be played, first what plays first."""
-    from srnn.serve.tracks import OneFile, SimulatedEcg, HeldOut
+    from srnn.serve.tracks import HeldOut, OneFile, SimulatedEcg
 
     made: list[Tracks] = [HeldOut(task, task.data.load(args.data_dir).test)]
     if task.name in SIMULATED:

@@ -5,7 +5,7 @@
     float32     (n, signal, 2)  lowest and highest sample of each channel in every step
     int16       (n,)            the leading class, -1 = none yet
     int16       (n,)            the true class, -1 = unknown
-    int8        (n, rows)       input of the network, then the output of every layer: ±127 is an event, or the end of the scale
+    int8        (n, rows)       input of the network, then the output of every layer: ±127 is an event, or the end of a scale
     uint8       (n, K)          probability of each class, 255 = 1
 
 All numbers are little-endian. step counts all steps since the server began. begins: [[step of the frame, {"number", "index", "name", "truth"}], …],
@@ -30,11 +30,19 @@ ROWS = 128
 
 @dataclass(frozen=True)
 class Rows:
-    """How values are shown: `channels` of them in rows of `group`. low, high: the ends of the scale; None = events, 1 is full."""
+    """How values are shown: `channels` of them in rows of `group`. low, high: the ends of the scale, which has a sign where 0 is in its middle."""
 
     channels: int
-    low: float | None = None
+    low: float = -1.0
     high: float = 1.0
+
+    @staticmethod
+    def of(values: Array) -> Rows:
+        """Return how values (T, C) like these are shown: leaving out the most extreme ones."""
+        low, high = (float(v) for v in np.percentile(values, (1, 99)))
+        if low < 0 < high and min(-low, high) > max(-low, high) / 3:
+            low, high = min(low, -high), max(-low, high)
+        return Rows(values.shape[1], low, high)
 
     @property
     def group(self) -> int:
@@ -49,7 +57,7 @@ class Rows:
     def __call__(self, x: Array) -> Array:
         """Return values (n, channels) as bytes (n, rows)."""
         x = x.astype(np.float32)
-        x = np.clip(x, -1, 1) if self.low is None else np.clip((x - self.low) / ((self.high - self.low) or 1.0), 0, 1)
+        x = np.clip(x / self.high, -1, 1) if self.low == -self.high else np.clip((x - self.low) / ((self.high - self.low) or 1.0), 0, 1)
         if self.group > 1:
             x = np.pad(x, ((0, 0), (0, self.rows * self.group - self.channels))).reshape(len(x), self.rows, self.group)
             x = np.where(-x.min(2) > x.max(2), x.min(2), x.max(2))

@@ -61,7 +61,10 @@ class Viewer:
 
 
 class Hub:
-    """All viewers of one stream. window: steps that who joins is shown. refused: messages that were none, by reason."""
+    """All viewers of one stream. window: steps that who joins is shown.
+
+    frames: made so far. left_out: not sent to viewers who are gone. refused: messages that were none, by reason.
+    """
 
     def __init__(self, window: int) -> None:
         self.viewers: set[Viewer] = set()
@@ -114,7 +117,9 @@ class Hub:
 
     def state(self) -> dict[str, Any]:
         """Return the last state, with what the hub knows."""
-        return {**self.last, "type": "state", "viewers": len(self.viewers), "refused": sum(self.refused.values())}
+        left_out = self.left_out + sum(viewer.left_out for viewer in self.viewers)
+        counts = {"viewers": len(self.viewers), "frames": self.frames, "left_out": left_out, "refused": sum(self.refused.values())}
+        return {**self.last, "type": "state", **counts}
 
     def _keep(self, frame: bytes) -> None:
         size = int.from_bytes(frame[:4], "little")

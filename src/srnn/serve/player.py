@@ -92,15 +92,14 @@ class Player:
             first = self._first_steps()
         except SrnnError:
             first = np.zeros((1, self.net.inputs))
-        events = bool(np.isin(first, (-1, 0, 1)).all())
-        low, high = (None, 1.0) if events else (float(np.percentile(first, 1)), float(np.percentile(first, 99)))
-        made = [Rows(self.net.inputs, low, high)]
+        made = [Rows(self.net.inputs) if np.isin(first, (-1, 0, 1)).all() else Rows.of(first)]
         self.stream.push(first[None, :1000])
-        for part, out in zip(self.net.parts()[:-1] or self.net.parts(), self.stream.recorded, strict=False):
-            spiking = bool(part.emits.binary)
-            made.append(Rows(part.outputs) if spiking else Rows(part.outputs, float(out.min()), float(out.max())))
-        if len(self.net.parts()) > 1 and self.net.parts()[-1].emits.binary:
-            made.append(Rows(self.net.outputs))
+        parts = self.net.parts()
+        for k, (part, out) in enumerate(zip(parts, self.stream.recorded, strict=True)):
+            if part.emits.binary:
+                made.append(Rows(part.outputs))
+            elif k < len(parts) - 1 or not k:  # the last layer is read: its scores are shown
+                made.append(Rows.of(out[0]))
         self.stream.reset()
         return made
 
@@ -235,7 +234,12 @@ class Player:
             owed = 0.0
         while self._feed is not None and owed > 0:
             feed, want, owed = self._feed, owed, 0.0
-            for piece in feed.take(want, self._disturbance, self._random):
+            try:
+                pieces = feed.take(want, self._disturbance, self._random)
+            except SrnnError as error:  # a signal that its encoder does not take
+                self._feed, self._error = None, str(error)
+                break
+            for piece in pieces:
                 self._push(piece, feed.truth)
                 if piece.end:
                     owed = feed.left

@@ -130,7 +130,7 @@ def described(player: Player) -> dict[str, Any]:
         "summary": task.summary,
         "simulated": task.data.simulated,
         "classes": list(task.classes),
-        "input": {"channels": seen.channels, "rows": seen.rows, "group": seen.group, "events": seen.low is None, "sound": hears(task)},
+        "input": {"channels": seen.channels, "rows": seen.rows, "group": seen.group, "sound": hears(task)},
         "layers": layers,
         "rate": player.rate,
         "timeless": player.rate != task.shape.rate,

@@ -52,7 +52,7 @@ def track(task: Task, recording: Recording, first: int | None = None) -> tuple[T
     """
     encode, label = task.encode, recording.label
     if isinstance(recording, Sample):
-        shape = replace(task.data.shape, rate=recording.rate)
+        shape = replace(task.data.shape, channels=recording.signal.shape[1], rate=recording.rate, events=recording.events)
         plain = encode is None or (isinstance(encode, LevelCrossings) and recording.events)
         width = 2 if isinstance(encode, LevelCrossings) and recording.events else 1
         channels = recording.signal.shape[1]
@@ -63,14 +63,14 @@ def track(task: Task, recording: Recording, first: int | None = None) -> tuple[T
         try:
             encoder()
         except ConfigError as error:
-            note = f"Its encoder needs a whole recording: recordings are encoded before they are played. ({str(error).split('. ')[0]})"
+            note = f"Recordings are encoded as a whole before they are played: {str(error).split('. ')[0].rstrip('.')}."
         else:
             curve = not plain and not recording.events and channels <= CURVES
             per_step = 1.0 if plain else recording.rate / task.shape.rate
             signal = recording.signal
             return Track(recording.name, signal, encoder, per_step, label, recording.events, curve, blocks(channels, width)), ""
     else:
-        note = "Spikes are put into steps before they are played."
+        note = "Recordings are encoded before they are played: spikes are put into steps."
     made = task.encoded(recording)
     channels = made.signal.shape[1]
     return Track(made.name, made.signal, lambda: as_is(channels), 1.0, made.label, made.events, False, blocks(channels)), note

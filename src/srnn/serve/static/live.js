@@ -56,6 +56,7 @@ function showState() {
   $("pause").setAttribute("aria-pressed", s.paused);
   if (!SPEEDS.includes(s.speed)) options("speed", [...SPEEDS, s.speed].sort((a, b) => a - b).map((v) => [v, `${v}×`]));
   value("speed", s.speed); value("source", s.source); value("recording", s.index + 1); value("noise", s.noise);
+  scope.leads = s.leads;
   options("lead", [["", "none"], ...s.leads.map((name, k) => [k, name])]);
   value("lead", s.lead ?? "");
   put("count", `of ${s.count}`);
@@ -65,7 +66,7 @@ function showState() {
   put("right", s.known ? `${(100 * s.right / s.known).toFixed(1)} % of ${si(s.known)} ${about.per_step ? "steps" : "recordings"}` : "–");
   put("note", [s.note, about.timeless ? `Its steps are no time: 1× is ${about.rate} steps a second.` : ""].filter(Boolean).join(" "));
   $("alert").hidden = !s.error; put("alert", s.error);
-  put("played", `${+s.speed_measured.toPrecision(2)}× real time`);
+  put("played", s.paused ? "paused" : `${+s.speed_measured.toPrecision(2)}× real time`);
   put("viewers", String(s.viewers));
   if (s.cost) {
     const own = s.cost, lstm = about.lstm, most = Math.max(own.operations_per_second, lstm.operations_per_second);
@@ -74,7 +75,7 @@ function showState() {
     put("ops-own", si(own.operations_per_second)); put("ops-lstm", si(lstm.operations_per_second));
     put("power", `${power(own.nanowatts)}, LSTM ${power(lstm.nanowatts)}`);
     put("a-step", `${si(own.mac)} MAC + ${si(own.ac)} AC`);
-    put("firing", about.layers.map((l, k) => (l.spiking ? `${+(100 * s.rates[k]).toPrecision(2)} %` : "")).filter(Boolean).join(", ") + " a step");
+    put("firing", about.layers.map((l, k) => (l.spiking ? `${+(100 * s.rates[k]).toPrecision(2)} %` : "")).filter(Boolean).join(", ") || "no spikes");
     put("rules", `Rules “measured” of srnn energy, spikes of the last 2 s. Here ${own.process}; the LSTM dense, ${lstm.process}.`);
   }
 }
@@ -120,8 +121,8 @@ function hear(what) {
     document.title = `${what.task}, live`;
     options("speed", SPEEDS.map((v) => [v, `${v}×`]));
     options("source", Object.entries(what.sources).map(([key, s]) => [key, s.title]));
+    if (document.body.dataset.link !== "live") say("Connected", true);
     document.body.dataset.link = "live";
-    say("Connected", true);
   } else if (what.type === "state") { state = what; if (about) { showState(); if (what.source !== "microphone") quiet(); } }
   else if (what.type === "left_out") put("left-out", String(what.frames));
   else if (what.type === "refused") { $("alert").hidden = false; put("alert", what.why); }

@@ -111,7 +111,7 @@ export class Scope {
     const rows = [about.input, ...about.layers];
     ring.rows.forEach((r, k) => {
       const title = k ? about.layers[k - 1].name : "input", many = rows[k].channels ?? rows[k].neurons;
-      const paint = k ? (_, v) => plain(v) : (_, v) => signed(v);
+      const paint = k && about.layers[k - 1].spiking ? (_, v) => plain(v) : (_, v) => signed(v);
       strips.push({ kind: "raster", title, detail: many > 1 ? String(many) : "", height: tall(r, 112), raster: new Raster(ring, r, this.columns, ring.values[k], paint, { upward: !k && about.input.sound }) });
     });
     const colours = about.classes.map((_, k) => classColour(k)), K = ring.classes;
@@ -177,6 +177,10 @@ export class Scope {
     }
     pen.font = "12px system-ui, sans-serif";
     pen.fillStyle = this.soft;
+    if (strip.kind === "curve" && ring.channels > 1 && this.leads?.length === ring.channels) {
+      this.leads.forEach((name, k) => pen.fillText(brief(name, 13), this.left - 8, strip.y + (k + 0.55) * strip.height / ring.channels, this.left - 12));
+      return;
+    }
     const middle = strip.y + strip.height / 2;
     pen.fillText(strip.title, this.left - 8, strip.detail ? middle - 7 : middle);
     if (strip.detail) pen.fillText(strip.detail, this.left - 8, middle + 8);
@@ -259,7 +263,7 @@ export class Scope {
     for (let t = 0; t < seconds; t += every) {
       const x = this.left + this.plot - t * about.rate * this.plot / this.shown;
       pen.fillRect(x, bottom, 1, 4);
-      if (x > this.left + 12 || !t) pen.fillText(t ? `−${+t.toFixed(1)} s` : "now", x, bottom + 13);
+      if (x > this.left + 12 || !t) pen.fillText(!t ? "now" : about.timeless ? `−${Math.round(t * about.rate)}` : `−${+t.toFixed(1)} s`, x, bottom + 13);
     }
   }
 }
