@@ -64,21 +64,8 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == [
-        "tasks",
-        "check",
-        "data",
-        "train",
-        "sweep",
-        "evaluate",
-        "compress",
-        "energy",
-        "reproduce",
-        "encode",
-        "export",
-        "stream",
-        "serve",
-    ]
+    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "compress", "energy", "reproduce",
+                          "encode", "export", "stream", "serve"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", commands())

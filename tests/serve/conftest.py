@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -165,6 +166,18 @@ def served(_served):
     """The run on simulated ECG, served from a thread to all tests of a module."""
     yield _served
     _served.rest()
+
+
+def not_reading(port: int, path: str) -> socket.socket:
+    """Return the connection of a viewer who reads nothing."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", port))
+    made.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    return made
 
 
 @dataclass

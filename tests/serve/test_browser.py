@@ -252,7 +252,7 @@ def test_a_microphone_makes_steps(launch, digits, tmp_path) -> None:
         seen = Seen(browser, made.server.url)
         seen.until(LIVE)
         seen.page.select_option("#source", label="Microphone")
-        seen.until("srnn.state.source === 'microphone' && document.getElementById('name').textContent === 'microphone'")
+        seen.until("srnn.state.source === 'microphone' && document.getElementById('name').textContent.startsWith('word ')")
         assert 20 < seen.steps(1) < 300
         assert seen.get("document.getElementById('speed').disabled")
         x = seen.get("(() => { const r = srnn.ring; return [...Array(50)].map((_, j) => r.signal[((r.next - 1 - j) % r.window) * 2 + 1]) })()")

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 import srnn as package
 from srnn.commands import serve as serving
 
-from .conftest import start
+from .conftest import not_reading, start
 
 
 @pytest.mark.parametrize(("number", "host"), [(signal.SIGINT, "127.0.0.1"), (signal.SIGTERM, "0.0.0.0")], ids=["ctrl-c", "sigterm"])
@@ -34,7 +34,9 @@ def test_it_ends_within_two_seconds_with_viewers_there(ecg, number, host) -> Non
     viewers = [connect(f"ws://127.0.0.1:{made.port}/live{query}", close_timeout=0.1) for _ in range(3)]
     sockets = [v.__enter__() for v in viewers]
     assert all(s.recv(5) for s in sockets)
-    stalled = socket.create_connection(("127.0.0.1", made.port))  # and one that says nothing
+    stalled = not_reading(made.port, f"/live{query}")
+    sockets[0].send('{"speed": 100}')
+    time.sleep(0.5)  # until its buffers are full
     made.process.send_signal(number)
     began = time.monotonic()
     assert made.process.wait(5) == 0

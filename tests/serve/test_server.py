@@ -23,7 +23,7 @@ from srnn.serve.frames import Rows
 from srnn.serve.hub import KEPT, QUEUE, Hub, Viewer
 from srnn.stream import Stream
 
-from .conftest import serve
+from .conftest import not_reading, serve
 
 
 def get(url: str, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -203,13 +203,7 @@ def test_who_sends_nothing_but_nonsense_is_shown_the_door(served) -> None:
 
 
 def test_a_viewer_who_does_not_read_holds_nobody_up(served) -> None:
-    url = served.server.url
-    stalled = socket.create_connection(("127.0.0.1", served.port))
-    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stalled.sendall(
-        f"GET /live HTTP/1.1\r\nHost: {url[7:-1]}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-    )
+    stalled = not_reading(served.port, "/live")
     watcher = served.open()
     watcher.until(lambda: watcher.state)
     watcher.send(speed=100)
@@ -218,7 +212,7 @@ def test_a_viewer_who_does_not_read_holds_nobody_up(served) -> None:
     assert all(len(v._frames) <= QUEUE for v in hub.viewers)
     assert len(hub._recent) <= KEPT
     served.rest()
-    assert stalled.close() is None
+    stalled.close()
     end = time.monotonic() + 5
     while hub.viewers and time.monotonic() < end:
         time.sleep(0.02)

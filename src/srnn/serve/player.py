@@ -190,7 +190,8 @@ class Player:
         if key == "microphone" and hears(self.task):
             self._source, self._index = key, 0
             self._listening, self._note = listening(self.task)
-            self._begin(self._listening.name, -1)
+            self._right = self._known = 0
+            self._begin(self._listening.word(), -1)
         elif key in self.sources:
             self._source, self._listening, self._note = key, None, self.sources[key].note
             self._right = self._known = 0
@@ -201,7 +202,7 @@ class Player:
     def _load(self, index: int) -> None:
         """Play a recording from its beginning; where it cannot be read, say so and stand still."""
         if self._listening is not None:
-            self._begin(self._listening.name, -1)
+            self._begin(self._listening.word(), -1)
             return
         tracks = self.sources[self._source]
         self._index = index % len(tracks)
@@ -230,7 +231,7 @@ class Player:
             for piece in self._listening.take(0, self._disturbance, self._random):
                 self._push(piece, -1)
                 if piece.end:
-                    self._begin(self._listening.name, -1)
+                    self._begin(self._listening.word(), -1)
             owed = 0.0
         while self._feed is not None and owed > 0:
             feed, want, owed = self._feed, owed, 0.0

@@ -148,11 +148,16 @@ class Listening:
     """Times the noise floor; seconds of quiet before a word, and of the longest word."""
 
     def __init__(self, encoding: Encoding, per_step: float, rate: float, *, whole: bool) -> None:
-        self.name, self.truth = "microphone", -1
+        self.name, self.truth, self._words = "microphone", -1, 0
         self.queue: Bounded[Array] = Bounded(int(2 * rate), "drop-oldest")
         self._encoding, self._curve, self._whole = encoding, _Curve(per_step, 0 if whole else 1), whole
         self._step_seconds = per_step / rate
         self._floor, self._quiet, self._length = 0.01, 0.0, 0.0
+
+    def word(self) -> str:
+        """Return the name of the next word."""
+        self._words += 1
+        return f"word {self._words}"
 
     def hear(self, samples: Array) -> None:
         """Put in samples (n,) in [-1, 1]; from any thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import logging
 import os
 import secrets
 import socket
@@ -30,8 +31,9 @@ WINDOW = 5.0
 LEAST, MOST = 400, 1600
 SEND_BUFFER = 1 << 17
 """Bytes that the system keeps for a viewer who does not read: what is late is not worth more."""
-LAST_WORDS = 1
-"""Whole seconds that viewers have at the end to close."""
+LAST_WORDS = 0.5
+"""Seconds that viewers have at the end to close; who does not read is cut off, which is no error."""
+logging.getLogger("uvicorn.error").addFilter(lambda record: not str(record.msg).startswith("Cancel %s running task"))
 
 
 def bind(host: str, port: int) -> socket.socket:

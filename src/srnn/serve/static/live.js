@@ -59,7 +59,7 @@ function showState() {
   scope.leads = s.leads;
   options("lead", [["", "none"], ...s.leads.map((name, k) => [k, name])]);
   value("lead", s.lead ?? "");
-  put("count", `of ${s.count}`);
+  put("count", live ? "" : `of ${s.count}`);
   $("recording").max = s.count;
   for (const id of ["speed", "recording", "previous", "next"]) $(id).disabled = live;
   put("noise-is", !s.noise ? "none" : s.noise_on === "events" ? `${+(10 * s.noise).toFixed(1)} % flipped` : `${s.noise.toFixed(1)} sd`);
