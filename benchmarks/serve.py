@@ -6,7 +6,8 @@
 
 Without --run, a network is trained for one epoch on the simulated ECG. `srnn serve` plays in a process of its own at real time, the viewers are in
 another one. A frame says when its first step was due by the machine's clock: the delay of that step has the time in which the frame filled (33 ms),
-that of its last step has not. Counted from the second second on, when everybody is there.
+that of its last step has not. Counted from the second second on, when everybody is there. At the end the server gets a SIGTERM, while who reads nothing is
+still there.
 """
 
 from __future__ import annotations
@@ -94,18 +95,21 @@ def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall
         seen = json.loads(clients.communicate(timeout=60)[0])
         with urllib.request.urlopen(f"{url}api/state", timeout=5) as answer:
             all_left_out = json.loads(answer.read())["state"]["left_out"]
+        began = time.monotonic()
+        server.terminate()
+        server.wait(30)
+        ended = time.monotonic() - began
         if idle is not None:
             idle.close()
     finally:
-        server.terminate()
-        server.wait(5)
+        server.kill()
     first, last = (1e3 * np.array([d for one in seen for d in one[name]]) for name in ("first", "last"))
     numbers = [f"{np.percentile(first, 50):.1f} / {np.percentile(first, 99):.1f}", f"{np.percentile(last, 50):.1f} / {np.percentile(last, 99):.1f}"]
     frames, out = len(first), sum(one["left_out"] for one in seen)
     load = f"{100 * (cpu_after - cpu) / passed:.0f} %"
     lost = f"{out}{f', of the one who reads nothing {all_left_out - out}' if stall else ''}"
     who = f"{viewers}{' and one who reads nothing' if stall else ''}"
-    return f"| {who} | {' | '.join(numbers)} | {frames:,} | {lost} | {load} | {memory:.0f} → {memory_after:.0f} |"
+    return f"| {who} | {' | '.join(numbers)} | {frames:,} | {lost} | {load} | {memory:.0f} → {memory_after:.0f} | {ended:.1f} |"
 
 
 def main() -> None:
@@ -125,8 +129,8 @@ def main() -> None:
             from benchmarks.stream_soak import run_folder
 
             run = run_folder(Path(folder))
-        print("| viewers | first step of a frame, ms, p50 / p99 | its last step | frames received | left out | processor | memory, MB |")
-        print("|---|---|---|---|---|---|---|")
+        print("| viewers | first step of a frame, ms, p50 / p99 | its last step | frames received | left out | processor | memory, MB | ends in, s |")
+        print("|---|---|---|---|---|---|---|---|")
         for stall in (False, True):
             print(measure(run, args.data_dir, args.viewers, args.seconds, stall), flush=True)
 

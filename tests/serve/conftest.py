@@ -92,7 +92,7 @@ class Served:
     def close(self) -> None:
         self.rest()
         self.server.stop()
-        self.thread.join(5)
+        self.thread.join(20)
         assert not self.thread.is_alive()
 
 
@@ -107,7 +107,7 @@ class Watcher:
     def send(self, **what: Any) -> None:
         self.socket.send(json.dumps(what))
 
-    def take(self, timeout: float = 5) -> None:
+    def take(self, timeout: float = 15) -> None:
         """Take in one message."""
         message = self.socket.recv(timeout)
         if isinstance(message, bytes):
@@ -122,7 +122,7 @@ class Watcher:
         else:
             self.told.append(what)
 
-    def until(self, true, seconds: float = 10) -> None:
+    def until(self, true, seconds: float = 30) -> None:
         """Take in messages until something is true."""
         end = time.monotonic() + seconds
         while not true():
@@ -150,7 +150,7 @@ def serve_network(
     server = Server(bind(host, port), host, token, Player(task, seed, net, sources, hub.publish), hub, {"run": "a run"})
     thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     return Served(server, thread)
 
 

@@ -29,7 +29,7 @@ class Seen:
         self.page.on("websocket", lambda s: self.requests.append(s.url))
         self.page.goto(url)
 
-    def until(self, expression: str, timeout: float = 8) -> None:
+    def until(self, expression: str, timeout: float = 30) -> None:
         self.page.wait_for_function(f"() => {expression}", timeout=1000 * timeout)
 
     def get(self, expression: str):
@@ -183,7 +183,7 @@ def test_it_says_when_it_is_disconnected_and_comes_back(see, ecg) -> None:
     assert seen.text("say") == "Disconnected"
     again = serve(ecg, port=made.port)
     try:
-        seen.until("document.getElementById('link').textContent === 'live' && srnn.ring.next > 60 && document.getElementById('alert').hidden", 20)
+        seen.until("document.getElementById('link').textContent === 'live' && srnn.ring.next > 60 && document.getElementById('alert').hidden")
         assert seen.steps() > 0
         assert again.server.hub.viewers
     finally:
