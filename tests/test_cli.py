@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shlex
+import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -64,7 +65,22 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "compress", "energy", "reproduce", "encode", "export", "stream"]
+    assert commands() == [
+        "tasks",
+        "check",
+        "data",
+        "train",
+        "sweep",
+        "evaluate",
+        "compress",
+        "energy",
+        "reproduce",
+        "encode",
+        "export",
+        "stream",
+        "doctor",
+        "completion",
+    ]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -94,7 +110,56 @@ def test_help_version_and_no_command(srnn):
     assert "srnn train ecg_sim" in out
     code, out, err = srnn("trian")
     assert (code, out) == (2, "")
-    assert "invalid choice: 'trian'" in err
+    assert err.startswith("srnn: there is no command 'trian'. Did you mean 'train'? Known: tasks, ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("train --sed 3 ecg", "srnn train: there is no option --sed. Did you mean '--seed'?"),
+        ("train ecg extra", "srnn train: 'extra' is one argument too many."),
+        ("train", "srnn train: the following arguments are required: task."),
+        ("train egc", "srnn train: There is no task 'egc'. Did you mean 'ecg'?"),
+        ("train ecg --set optimizer.lr=1", "Did you mean 'optimiser'?"),
+        ("train psmnist --variant publishd", "Did you mean 'published'?"),
+        ("train ecg --seed x", "srnn train: argument --seed: invalid int value: 'x'."),
+        ("export runs/x --to onx", "srnn export: --to: there is no 'onx'. Did you mean 'onnx'?"),
+        ("reproduce yin2021-tabel2", "Did you mean 'yin2021-table2'?"),
+        ("data fetch qtbd", "Did you mean 'qtdb'?"),
+        ("evaluate runs/nothing", "srnn evaluate: runs/nothing is no run folder"),
+        ("doctor --verbose", "srnn doctor: there is no option --verbose."),
+        ("--nothing", "srnn: there is no option --nothing."),
+    ],
+)
+def test_what_was_probably_meant(srnn, argv, message):
+    code, out, err = srnn(*argv.split())
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(re.findall(r"^srnn", err, re.M)) == 1
+    assert "usage:" not in err
+
+
+def test_bash_completes_commands_options_choices_and_tasks(srnn, tmp_path):
+    code, script, err = srnn("completion", "bash")
+    assert (code, err) == (0, "")
+    (tmp_path / "srnn.bash").write_text(script)
+
+    def completed(*words):
+        line = f"source {tmp_path}/srnn.bash; COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}; _shtab_srnn"
+        ask = f'{line} 2>/dev/null; printf "%s\n" "${{COMPREPLY[@]}}"'
+        return subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=True).stdout.split()
+
+    assert completed("srnn", "tr") == ["train"]
+    assert completed("srnn", "train", "ecg") == ["ecg", "ecg_sim"]
+    assert set(completed("srnn", "train", "ecg", "--see")) == {"--seed", "--seeds"}
+    assert completed("srnn", "data", "show", "ecg", "--part", "t") == ["train", "test"]
+    for shell, shows in (("zsh", "#compdef srnn"), ("fish", "complete -c srnn")):
+        code, script, _ = srnn("completion", shell)
+        assert code == 0
+        assert shows in script
+        assert "psmnist" in script
+    assert strict(srnn("completion", "zsh", "--json")[1])["shell"] == "zsh"
 
 
 def test_tasks(srnn):
@@ -583,7 +648,8 @@ def test_variants_are_listed_with_what_they_stand_for(srnn):
 def test_check(srnn):
     code, out, err = srnn("check", "ecg", "fsdd", "my")
     assert code == 0
-    assert [line for line in err.splitlines() if line.startswith("checking")] == ["checking ecg …", "checking fsdd …", "checking my …"]
+    shown = ["[1 of 3] checking ecg …", "[2 of 3] checking fsdd …", "[3 of 3] checking my …"]
+    assert [line for line in err.splitlines() if "checking" in line] == shown
     assert "3 of 3 tasks work." in out
     assert "FAILED" not in out
     assert len(re.findall(r"^\s*(?:ecg|fsdd|my)\s+ok\s+8 x \d+ x \d+", out, re.M)) == 3, out

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srnn._check import DivergedError, SrnnError
+from srnn.commands.parser import Parser
 
 _MAIN = """Spiking recurrent neural networks on time-domain signals.
 
@@ -28,17 +29,18 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn encode word.wav --to spikes.h5          sound through a cochlea, as spikes
   srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, or onnx, nir, torch, state: compared with the network
   srnn stream runs/ecg-seed1 samples.csv       a trained network on live samples, one JSON line an event
+  srnn doctor                                  what works on this machine, and what to do about what does not
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="srnn", description=_MAIN, formatter_class=raw)
+def _parser() -> Parser:
+    """Return the parser of the command line; the parser of each command is in `commands`."""
+    parser = Parser(prog="srnn", description=_MAIN)
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-        p = commands.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}", formatter_class=raw)
+        p = parser.commands[name] = commands.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}")
         p.add_argument("--json", action="store_true", help="print JSON instead of tables")
         return p
 
@@ -238,20 +240,34 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--state", type=Path, metavar="FILE", help="go on from this saved state where it exists; write it at the end")
     stream.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
     stream.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
+
+    doctor = command(
+        "doctor", "Say what works on this machine, and what to do about what does not.", "  srnn doctor\n  srnn doctor --data-dir data --json"
+    )
+    data_option(doctor)
+
+    shells = (
+        "  srnn completion bash     into ~/.local/share/bash-completion/completions/srnn\n"
+        "  srnn completion zsh      into ~/.zfunc/_srnn, where ~/.zfunc is in $fpath\n"
+        "  srnn completion fish     into ~/.config/fish/completions/srnn.fish"
+    )
+    completion = command("completion", "Print a script that lets a shell complete commands, options and tasks.", shells)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(parser=parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, 1 = training diverged, 2 = bad input, 130 = interrupted."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    reader = _parser()
+    args = reader.read(sys.argv[1:] if argv is None else argv)
     if args.version:
         from srnn import __version__
 
         print(f"srnn {__version__}")
         return 0
     if args.command is None:
-        parser.print_help()
+        reader.print_help()
         return 2
     try:
         code: int = importlib.import_module(f"srnn.commands.{args.command}").run(args)
