@@ -49,8 +49,8 @@ def recording(
 ) -> Any:
     """Draw one recording: signal, what the network takes, spikes of each layer, true and predicted labels as strips.
 
-    sample: as the network takes it (T, C). Events of a few leads with a label a step are drawn as a raster, under meta["signal"] (T, leads) or the signal
-    rebuilt from them; anything else as an image, under meta["signal"] where it is there. predicted: (T,) class indices, < 0 = none; confidence: (T,)
+    sample: as the network takes it (T, C). Events of a few leads with a label a step are drawn as a raster, under meta["signal"] (T, leads) or the
+    signal rebuilt from them; anything else as an image, under meta["signal"] where it is there. predicted: (T,) class indices, < 0 = none; confidence: (T,)
     in [0, 1]. spikes: (T, N) arrays, one a spiking layer. A label for the whole recording stands in the title. Returns a matplotlib Figure.
     """
     seconds, labels, raw = np.arange(len(sample.signal)) / sample.rate, np.asarray(sample.label), sample.meta.get("signal")
@@ -67,8 +67,9 @@ def recording(
         _raster(next(axes), seconds, sample.signal, "events")
     else:
         if raw is not None:
-            top = next(axes)
-            top.plot(np.arange(len(raw)) / sample.meta.get("signal_rate", sample.rate), raw, lw=0.5, color="black" if np.shape(raw)[-1] == 1 else None)
+            top, times = next(axes), np.arange(len(raw)) / sample.meta.get("signal_rate", sample.rate)
+            for k, column in enumerate(np.reshape(raw, (len(raw), -1)).T):
+                top.plot(times, column, lw=0.6, color=LINES[k % len(LINES)])
             top.set_ylabel("signal", fontsize=8)
         _input(next(axes), seconds, sample)
     for k, layer in enumerate(spikes):
@@ -149,6 +150,7 @@ def _input(axis: Any, seconds: Any, sample: Sample) -> None:
     how = {"cmap": "Greys", "interpolation": "nearest", "vmin": 0, "vmax": max(1.0, float(values.max()))} if sample.events else {"cmap": "magma"}
     axis.imshow(values, aspect="auto", extent=(0, length, len(values), 0), **how)
     axis.set_ylabel("channel", fontsize=8)
+    axis.yaxis.get_major_locator().set_params(integer=True)
 
 
 def learning(rows: Sequence[dict[str, Any]], *, spiking: Sequence[bool] = (), simulated: bool = False, title: str = "") -> Any:

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out if args.out is not None else _place(paths)
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: a report is an HTML file; give a name that ends in .html.")
-    made = report.make(paths, args.data_dir, out)
+    made = report.compose(paths, args.data_dir, out)
     drawn = made.write_figures(args.figures) if args.figures is not None else []
     made.write(out)
     more = f" {len(drawn)} figures: {args.figures}" if drawn else ""

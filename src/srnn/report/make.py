@@ -11,9 +11,9 @@ from srnn import figures
 from srnn.report import several, single
 from srnn.report.page import Page
 from srnn.report.pictures import Shown, draw
-from srnn.report.read import Read, read
+from srnn.report.read import Read, read_run
 from srnn.report.svg import drawing
-from srnn.report.watch import watch
+from srnn.report.watch import look
 from srnn.runs import write_atomically
 
 
@@ -37,23 +37,23 @@ class Report:
         return [figures.save(figure, folder / f"{name}.svg") for name, figure in self.figures.items()]
 
 
-def make(paths: Sequence[Path], data_dir: str | Path | None = None, out: Path | None = None) -> Report:
+def compose(paths: Sequence[Path], data_dir: str | Path | None = None, out: Path | None = None) -> Report:
     """Return the report of one run, or of several. out: where it will be written, for links to the reports of single runs.
 
     Raises `RunError` for a folder that is no run or is damaged, `SrnnError` without matplotlib.
     """
-    runs = [read(path, data_dir) for path in paths]
+    runs = [read_run(path, data_dir) for path in paths]
     with drawing():
         return _one(runs[0]) if len(runs) == 1 else _many(runs, out)
 
 
 def of_run(path: Path, data_dir: str | Path | None = None) -> Path:
     """Write the report of a run into its folder; return the file. Raises `SrnnError`."""
-    return make([path], data_dir).write(path / "report.html")
+    return compose([path], data_dir).write(path / "report.html")
 
 
 def _one(r: Read) -> Report:
-    seen = watch(r) if r.net is not None and r.parts is not None else None
+    seen = look(r) if r.net is not None and r.parts is not None else None
     drawn = draw(r, seen)
     sections, numbers = single.sections(r, drawn)
     page = Page(r.name, single.lead(r), single.marks(r), sections)

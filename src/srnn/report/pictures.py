@@ -81,7 +81,9 @@ def _anytime(r: Read, given: Watched | None) -> Shown:
     curve = np.interp(np.arange(len(curve)), known, curve[known])
     figure, numbers = analysis.anytime({who: curve}, step_seconds=step, chance=1 / len(r.task.classes), simulated=r.simulated)
     settled = numbers[who]["settled_step"] * step
-    part = f"{w.used:,} of the {w.there:,} recordings of the {r.part} part" if w.used < w.there else f"all {w.there:,} recordings of the {r.part} part"
+    part = (
+        f"{w.used:,} of the {w.there:,} recordings of the {r.part} part" if w.used < w.there else f"all {w.there:,} recordings of the {r.part} part"
+    )
     end = percent(float(curve[-1]))
     if each:
         says = f"Fraction of right decisions at each time since the start of a recording, over {part}, in stretches of {step:.3g} s."
@@ -116,7 +118,11 @@ def _recording(r: Read, given: Watched | None) -> Shown:
     emitted = [int(np.count_nonzero(layer)) for layer in w.spikes]
     said = f"{s.name}, the first recording of the {r.part} part: {len(s.signal):,} steps, {len(s.signal) / s.rate:.3g} s"
     said += f", class {r.task.classes[int(label)]}" if not label.ndim and label >= 0 else ""
-    said += f". Spikes emitted: {', '.join(f'{n:,} by layer {k}' for k, n in zip(_spiking(r), emitted, strict=True))}." if emitted else ". Nothing spikes."
+    said += (
+        f". Spikes emitted: {', '.join(f'{n:,} by layer {k}' for k, n in zip(_spiking(r), emitted, strict=True))}."
+        if emitted
+        else ". Nothing spikes."
+    )
     final = r.task.classes[int(w.predicted[counts][-1])] if counts.any() else "none"
     if label.ndim:
         labelled = counts & (label >= 0)
@@ -154,7 +160,9 @@ def _constants(r: Read, w: Watched | None) -> Shown:
         figure, numbers = analysis.time_constants(r.before, r.net, step_seconds=r.task.step_seconds, simulated=r.simulated)
     except ConfigError:
         raise NotShown("This network has no time constants: none of its layers has a constant called tau.") from None
-    told = [f"{name} of {layer}: mean {np.mean(c['before']):.3g} → {np.mean(c['after']):.3g}" for layer, cs in numbers.items() for name, c in cs.items()]
+    told = [
+        f"{name} of {layer}: mean {np.mean(c['before']):.3g} → {np.mean(c['after']):.3g}" for layer, cs in numbers.items() for name, c in cs.items()
+    ]
     start = "The run began with given weights." if r.run.checkpoint("start").exists() else "Before training: drawn again from the seed."
     says = f"Time constants in steps (one is {1000 * r.task.step_seconds:.3g} ms). {'; '.join(told)}."
     return Shown(figure, numbers, "Time constants before and after training", says, f"{says} {start}")

@@ -18,8 +18,26 @@ from srnn.runs import DIVERGED, Run, load_checkpoint, load_weights
 from srnn.tasks.settings import differences, settings_to, varied
 from srnn.tasks.task import Parts, Task
 
-_NEEDED = frozenset({"classes", "best_epoch", "epochs", "selected_by", "validation_accuracy", "firing_rate", "firing_rates", "input_rate",
-                     "input_events", "sops_per_step", "sops_per_sample", "parameters", "parameters_unused", "energy", "published", "data_note"})  # fmt: skip
+_NEEDED = frozenset(
+    [
+        "classes",
+        "best_epoch",
+        "epochs",
+        "selected_by",
+        "validation_accuracy",
+        "firing_rate",
+        "firing_rates",
+        "input_rate",
+        "input_events",
+        "sops_per_step",
+        "sops_per_sample",
+        "parameters",
+        "parameters_unused",
+        "energy",
+        "published",
+        "data_note",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Read:
     @property
     def name(self) -> str:
         """What a reader calls it."""
-        return f"{self.task.name}, seed {self.seed}"
+        return f"{self.task.name}{' compressed' if self.task.compression is not None else ''}, seed {self.seed}"
 
     @property
     def simulated(self) -> bool:
@@ -91,7 +109,7 @@ def runs_in(path: Path) -> list[Path]:
     return found
 
 
-def read(path: Path, data_dir: str | Path | None = None) -> Read:
+def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
     """Read a run folder and the data it was trained on. Raises `RunError` where the folder is damaged; data that are not there are no error."""
     run = Run.open(path)
     task, seed = run.task()

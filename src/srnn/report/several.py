@@ -93,8 +93,8 @@ def sections(runs: Sequence[Read], out: Path | None) -> tuple[list[Section], dic
     numbers = {
         "runs": [single.about(r) for r in runs],
         "groups": [
-            {"name": g.name, "task": g.first.task.name, "simulated": g.first.simulated, "seeds": [r.seed for r in g.runs], "settings": list(g.settings),
-             **{"_".join(path): _stats(g.values(*path)) for path in _SHOWN}} for g in groups
+            {"name": g.name, "task": g.first.task.name, "simulated": g.first.simulated, "seeds": [r.seed for r in g.runs],
+             "settings": list(g.settings), **{"_".join(path): _stats(g.values(*path)) for path in _SHOWN}} for g in groups
         ],
         "fronts": points,
     }  # fmt: skip
@@ -134,11 +134,25 @@ def _table(groups: Sequence[Group]) -> list[Any]:
             _spread(g.values("energy", "yin2021", "energy"), ",.1f"), _spread(g.values("energy", "measured", "energy"), ",.1f"),
             _spread(g.values("parameters"), ",.0f"), what,
         ))  # fmt: skip
-    columns = ("group", "runs (seeds)", "test accuracy", "validation accuracy", "firing rate", "pJ/step, yin2021", "pJ/step, measured", "trained numbers", "protocol")
+    columns = (
+        "group",
+        "runs (seeds)",
+        "test accuracy",
+        "validation accuracy",
+        "firing rate",
+        "pJ/step, yin2021",
+        "pJ/step, measured",
+        "trained numbers",
+        "protocol",
+    )
     shared = [", ".join(sorted(set(moved(g.first) or ()) - set(g.settings))) for g in groups]
     same = dict.fromkeys(f"All groups of {g.first.task.name} also have: {s}." for g, s in zip(groups, shared, strict=True) if s)
-    kind = "mean ± sample sd over the finished runs of a group; – where there is no number"
-    return [Grid(f"Runs with the same settings but the seed: {kind}", columns, rows, frozenset(range(2, 8))), *(Words(t) for t in (*same, *notes))]
+    said = "Mean ± sample sd over the finished runs of a group, – where there is no number. Energies are pJ per step."
+    return [
+        Words(said),
+        Grid("Runs with the same settings but the seed", columns, rows, frozenset(range(2, 8))),
+        *(Words(t) for t in (*same, *notes)),
+    ]
 
 
 def _protocol(g: Group) -> str:
@@ -202,4 +216,4 @@ def _each(groups: Sequence[Group], out: Path | None) -> list[Any]:
             rows.append((name, g.letter, str(r.seed), test, validation, epoch, state))
     columns = ("run", "group", "seed", "test accuracy", "validation accuracy", "epoch selected", "state")
     note = "A run whose folder holds report.html is linked; srnn report RUN writes it."
-    return [Grid("Every run", columns, rows, frozenset({2, 3, 4}), links), Words(note)]
+    return [Grid("Every run", columns, rows, frozenset(range(1, 6)), links), Words(note)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from srnn import energy, tables
@@ -43,8 +42,8 @@ def about(r: Read) -> Numbers:
     """Return what a run is and its headline numbers; None where they are not known."""
     m = r.metrics or {}
     return {
-        "run": str(r.run.path), "task": r.task.name, "seed": r.seed, "simulated": r.simulated, "state": r.state, "epochs": len(r.rows), "of_epochs": r.task.epochs,
-        "selected_by": r.task.selected_by, "best_epoch": m.get("best_epoch"), "part": r.part if r.metrics else None,
+        "run": str(r.run.path), "task": r.task.name, "seed": r.seed, "simulated": r.simulated, "state": r.state,
+        "epochs": len(r.rows), "of_epochs": r.task.epochs, "selected_by": r.task.selected_by, "best_epoch": m.get("best_epoch"), "part": r.part if r.metrics else None,
         **{k: m.get(k) for k in ("test_accuracy", "test_accuracy_labelled", "validation_accuracy", "firing_rate", "firing_rates", "parameters")},
         "energy": {name: c["energy"] for name, c in m.get("energy", {}).items()}, "published": m.get("published", []),
     }  # fmt: skip
@@ -88,14 +87,19 @@ def result(r: Read) -> list[Any]:
     facts = []
     if "test_accuracy" in m:
         first = _published(m, "test accuracy")
-        beside = f"published: {100 * first['value']:.1f} % ({first['source']})" if first else f"{m['test_recordings']:,} recordings"
-        facts.append(("Test accuracy" + (", published convention" if isinstance(r.task.decode, PerStep) else ""), percent(m["test_accuracy"]), beside))
+        another = "another network, " if other_network(r) else ""
+        beside = f"published: {100 * first['value']:.1f} % ({another}{first['source']})" if first else f"{m['test_recordings']:,} recordings"
+        facts.append(
+            ("Test accuracy" + (", published convention" if isinstance(r.task.decode, PerStep) else ""), percent(m["test_accuracy"]), beside)
+        )
     else:
         facts.append(("Validation accuracy", percent(m["validation_accuracy"]), "the test part was not evaluated"))
     if any(r.spiking):
         facts.append(("Firing rate", f"{m['firing_rate']:.4f}", "spikes per step, all spiking units"))
     facts.append(("Energy per step", _pj(energies["measured"]["energy"]), f"rules measured; {_pj(energies['yin2021']['energy'])} by rules yin2021"))
-    facts.append(("Trained numbers", f"{m['parameters']:,}", f"and {m['parameters_unused']:,} that nothing reads" if m["parameters_unused"] else "all in use"))
+    facts.append(
+        ("Trained numbers", f"{m['parameters']:,}", f"and {m['parameters_unused']:,} that nothing reads" if m["parameters_unused"] else "all in use")
+    )
     test = f"evaluated once on the test part ({m['test_recordings']:,} recordings)" if "test_recordings" in m else "the test part was left alone"
     ours = f"Checkpoint of epoch {m['best_epoch']} of {m['epochs']}, selected by {m['selected_by']}; {test}; seed {r.seed}."
     blocks: list[Any] = [Facts(facts), Words(f"Protocol. {ours} {m['data_note']}".strip())]
@@ -103,17 +107,21 @@ def result(r: Read) -> list[Any]:
         return [*blocks, _measured(r, m), Words("The data are simulated: no published number is shown beside them.", MISSING)]
     if not m["published"]:
         return [*blocks, _measured(r, m), Words("Nobody has published a number for this task with this data and network that we know of.", MISSING)]
-    theirs = [Words(f"The network is not the one the published numbers are of: {_short(r)}.")] if other_network(r) else []
-    return [*blocks, _measured(r, m), *theirs, _beside(r, m)]
+    return [*blocks, _measured(r, m), *_apart(r), _beside(r, m)]
 
 
 def _published(m: Numbers, what: str) -> Numbers | None:
     return next((p for p in m["published"] if p["what"] == what), None)
 
 
-def _short(r: Read) -> str:
-    settings = [s for s in moved(r) or [] if s.startswith(("network", "compression"))]
-    return ", ".join(settings) or "its settings differ (below)"
+def _apart(r: Read) -> list[Words]:
+    """Say in what the run differs from the task whose numbers were published."""
+    settings = moved(r)
+    if settings == []:
+        return []
+    those = [s for s in settings or [] if s.startswith(("network", "compression"))] if other_network(r) else settings
+    what = ", ".join(those) if those else "its settings (below)"
+    return [Words(f"The network is not the one the published numbers are of: {what}." if other_network(r) else f"Set for this run: {what}.")]
 
 
 def _ours(r: Read, m: Numbers, what: str) -> str:
@@ -126,11 +134,14 @@ def _ours(r: Read, m: Numbers, what: str) -> str:
     return known.get(what, "")
 
 
+_PARTS = {"train": "training", "validation": "validation", "test": "test"}
+
+
 def _beside(r: Read, m: Numbers) -> Grid:
     rows = []
     for p in m["published"]:
         accuracy = "accuracy" in p["what"]
-        how = [f"selected on the {r.task.published_selection} part"] if accuracy else []
+        how = [f"selected on the {_PARTS[r.task.published_selection]} part"] if accuracy else []
         how += [p["protocol"]] if p["protocol"] else []
         value = f"{100 * p['value']:.1f} %" if accuracy else f"{p['value']:,g}"
         rows.append((p["what"], _ours(r, m, p["what"]) or "not measured", value, p["source"], "; ".join(how)))
@@ -199,33 +210,43 @@ def cost(r: Read) -> tuple[list[Any], Numbers]:
         return [Words("Operations follow from the firing rates that are measured when the run is finished.", MISSING)], {}
     counts = energy.counts(r.net, r.activity)
     published, measured = counts["yin2021"], counts["measured"]
-    others = {f"dense LSTM of the same size, {name}": energy.lstm_counts(r.net, p) for name, p in (("int32 as published", energy.PUBLISHED), ("int8", energy.INT8))}
+    others = {
+        f"dense LSTM of the same size, {name}": energy.lstm_counts(r.net, p)
+        for name, p in (("int32 as published", energy.PUBLISHED), ("int8", energy.INT8))
+    }
     small = None if r.task.compression is None else r.task.compression.process
     if small is not None:
         others = {f"this network, {small.source.split(',')[0]}": energy.counts(r.net, r.activity, small)} | others
 
-    def line(name: str, of: dict[str, energy.Count]) -> tuple[str, ...]:
-        cells = [name]
-        for rules in ("yin2021", "measured"):
-            c, own = of[rules], counts[rules].energy
-            cells += [f"{c.mac:,.0f}", f"{c.ac:,.1f}", f"{c.energy:,.1f}", f"{c.energy / own:,.3g}" if own else ""]
-        return tuple(cells)
-
-    columns = ["network", *(f"{what}, {rules}" for rules in ("yin2021", "measured") for what in ("MAC", "AC", "pJ", "times"))]
     mark = ", SIMULATED DATA" if r.simulated else ""
-    beside = Grid(f"Per step, by two accountings{mark}", columns, [line("this network", counts), *(line(n, o) for n, o in others.items())], frozenset(range(1, 9)))
+    grids = []
+    for rules, what in (("yin2021", "as published"), ("measured", "with nothing left out")):
+        own, rows = counts[rules].energy, []
+        for name, of in {"this network": counts, **others}.items():
+            c = of[rules]
+            rows.append((name, f"{c.mac:,.0f}", f"{c.ac:,.1f}", f"{c.energy:,.1f}", f"{c.energy / own:,.3g}" if own else ""))
+        columns = ("network", "MAC", "AC", "pJ", "times")
+        grids.append(Grid(f"Per step, rules {rules}: {what}{mark}", columns, rows, frozenset({1, 2, 3, 4})))
     reasons = energy.reasons(published, measured)
-    why = Grid("Why measured differs from yin2021, pJ per step", ("charged differently", "pJ"), [(k, f"{v:+,.1f}") for k, v in reasons.items()], frozenset({1}))
+    why = Grid(
+        "Why measured differs from yin2021, pJ per step",
+        ("charged differently", "pJ"),
+        [(k, f"{v:+,.1f}") for k, v in reasons.items()],
+        frozenset({1}),
+    )
     layers = Grid("By layer, per step", ("rules", "layer", "MAC", "AC"), [(name, layer.name, f"{layer.mac:,.0f}", f"{layer.ac:,.1f}")
                   for name, c in counts.items() for layer in c.layers], frozenset({2, 3}))  # fmt: skip
     said = Words(
-        "yin2021 is the published accounting: products with the neuron's own spike and with constants are free, one mean rate stands for all connections. "
-        "measured charges all that the recorded network does, with the rates of each layer, biases, resets and analog input. Both at 45 nm, "
-        f"{published.process.source}. {energy.explain(published, measured)}"
+        "yin2021 is the published accounting: products with the neuron's own spike and with constants are free, one mean rate stands for all "
+        "connections. measured charges all that the recorded network does, with the rates of each layer, biases, resets and analog input. Both at 45 nm, "
+        f"{published.process.source}. {energy.explain(published, measured).partition(':')[0]}."
     )
-    plain = {name: c.as_dict() for name, c in counts.items()}
-    return [beside, said, why, Fold("Operations of each layer, by all four rule sets", [layers])], {
-        "counts": plain, "reasons": reasons, "beside": {n: {k: o[k].as_dict() for k in ("yin2021", "measured")} for n, o in others.items()}}  # fmt: skip
+    numbers = {
+        "counts": {name: c.as_dict() for name, c in counts.items()},
+        "reasons": reasons,
+        "beside": {name: {rules: of[rules].as_dict() for rules in ("yin2021", "measured")} for name, of in others.items()},
+    }
+    return [*grids, said, why, Fold("Operations of each layer, by all four rule sets", [layers])], numbers
 
 
 # ── how it was run ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -237,14 +258,22 @@ def _settings(r: Read) -> list[Any]:
         rows = [tuple(s.partition("=")[::2]) for s in differ]
         first: Any = Grid(f"What differs from {r.task.name} as it comes", ("setting", "value"), rows)
     else:
-        first = Words(f"Every setting is as {r.task.name} comes." if differ is not None else "What differs from the task as it comes cannot be told in settings.")
+        first = Words(
+            f"Every setting is as {r.task.name} comes."
+            if differ is not None
+            else "What differs from the task as it comes cannot be told in settings."
+        )
     every = [(path, value) for path, value, _ in listed(r.task)]
     return [first, Fold(f"All {len(every)} settings", [Grid("Settings, as --set takes them", ("setting", "value"), every)])]
 
 
 def _environment(r: Read) -> list[Any]:
     rows = [(k, "not known" if v is None else str(v)) for k, v in r.env.items() if k != "resumed"]
-    again = [Words(f"It was resumed {len(r.env['resumed'])} times; the last time on {r.env['resumed'][-1].get('started')}.")] if r.env.get("resumed") else []
+    again = (
+        [Words(f"It was resumed {len(r.env['resumed'])} times; the last time on {r.env['resumed'][-1].get('started')}.")]
+        if r.env.get("resumed")
+        else []
+    )
     data = [(k, str(v)) for k, v in r.run.stored()["data"].items()]
     return [Grid("Where it ran", ("what", "value"), rows), *again, Grid("Data: recordings in each part, and a checksum", ("part", "value"), data)]
 
@@ -270,11 +299,16 @@ def _again(r: Read) -> list[Any]:
         blocks += [Words("Go on with it:"), Command(shlex.join(["srnn", "train", r.task.name, "--resume", "--out", str(r.run.path), *_where(r)]))]
     made = command(r)
     if made is not None:
-        note = "The same command on the same kind of processor gives the same bits." if r.env.get("device") == "cpu" else "On a GPU the bits may differ."
+        note = (
+            "The same command on the same kind of processor gives the same bits." if r.env.get("device") == "cpu" else "On a GPU the bits may differ."
+        )
         return [*blocks, Words("Train it anew:"), Command(made), Words(note)]
     if r.run.checkpoint("start").exists():
         return [*blocks, *_compress_again(r)]
-    return [*blocks, Words("No --set settings express this task (it was made in Python, or by another version); task.json in the folder has all of it.", MISSING)]
+    return [
+        *blocks,
+        Words("No --set settings express this task (it was made in Python, or by another version); task.json in the folder has all of it.", MISSING),
+    ]
 
 
 def _compress_again(r: Read) -> list[Any]:
@@ -292,5 +326,3 @@ def _compress_again(r: Read) -> list[Any]:
 
 def _pj(value: float) -> str:
     return f"{value / 1000:,.3g} nJ" if value >= 10_000 else f"{value:,.1f} pJ"
-
-

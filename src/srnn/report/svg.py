@@ -19,6 +19,7 @@ _PALETTE = ("4477aa", "66ccee", "228833", "ccbb44", "ee6677", "aa3377", "bbbbbb"
 _ROLES = {"#000000": "var(--ink)", "#ffffff": "var(--paper)", "#777777": "var(--muted)", "#999999": "var(--muted)", "#dddddd": "var(--rule)",
           "#e4e4e4": "var(--rule)", "#cc3311": "var(--mark)"}  # fmt: skip
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_LONG = re.compile(r"\d+\.\d{3,}")
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def drawing() -> Iterator[None]:
         import matplotlib
     except ImportError:
         raise SrnnError('A report needs matplotlib. Install it with: pip install "srnn[report]"') from None
-    with matplotlib.rc_context({"svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": "srnn", "path.simplify": False}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": "srnn"}):
         yield
 
 
@@ -54,7 +55,7 @@ def inline(figure: Any, key: str, title: str, description: str) -> str:
         node.text = text
         root.insert(place, node)
     ET.register_namespace("", _SVG)
-    return re.sub(r"\n\s*", "\n", ET.tostring(root, encoding="unicode"))
+    return re.sub(r"\n\s*", "\n", ET.tostring(root, encoding="unicode"))  # a path has a line a point
 
 
 def _mend(node: Any, key: str, referred: set[str]) -> None:
@@ -66,6 +67,7 @@ def _mend(node: Any, key: str, referred: set[str]) -> None:
         if link.startswith("data:") and _grey(link):
             node.set("class", "ink")
     for attribute, value in list(node.attrib.items()):
+        value = _LONG.sub(lambda m: f"{float(m[0]):.2f}", value) if attribute in ("d", "x", "y", "transform") else value
         node.set(attribute, _REFERENCE.sub(lambda m: f"url(#{key}-{m[1]})", value))
     if style := node.get("style"):
         kept = [part.strip() for part in style.split(";") if part.strip() and not part.strip().startswith("font-family")]

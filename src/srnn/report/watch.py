@@ -47,7 +47,7 @@ class Watched:
 
 
 @torch.no_grad()
-def watch(r: Read) -> Watched:
+def look(r: Read) -> Watched:
     """Run the network of `r` on some recordings of the part that may be looked at, batch by batch as it was evaluated."""
     assert r.net is not None
     assert r.parts is not None

@@ -127,11 +127,18 @@ def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
 
 def settings_to(task: Task, usual: Task) -> list[str] | None:
     """Return the settings that `override` makes `task` of `usual` with, as few as suffice; None where no settings do."""
-    found = _moved(task, usual)
-    try:
-        made = override(usual, found)
-    except (ConfigError, TypeError):
-        return None
+    made, found, left = usual, list[str](), _moved(task, usual)
+    while left:
+        for setting in left:  # some are refused before others are made: entries a layer before the number of layers
+            try:
+                made = override(made, [setting])
+            except (ConfigError, TypeError):
+                continue
+            found.append(setting)
+            left.remove(setting)
+            break
+        else:
+            return None
     facts = {name: getattr(task, name) for name in Task.locked}  # classes that came from the data
     return found if replace(made, **facts) == task else None
 
