@@ -50,8 +50,9 @@ def recording(
     """Draw one recording: signal, what the network takes, spikes of each layer, true and predicted labels as strips.
 
     sample: as the network takes it (T, C). Events of a few leads with a label a step are drawn as a raster, under meta["signal"] (T, leads) or the
-    signal rebuilt from them; anything else as an image, under meta["signal"] where it is there. predicted: (T,) class indices, < 0 = none; confidence: (T,)
-    in [0, 1]. spikes: (T, N) arrays, one a spiking layer. A label for the whole recording stands in the title. Returns a matplotlib Figure.
+    signal rebuilt from them; anything else as an image, under meta["signal"] where it is there. predicted: (T,) class indices, < 0 = none.
+    confidence: (T,) in [0, 1]. spikes: (T, N) arrays, one a spiking layer. A label for the whole recording stands in the title.
+    Returns a matplotlib Figure.
     """
     seconds, labels, raw = np.arange(len(sample.signal)) / sample.rate, np.asarray(sample.label), sample.meta.get("signal")
     leads = sample.events and bool(labels.ndim) and sample.signal.shape[1] in (2, 4, 6, 8)
@@ -181,13 +182,19 @@ def learning(rows: Sequence[dict[str, Any]], *, spiking: Sequence[bool] = (), si
         rate.set_ylim(bottom=0)
         rate.legend(frameon=False, fontsize=8)
     for axis in axes:
-        axis.set_xlabel("epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        tidy(axis)
+        tidy(axis, "epoch")
+        _whole_epochs(axis, epochs)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     if simulated:
         mark_simulated(figure)
     return figure
+
+
+def _whole_epochs(axis: Any, epochs: Sequence[int]) -> None:
+    """Number whole epochs only, of very few too."""
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    if max(epochs) - min(epochs) < 3:
+        axis.set_xticks(range(min(epochs), max(epochs) + 1))
 
 
 def courses(runs: Mapping[str, Sequence[Sequence[dict[str, Any]]]], *, simulated: bool = False, title: str = "") -> Any:
@@ -203,7 +210,7 @@ def courses(runs: Mapping[str, Sequence[Sequence[dict[str, Any]]]], *, simulated
                 axis.plot([r["epoch"] for r in rows], [scale * r[key] for r in rows], DASHES[k // len(LINES) % len(DASHES)], lw=1.2,
                           color=LINES[k % len(LINES)], marker="." if len(rows) < 3 else None, label="_" if n else label)  # fmt: skip
         tidy(axis, "epoch", f"{name}, validation part")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        _whole_epochs(axis, [r["epoch"] for those in runs.values() for rows in those for r in rows])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False, ncols=1)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     if simulated:

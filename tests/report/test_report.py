@@ -18,6 +18,7 @@ from srnn.report.read import read_run, told
 from srnn.report.watch import look
 from srnn.runs import DIVERGED, Run
 from srnn.tasks.settings import describe, override, settings_to, varied
+from srnn.train import fit
 
 SECTIONS = ["result", "learning", "classes", "time", "recording", "firing", "constants", "energy", "settings", "environment", "again"]
 
@@ -321,3 +322,23 @@ def test_figures_know_more_classes_than_colours(hostile):
     figure = figures.recording(sample, names, predicted=np.repeat([11, -1], 20), confidence=np.linspace(0, 1, 40))
     assert figure.legends == []
     assert "class 11" in [t.get_text() for axis in figure.axes for t in axis.texts]
+
+
+SMALL = ["epochs=1", "network.recurrent=[true]", "network.recurrent_start=[orthogonal]", "network.hidden=[8]"]
+
+
+@pytest.mark.parametrize("name", ["soli", "psmnist", "timit", "shd"])
+def test_any_task_is_watched_as_it_was_evaluated(name, tmp_path):
+    """Labels a step, spread ones, truncated training, spikes; benchmarks/reports.py makes the whole report of every task."""
+    task = override(tasks.load(name), SMALL if name in ("psmnist", "shd") else ["epochs=1"])
+    task = task.on_made_up(tmp_path / "data")
+    metrics = fit(task, tmp_path / "run", data_dir=tmp_path / "data")
+    r = read_run(tmp_path / "run", tmp_path / "data")
+    w = look(r)
+    assert w.used == w.there == metrics["test_recordings"]
+    assert w.accuracy == metrics["test_accuracy"]
+    assert len(w.curve) == max(len(s.signal) for s in r.parts.test)
+    assert w.trace.steps == sum(len(s.signal) for s in list(r.parts.test)[: r.task.batch])
+    words = ["train", name, *told(r).words]
+    args = cli._parser().parse_args(words)
+    assert describe(override(tasks.load(name), args.set)) == describe(r.task)

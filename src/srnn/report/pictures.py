@@ -69,31 +69,40 @@ def _seen(r: Read, w: Watched | None) -> Watched:
 
 def _anytime(r: Read, given: Watched | None) -> Shown:
     w = _seen(r, given)
-    who, curve, step = f"seed {r.seed}", w.curve, r.task.step_seconds
+    who, curve, step = f"seed {r.seed}", w.curve, step_seconds(r)
     each = isinstance(r.task.decode, PerStep)
     if each:  # many single steps: means over stretches of time
         wide = -(-len(curve) // BINS)
         padded = np.pad(curve, (0, -len(curve) % wide), constant_values=np.nan).reshape(-1, wide)
-        curve, step = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in padded]), wide * step
+        curve, step = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in padded]), None if step is None else wide * step
     known = np.flatnonzero(np.isfinite(curve))
     if not known.size:
         raise NotShown("No recording that was looked at has a label.")
     curve = np.interp(np.arange(len(curve)), known, curve[known])
     figure, numbers = analysis.anytime({who: curve}, step_seconds=step, chance=1 / len(r.task.classes), simulated=r.simulated)
-    settled = numbers[who]["settled_step"] * step
+    settled = int(numbers[who]["settled_step"])
     part = (
         f"{w.used:,} of the {w.there:,} recordings of the {r.part} part" if w.used < w.there else f"all {w.there:,} recordings of the {r.part} part"
     )
     end = percent(float(curve[-1]))
     if each:
-        says = f"Fraction of right decisions at each time since the start of a recording, over {part}, in stretches of {step:.3g} s."
+        says = f"Fraction of right decisions at each time since the start of a recording, over {part}, in stretches of {wide} steps."
     else:
         says = (
             f"Accuracy if the decision were taken at each step, over {part}: it ends at {end}, and is within one point of that from "
-            f"{settled:.3g} s on (of {len(w.curve) * r.task.step_seconds:.3g} s). A recording that has ended keeps its decision."
+            f"step {settled:,} of {len(curve):,} on{_lasting(settled, step)}. A recording that has ended keeps its decision."
         )
     return Shown(figure, {"curve": analysis.style.plain(curve), "step_seconds": step, "recordings": w.used, "of": w.there, "accuracy": w.accuracy,
-                          "settled_seconds": settled}, "Any-time accuracy", says, says + " " + _agreement(r, w))  # fmt: skip
+                          "settled_step": settled}, "Any-time accuracy", says, says + " " + _agreement(r, w))  # fmt: skip
+
+
+def step_seconds(r: Read) -> float | None:
+    """Return the duration of a step; None where steps are no time, as the pixels of an image."""
+    return None if r.task.step_seconds == 1 else r.task.step_seconds
+
+
+def _lasting(steps: int, step: float | None) -> str:
+    return "" if step is None else f" ({steps * step:.3g} s)"
 
 
 def _agreement(r: Read, w: Watched) -> str:
@@ -116,7 +125,7 @@ def _recording(r: Read, given: Watched | None) -> Shown:
     )
     counts = w.predicted >= 0
     emitted = [int(np.count_nonzero(layer)) for layer in w.spikes]
-    said = f"{s.name}, the first recording of the {r.part} part: {len(s.signal):,} steps, {len(s.signal) / s.rate:.3g} s"
+    said = f"{s.name}, the first recording of the {r.part} part: {len(s.signal):,} steps{_lasting(len(s.signal), step_seconds(r))}"
     said += f", class {r.task.classes[int(label)]}" if not label.ndim and label >= 0 else ""
     said += (
         f". Spikes emitted: {', '.join(f'{n:,} by layer {k}' for k, n in zip(_spiking(r), emitted, strict=True))}."
@@ -144,7 +153,7 @@ def _firing(r: Read, given: Watched | None) -> Shown:
         raise NotShown("No layer of this network spikes: there are no firing rates.")
     w = _seen(r, given)
     names = [f"layer {k}" for k in _spiking(r)]
-    figure, numbers = analysis.activity(w.trace, names, step_seconds=r.task.step_seconds, simulated=r.simulated)
+    figure, numbers = analysis.activity(w.trace, names, step_seconds=step_seconds(r), simulated=r.simulated)
     count = len(w.trace.lengths)
     says = (
         f"Spikes over time of {count:,} recordings of the {r.part} part: {numbers['sops_per_step']:.3g} spikes a step and "
@@ -157,14 +166,15 @@ def _constants(r: Read, w: Watched | None) -> Shown:
     if r.net is None or r.before is None:
         raise NotShown("The run has no checkpoint yet, so there is no network to look at.")
     try:
-        figure, numbers = analysis.time_constants(r.before, r.net, step_seconds=r.task.step_seconds, simulated=r.simulated)
+        figure, numbers = analysis.time_constants(r.before, r.net, step_seconds=step_seconds(r), simulated=r.simulated)
     except ConfigError:
         raise NotShown("This network has no time constants: none of its layers has a constant called tau.") from None
     told = [
         f"{name} of {layer}: mean {np.mean(c['before']):.3g} → {np.mean(c['after']):.3g}" for layer, cs in numbers.items() for name, c in cs.items()
     ]
     start = "The run began with given weights." if r.run.checkpoint("start").exists() else "Before training: drawn again from the seed."
-    says = f"Time constants in steps (one is {1000 * r.task.step_seconds:.3g} ms). {'; '.join(told)}."
+    unit = "" if step_seconds(r) is None else f" (one is {1000 * r.task.step_seconds:.3g} ms)"
+    says = f"Time constants in steps{unit}. {'; '.join(told)}."
     return Shown(figure, numbers, "Time constants before and after training", says, f"{says} {start}")
 
 

@@ -18,26 +18,11 @@ from srnn.runs import DIVERGED, Run, load_checkpoint, load_weights
 from srnn.tasks.settings import differences, settings_to, varied
 from srnn.tasks.task import Parts, Task
 
-_NEEDED = frozenset(
-    [
-        "classes",
-        "best_epoch",
-        "epochs",
-        "selected_by",
-        "validation_accuracy",
-        "firing_rate",
-        "firing_rates",
-        "input_rate",
-        "input_events",
-        "sops_per_step",
-        "sops_per_sample",
-        "parameters",
-        "parameters_unused",
-        "energy",
-        "published",
-        "data_note",
-    ]
-)
+_NEEDED = frozenset({
+    "classes", "best_epoch", "epochs", "selected_by", "validation_accuracy", "firing_rate", "firing_rates", "input_rate", "input_events",
+    "sops_per_step", "sops_per_sample", "parameters", "parameters_unused", "energy", "published", "data_note",
+})  # fmt: skip
+"""What metrics.json must hold."""
 
 
 @dataclass(frozen=True)

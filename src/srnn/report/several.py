@@ -174,6 +174,9 @@ def _fronts(groups: Sequence[Group], drawn: dict[str, Any]) -> tuple[list[Any], 
     for k, ((task, _, metric), those) in enumerate(kinds.items()):
         points = {g.label: (g.values("energy", "measured", "energy"), g.values(metric)) for g in those}
         what, simulated = f"{task}, {metric.replace('_', ' ')}", those[0].first.simulated
+        if len(those) == 1:
+            blocks.append(Words(f"{what}: one group on these recordings, nothing to compare it with.", single.MISSING))
+            continue
         try:
             figure, found = analysis.pareto(points, energy="energy per step (pJ), rules measured", title=what, simulated=simulated)
         except ConfigError as error:

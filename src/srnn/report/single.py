@@ -43,7 +43,8 @@ def about(r: Read) -> Numbers:
     m = r.metrics or {}
     return {
         "run": str(r.run.path), "task": r.task.name, "seed": r.seed, "simulated": r.simulated, "state": r.state,
-        "epochs": len(r.rows), "of_epochs": r.task.epochs, "selected_by": r.task.selected_by, "best_epoch": m.get("best_epoch"), "part": r.part if r.metrics else None,
+        "epochs": len(r.rows), "of_epochs": r.task.epochs, "selected_by": r.task.selected_by,
+        "best_epoch": m.get("best_epoch"), "part": r.part if r.metrics else None,
         **{k: m.get(k) for k in ("test_accuracy", "test_accuracy_labelled", "validation_accuracy", "firing_rate", "firing_rates", "parameters")},
         "energy": {name: c["energy"] for name, c in m.get("energy", {}).items()}, "published": m.get("published", []),
     }  # fmt: skip
@@ -141,7 +142,8 @@ def _beside(r: Read, m: Numbers) -> Grid:
     rows = []
     for p in m["published"]:
         accuracy = "accuracy" in p["what"]
-        how = [f"selected on the {_PARTS[r.task.published_selection]} part"] if accuracy else []
+        selected = f"selected on the {_PARTS[r.task.published_selection]} part"
+        how = [selected] if accuracy and selected not in p["protocol"] else []
         how += [p["protocol"]] if p["protocol"] else []
         value = f"{100 * p['value']:.1f} %" if accuracy else f"{p['value']:,g}"
         rows.append((p["what"], _ours(r, m, p["what"]) or "not measured", value, p["source"], "; ".join(how)))
@@ -238,8 +240,8 @@ def cost(r: Read) -> tuple[list[Any], Numbers]:
                   for name, c in counts.items() for layer in c.layers], frozenset({2, 3}))  # fmt: skip
     said = Words(
         "yin2021 is the published accounting: products with the neuron's own spike and with constants are free, one mean rate stands for all "
-        "connections. measured charges all that the recorded network does, with the rates of each layer, biases, resets and analog input. Both at 45 nm, "
-        f"{published.process.source}. {energy.explain(published, measured).partition(':')[0]}."
+        "connections. measured charges all that the recorded network does, with the rates of each layer, biases, resets and analog input. "
+        f"Both at 45 nm, {published.process.source}. {energy.explain(published, measured).partition(':')[0]}."
     )
     numbers = {
         "counts": {name: c.as_dict() for name, c in counts.items()},
@@ -325,4 +327,4 @@ def _compress_again(r: Read) -> list[Any]:
 
 
 def _pj(value: float) -> str:
-    return f"{value / 1000:,.3g} nJ" if value >= 10_000 else f"{value:,.1f} pJ"
+    return next(f"{value / size:,.1f} {unit}" for size, unit in ((1e6, "µJ"), (1e3, "nJ"), (1, "pJ")) if value >= 10 * size or size == 1)
