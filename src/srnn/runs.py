@@ -1,4 +1,4 @@
-"""The run folder: task.json, env.json, log.jsonl, metrics.json and checkpoints, each written so that a reader never sees half a file.
+"""The run folder: task.json, env.json, log.jsonl, metrics.json, report.html and checkpoints, each written so that a reader never sees half a file.
 
 A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state), and JSON (schedule, position, best result,
 schema version) in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation accuracy;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.report.pages import HOSTILE, LSTM, train
+from tests.report.pages import HOSTILE, LSTM, page, train
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +34,15 @@ def hostile(tmp_path_factory):
     signals = rng.normal(size=(36, 40, 2)).astype(np.float32) + labels[:, None, None]
     np.savez(data, X=signals, y=labels, classes=np.array(HOSTILE), rate=np.array(20.0))
     return train(root / "<u>run & ]]>", [f"data.path={data}", "network.hidden=[6]", "epochs=2"], "my")
+
+
+@pytest.fixture(scope="session")
+def simulated(sim):
+    """The report of `sim`, and its page as parsed."""
+    return page(sim)
+
+
+@pytest.fixture(scope="session")
+def injected(hostile):
+    """The report of `hostile`, and its page as parsed."""
+    return page(hostile)

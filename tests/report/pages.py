@@ -6,7 +6,7 @@ import itertools
 import re
 from html.parser import HTMLParser
 
-from srnn import tasks
+from srnn import report, tasks
 from srnn.tasks.settings import override
 from srnn.train import fit
 
@@ -87,3 +87,9 @@ def check_structure(seen):
     assert len(seen.texts.get("desc", [])) == len(drawings)  # none is empty
     assert any(attrs.get("http-equiv") == "Content-Security-Policy" and "default-src 'none'" in attrs["content"] for attrs in seen.all("meta"))
     return len(ids), len(tables), len(drawings)
+
+
+def page(path, **kwargs):
+    """Return the report of one run, and what a parser makes of its page."""
+    made = report.compose([path], **kwargs)
+    return made, Seen(made.page.html())

@@ -33,11 +33,11 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def files(sim, lstm, hostile, tmp_path_factory):
+def files(sim, lstm, hostile, simulated, injected, tmp_path_factory):
     """A report with simulated data, one with hostile names, a comparison."""
     root = tmp_path_factory.mktemp("pages")
-    made = {"sim": [sim], "hostile": [hostile], "several": [sim, lstm, hostile]}
-    return {name: report.compose(paths).write(root / f"{name}.html") for name, paths in made.items()}
+    made = {"sim": simulated[0], "hostile": injected[0], "several": report.compose([sim, lstm, hostile])}
+    return {name: one.write(root / f"{name}.html") for name, one in made.items()}
 
 
 def opened(chromium, path, width, scheme, media="screen"):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.report.pages import HOSTILE, Seen, check_structure
+from tests.report.pages import HOSTILE, check_structure, page
 
 from srnn import cli, energy, figures, report, tasks
 from srnn._check import RunError, SrnnError
 from srnn.report import single
+from srnn.report.pictures import FIGURES
 from srnn.report.read import read_run, told
 from srnn.report.watch import look
 from srnn.runs import DIVERGED, Run
@@ -21,21 +23,6 @@ from srnn.tasks.settings import describe, override, settings_to, varied
 from srnn.train import fit
 
 SECTIONS = ["result", "learning", "classes", "time", "recording", "firing", "constants", "energy", "settings", "environment", "again"]
-
-
-def page(path, **kwargs):
-    made = report.compose([path], **kwargs)
-    return made, Seen(made.page.html())
-
-
-@pytest.fixture(scope="module")
-def simulated(sim):
-    return page(sim)
-
-
-@pytest.fixture(scope="module")
-def injected(hostile):
-    return page(hostile)
 
 
 def test_the_page_has_every_section_and_figure(simulated):
@@ -241,10 +228,13 @@ def test_only_so_many_recordings_are_looked_at(sim, monkeypatch):
     w = look(r)
     assert (w.used, w.there, len(w.curve)) == (3, 6, 60)
     monkeypatch.setattr("srnn.report.watch.STEPS", 130)
-    assert look(r).used == 2
-    _, seen = page(sim)
-    assert "2 of the 6 recordings of the test part" in seen.words
-    assert "on the whole part, in metrics.json" in seen.words
+    w = look(r)
+    assert w.used == 2
+    said = FIGURES["anytime"](r, w).caption
+    assert "2 of the 6 recordings of the test part" in said
+    assert f"Accuracy on these recordings: {100 * w.accuracy:.2f} %; on the whole part, in metrics.json: " in said
+    other = FIGURES["anytime"](replace(r, metrics={**r.metrics, "test_accuracy": 0.5}), replace(w, used=6)).caption
+    assert "metrics.json has 50.00 %, from another device or version" in other
 
 
 def test_decisions_at_any_time_end_as_the_task_decides(hostile):
@@ -255,7 +245,7 @@ def test_decisions_at_any_time_end_as_the_task_decides(hostile):
     assert np.all((w.confidence >= 1 / 3 - 1e-9) & (w.confidence <= 1))
 
 
-def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(sim, tmp_path, srnn, monkeypatch):
+def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(sim, simulated, tmp_path, srnn, monkeypatch):
     out = tmp_path / "deep/report.html"
     code, shown, err = srnn("report", sim, "--out", out, "--figures", tmp_path / "figures", "--json")
     assert (code, err) == (0, "")
@@ -264,21 +254,29 @@ def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(
     names = ["anytime.svg", "confusion.svg", "constants.svg", "firing.svg", "learning.svg", "recording.svg"]
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == names == sorted(p.rpartition("/")[2] for p in data["figures"])
     before = out.read_bytes()
-    code, shown, _ = srnn("report", sim)
-    assert (code, shown) == (0, f"Report: {sim / 'report.html'}\n")
+    assert simulated[0].page.html().encode() == before
     assert b'charset="utf-8"' in before
     assert [p.name for p in out.parent.iterdir()] == ["report.html"]
-    assert (sim / "report.html").read_bytes() == before
-    (sim / "report.html").unlink()
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("srnn.runs.os.fsync", full)
-    code, shown, err = srnn("report", sim, "--out", out)
-    assert (code, shown) == (2, "")
-    assert "cannot be written: No space left on device" in err
+    with pytest.raises(RunError, match="cannot be written: No space left on device"):
+        simulated[0].write(out)
     assert out.read_bytes() == before
+    assert [p.name for p in out.parent.iterdir()] == ["report.html"]
+
+
+def test_a_package_that_is_missing_is_named(sim, srnn, monkeypatch, simulated):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(SrnnError, match=r'A report needs Jinja2\. Install it with: pip install "srnn\[report\]"'):
+        simulated[0].page.html()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, shown, err = srnn("report", sim)
+    assert (code, shown) == (2, "")
+    assert err == 'srnn report: A report needs matplotlib. Install it with: pip install "srnn[report]"\n'
+    assert not (sim / "report.html").exists()
 
 
 def test_what_is_no_run_is_refused(sim, tmp_path, srnn):
@@ -330,7 +328,7 @@ SMALL = ["epochs=1", "network.recurrent=[true]", "network.recurrent_start=[ortho
 @pytest.mark.parametrize("name", ["soli", "psmnist", "timit", "shd"])
 def test_any_task_is_watched_as_it_was_evaluated(name, tmp_path):
     """Labels a step, spread ones, truncated training, spikes; benchmarks/reports.py makes the whole report of every task."""
-    task = override(tasks.load(name), SMALL if name in ("psmnist", "shd") else ["epochs=1"])
+    task = override(tasks.load(name), [*SMALL[:1], *(SMALL[1:] if name in ("psmnist", "shd") else ["network.hidden=[8]"] if name == "timit" else [])])
     task = task.on_made_up(tmp_path / "data")
     metrics = fit(task, tmp_path / "run", data_dir=tmp_path / "data")
     r = read_run(tmp_path / "run", tmp_path / "data")

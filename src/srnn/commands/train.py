@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
         task, seed = changed(args, task), stored_seed if seed is None else seed
     seed = seed or 0
     if resume:
-        (out / DIVERGED).unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / DIVERGED).unlink()
     try:
         first = os.environ.get("RANK", "0") == "0"  # of the processes torchrun starts, one shows what happens
         with shown(console(stderr=True), f"{task.name} seed {seed}") if first else nullcontext() as progress:
