@@ -130,8 +130,13 @@ def _ours(r: Read, m: Numbers, what: str) -> str:
     if "accuracy" in what:
         value = m.get(what.replace(" ", "_"))
         return "" if value is None else percent(value)
-    known = {"parameters": f"{m['parameters'] + m['parameters_unused']:,}", "MAC per step": f"{m['energy']['yin2021']['mac']:g} (rules yin2021)",
-             "energy per step (pJ)": f"{m['energy']['yin2021']['energy']:.1f} (rules yin2021)", "firing rate": f"{m['firing_rate']:.4f}"}  # fmt: skip
+    cost = m["energy"]["yin2021"]
+    known = {
+        "parameters": f"{m['parameters'] + m['parameters_unused']:,}",
+        "MAC per step": f"{cost['mac']:,.10g} (rules yin2021)",
+        "energy per step (pJ)": f"{cost['energy']:,.1f} (rules yin2021)",
+        "firing rate": f"{m['firing_rate']:.4f}",
+    }
     return known.get(what, "")
 
 
