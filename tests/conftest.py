@@ -37,29 +37,52 @@ def srnn(capsys):
     return run
 
 
-_real: dict[str, bool] = {}
+CHROMIUM = Path("/usr/bin/chromium")
+_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+          "--disable-sync")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser (playwright's); skips the test where there is none. Tests that use it carry the marker `browser`."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no browser: the package playwright is not installed")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"no browser: there is no {CHROMIUM}")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=str(CHROMIUM), args=list(_QUIET))
+        yield browser
+        browser.close()
+
+
+COUNTED = {"real_data": ("SRNN_REAL_TESTS", "tests on real data"), "browser": ("SRNN_BROWSER_TESTS", "tests in a browser")}
+"""Markers whose tests skip where something is not there: the variable that says how many of them must pass, and what they are called."""
+
+_passed: dict[str, set[str]] = {marker: set() for marker in COUNTED}
 _seen: set[str] = set()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note which tests on real data passed."""
+    """Note which of the tests that may skip passed."""
     if report.when == "call":
         _seen.add(report.nodeid)
-        if "real_data" in report.keywords:
-            _real[report.nodeid] = report.passed
+        for marker, passed in _passed.items():
+            if marker in report.keywords and report.passed:
+                passed.add(report.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail when fewer tests on real data passed than $SRNN_REAL_TESTS demands: a skipped test is not a passed one.
+    """Fail when fewer tests passed than $SRNN_REAL_TESTS and $SRNN_BROWSER_TESTS demand: a skipped test is not a passed one.
 
     Of several processes (pytest-xdist), the one that gathers the results asks.
     """
-    wanted = int(os.environ.get("SRNN_REAL_TESTS", "0"))
-    passed = sum(_real.values())
-    if not wanted or hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput"):
         return
-    if passed < wanted and len(_seen) > 50:
-        print(f"\n{passed} tests on real data passed; $SRNN_REAL_TESTS demands {wanted}")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    else:
-        print(f"\n{passed} tests on real data passed, {wanted} demanded")
+    for marker, (variable, name) in COUNTED.items():
+        wanted, passed = int(os.environ.get(variable, "0")), len(_passed[marker])
+        if not wanted:
+            continue
+        if passed < wanted and len(_seen) > 50:
+            print(f"\n{passed} {name} passed; ${variable} demands {wanted}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        else:
+            print(f"\n{passed} {name} passed, {wanted} demanded")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from srnn import cli, energy, figures, tables, tasks
+from srnn import cli, energy, report, tables, tasks
 from srnn import train as training
 from srnn._check import DataError
 from srnn.datasets import own, qtdb, shd
@@ -78,6 +78,7 @@ def test_the_commands_are_known():
         "encode",
         "export",
         "stream",
+        "report",
         "doctor",
         "completion",
     ]
@@ -287,12 +288,8 @@ def test_train_shows_epochs_results_and_where_the_run_is(finished):
     assert "SIMULATED DATA" in shown
     assert "no label" in shown  # a recall without any label
     assert "nan" not in shown
-    figures = sorted(p.name for p in (out / "figures").iterdir())
-    assert figures == ["confusion.svg", "learning.svg", "recording.svg"]
-    for name in figures:
-        text = (out / "figures" / name).read_text()
-        assert "SIMULATED DATA" in text, name
-        ET.fromstring(text)
+    assert f"Report: {out / 'report.html'}" in shown
+    assert '<p class="mark">SIMULATED DATA</p>' in (out / "report.html").read_text()
 
 
 def cells(table):
@@ -323,7 +320,7 @@ def test_train_prints_only_json_with_json(srnn, finished, tmp_path):
     result = strict(out)
     stored = Run(finished[0]).read("metrics.json")
     assert {k: v for k, v in result.items() if k != "seconds"} == {k: v for k, v in stored.items() if k != "seconds"}
-    assert len(list((tmp_path / "run/figures").iterdir())) == 3  # the same run folder as without --json
+    assert (tmp_path / "run/report.html").is_file()  # the same run folder as without --json
 
 
 def test_several_seeds(srnn, tmp_path):
@@ -460,6 +457,7 @@ def test_exit_code_of_a_run_that_diverged(srnn, tmp_path):
     assert "the first such tensor is the gradient of layers.0.constants.tau_m" in message
     assert "no checkpoint was written yet" in message
     assert "Usual repairs" in message
+    assert Run(tmp_path / "run").read("diverged.json")["message"] in message
 
 
 def test_exit_code_of_a_run_that_was_interrupted(srnn, tmp_path, monkeypatch):
@@ -536,8 +534,9 @@ def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
     assert code == 0, err
     assert strict(out)["simulated"] is False
     assert strict(out)["test_recordings"] == 4
-    for figure in (tmp_path / "run/figures").iterdir():
-        assert "SIMULATED" not in figure.read_text()
+    text = (tmp_path / "run/report.html").read_text()
+    assert "SIMULATED" not in text
+    assert "85.9 %" in text
 
 
 @pytest.mark.parametrize(
@@ -686,9 +685,9 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
     code, out, err = srnn(*train, "--out", out_folder)
     assert code == 0, err
     assert "Parts share no group" in out
-    assert (out_folder / "figures/recording.svg").is_file()
+    assert (out_folder / "report.html").is_file()
     before = (out_folder / "metrics.json").read_text()
-    monkeypatch.setattr(figures, "of_run", lambda *args: "none drawn")
+    monkeypatch.setattr(report, "of_run", lambda *args: "none written")
     assert srnn(*train, "--out", out_folder, "--resume")[0] == 0  # the same words again
     assert srnn("train", "my", "--out", out_folder, "--resume")[0] == 0
     assert (out_folder / "metrics.json").read_text() == before
@@ -707,7 +706,7 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
 
 
 def test_a_variant_is_taken_before_the_settings_and_kept_by_a_run(srnn, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "of_run", lambda *args: "none drawn")
+    monkeypatch.setattr(report, "of_run", lambda *args: "none written")
     refuses(srnn("train", "shd", "--variant", "bitar"), "train", "shd has no variant 'bitar'. Did you mean 'bittar'?")
     refuses(srnn("train", "ecg_sim", "--variant", "paper"), "train", "ecg_sim has no variant 'paper'.")
     shd.made_up(tmp_path / "data")

@@ -22,6 +22,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn train ecg --seed 1 --resume             go on where it was stopped
   srnn sweep ecg --search optimiser.lr=1e-3:1e-1:log   search settings by validation accuracy
   srnn evaluate runs/ecg-seed1                 accuracy, firing rates, energy of a run
+  srnn report runs/ecg-seed1                   one HTML file of a run, or of several side by side
   srnn compress runs/ecg-seed1 --bits 8        fewer bits, connections, neurons or spikes, trained on
   srnn energy ecg --rate 0.282                 what the network would cost at a firing rate
   srnn reproduce yin2021-table2 --jobs 2       a published table with our numbers beside it
@@ -87,7 +88,7 @@ def _parser() -> Parser:
                     "  srnn train ecg --seeds 0 1 2       three runs, mean and sd\n"
                     "  srnn train ecg --seed 1 --resume   go on where the run was stopped (bit-exact on a CPU)\n\n"
                     "The run folder holds task.json (resolved settings), env.json, log.jsonl (a line an epoch), checkpoints/,\n"
-                    "metrics.json and figures/. A setting that does not exist or has the wrong type is refused,\n"
+                    "metrics.json and report.html. A setting that does not exist or has the wrong type is refused,\n"
                     "with the list of those that do.")  # fmt: skip
     train.add_argument("task", help="see `srnn tasks`")
     task_options(train)
@@ -240,6 +241,18 @@ def _parser() -> Parser:
     stream.add_argument("--state", type=Path, metavar="FILE", help="go on from this saved state where it exists; write it at the end")
     stream.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
     stream.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
+
+    report = command("report", "Write one HTML file of a run, or of several side by side; it needs no network (docs/report.md).",
+                     "  srnn report runs/ecg-seed1                     runs/ecg-seed1/report.html, as at the end of srnn train\n"
+                     "  srnn report runs/ecg-seed* --out ecg.html      a comparison: mean and sd over seeds, accuracy against energy\n"
+                     "  srnn report runs/ecg-sweep                     all runs in a folder\n"
+                     "  srnn report runs/ecg-seed1 --figures figures   also every figure as an SVG file\n\n"
+                     "An unfinished run gets a report that says so. What needs data that are not there is left out, with the reason.")  # fmt: skip
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or a folder of runs")
+    report.add_argument("--out", type=Path, metavar="FILE", help="HTML file to write (default: report.html in the folder of the run, or of the runs)")
+    report.add_argument("--figures", type=Path, metavar="FOLDER", help="also write every figure there as SVG")
+    report.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
+    data_option(report)
 
     doctor = command(
         "doctor", "Say what works on this machine, and what to do about what does not.", "  srnn doctor\n  srnn doctor --data-dir data --json"

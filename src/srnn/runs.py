@@ -1,4 +1,4 @@
-"""The run folder: task.json, env.json, log.jsonl, metrics.json and checkpoints, each written so that a reader never sees half a file.
+"""The run folder: task.json, env.json, log.jsonl, metrics.json, report.html and checkpoints, each written so that a reader never sees half a file.
 
 A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state), and JSON (schedule, position, best result,
 schema version) in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation accuracy;
@@ -31,6 +31,9 @@ from srnn.tasks.task import Parts, Task
 
 SCHEMA = 1
 """Version of the layout of checkpoints and of task.json."""
+
+DIVERGED = "diverged.json"
+"""What a run that diverged says of it: {"message"}; it is gone where the run went on."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,17 @@ class Run:
     def checkpoint(self, name: str) -> Path:
         """Return the path of a checkpoint ("last", "best", or "start" of a run that began with given weights)."""
         return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def in_use(self) -> bool:
+        """Whether a process has this run."""
+        try:
+            with open(self.path / ".lock") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

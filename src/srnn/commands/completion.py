@@ -29,7 +29,7 @@ def _complete(parser: Parser, names: tuple[str, ...]) -> None:
     import shtab
 
     for action in parser._actions:
-        folder = action.metavar in ("DIR", "FOLDER") or action.dest == "run"
+        folder = action.metavar in ("DIR", "FOLDER") or action.dest in ("run", "runs")
         if action.dest in _TASKS and not action.option_strings:
             action.choices = names
         elif folder:
