@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PEERS  ?= .venv-peers
 BENCH  ?=
 
-.PHONY: setup demo test check bench bench-peers format clean
+.PHONY: setup demo test check docs notebooks bench bench-peers format clean
 
 setup: $(READY)
 
@@ -33,6 +33,13 @@ check: $(READY)  ## lint, format, types, import floors, file sizes
 	@big=$$(find src -name '*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > 400'); \
 	  if [ -n "$$big" ]; then echo "files over 400 lines:"; echo "$$big"; exit 1; fi; \
 	  echo "file sizes: $$(find src -name '*.py' | wc -l) files, none over 400 lines"
+
+docs: $(READY)  ## the documentation site, build/docs/index.html: warnings are errors; names, links and loads are checked
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	$(BIN)/python docs/check.py
+
+notebooks: $(READY)  ## run the tutorials that are notebooks: build/notebooks
+	$(BIN)/python docs/notebooks.py
 
 bench: $(READY)  ## speed and memory of training, measured side by side; BENCH="--shape SHD --rounds 9" passes options
 	$(BIN)/python -m benchmarks.speed $(BENCH)

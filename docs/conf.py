@@ -46,7 +46,11 @@ suppress_warnings = ["myst.header", "ref.python"]  # the latter: two classes may
 GENERATED = HERE / "generated"
 
 REFERENCE = {
-    "Networks": ("networks", "Layers, networks, state and lengths; what runs them over time.", ("layers", "networks", "norm", "part", "scan", "baselines")),
+    "Networks": (
+        "networks",
+        "Layers, networks, state and lengths; what runs them over time.",
+        ("layers", "networks", "norm", "part", "scan", "baselines"),
+    ),
     "Neurons": ("neurons", "Every neuron beside its equation.", ("neuron", "neurons")),
     "Cells": ("cells", "Artificial recurrent units under the same contract.", ("cells",)),
     "Constants, surrogates, activations": ("init", "How constants start, how a spike is differentiated.", ("init", "surrogates", "activations")),
@@ -97,7 +101,9 @@ def reference() -> None:
 def command_line() -> None:
     """Write the page of the command line from its parser."""
     parser = cli._parser()
-    parts = ["# Command line\n\nEvery command takes `--help`. Exit codes: 0 done, 1 a run diverged or a check failed, 2 bad input, 130 interrupted.\n"]
+    parts = [
+        "# Command line\n\nEvery command takes `--help`. Exit codes: 0 done, 1 a run diverged or a check failed, 2 bad input, 130 interrupted.\n"
+    ]
     parts.append(f"```text\n{parser.format_help().strip()}\n```\n")
     for name, command in parser.commands.items():
         parts.append(f"## `srnn {name}`\n\n```text\n{command.format_help().strip()}\n```\n")
