@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import srnn
 from sphinx.util.inventory import InventoryFile
+
+import srnn
 
 SITE = Path(__file__).parent.parent / "build" / "docs"
 TOOLS = {"cli", "commands", "kernels", "papers", "progress", "session", "space", "tables", "doctor", "serve"}

@@ -24,7 +24,7 @@ import srnn  # noqa: E402
 from srnn import cli  # noqa: E402
 
 project, author, version = "srnn", "the developers of srnn", srnn.__version__
-copyright = "the developers of srnn"  # noqa: A001
+copyright = "the developers of srnn"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["README.md"]
@@ -85,17 +85,14 @@ def reference() -> None:
     listed = []
     for title, (name, about, names) in REFERENCE.items():
         parts = [f"# {title}\n\n{about}\n"]
-        for module in (m for n in names for m in modules(n)):
-            parts.append(f"## `{module}`\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n")
+        parts += [f"## `{m}`\n\n```{{eval-rst}}\n.. automodule:: {m}\n```\n" for n in names for m in modules(n)]
         write(name, "\n".join(parts))
         listed.append(name)
     at_top = sorted(n for n in vars(srnn) if not n.startswith("_") and inspect.isclass(getattr(srnn, n)))
     names = "\n".join(f"| `srnn.{n}` | {{py:class}}`~{getattr(srnn, n).__module__}.{n}` |" for n in at_top)
     tree = "\n".join(listed)
-    write(
-        "reference",
-        f"# Reference\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n\nAt the top of the package:\n\n| name | where it is described |\n|---|---|\n{names}\n",
-    )
+    top = f"At the top of the package:\n\n| name | where it is described |\n|---|---|\n{names}\n"
+    write("reference", f"# Reference\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n\n{top}")
 
 
 def command_line() -> None:
