@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PEERS  ?= .venv-peers
 BENCH  ?=
 
-.PHONY: setup demo test check docs notebooks bench bench-peers format clean
+.PHONY: setup demo test check docs notebooks audit soak bench bench-peers format clean
 
 setup: $(READY)
 
@@ -40,6 +40,15 @@ docs: $(READY)  ## the documentation site, build/docs/index.html: warnings are e
 
 notebooks: $(READY)  ## run the tutorials that are notebooks: build/notebooks
 	$(BIN)/python docs/notebooks.py
+
+audit: $(READY)  ## licences, secrets, calls that run what they read; known weaknesses where the service can be reached
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip-audit || true
+	$(BIN)/python -m benchmarks.audit
+
+soak: $(READY)  ## an hour of faults, leaks and streams: what a training survives, what grows; RUN=runs/ecg-seed0 names the run that is streamed
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.soak
+	$(if $(RUN),$(BIN)/python -m benchmarks.stream_soak --run $(RUN),@echo "stream_soak: give a run with RUN=…")
 
 bench: $(READY)  ## speed and memory of training, measured side by side; BENCH="--shape SHD --rounds 9" passes options
 	$(BIN)/python -m benchmarks.speed $(BENCH)
