@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PEERS  ?= .venv-peers
 BENCH  ?=
 
-.PHONY: setup demo test check bench bench-peers format clean
+.PHONY: setup demo test check docs notebooks audit soak bench bench-peers format clean
 
 setup: $(READY)
 
@@ -33,6 +33,22 @@ check: $(READY)  ## lint, format, types, import floors, file sizes
 	@big=$$(find src -name '*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > 400'); \
 	  if [ -n "$$big" ]; then echo "files over 400 lines:"; echo "$$big"; exit 1; fi; \
 	  echo "file sizes: $$(find src -name '*.py' | wc -l) files, none over 400 lines"
+
+docs: $(READY)  ## the documentation site, build/docs/index.html: warnings are errors; names, links and loads are checked
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	$(BIN)/python docs/check.py
+
+notebooks: $(READY)  ## run the tutorials that are notebooks: build/notebooks
+	$(BIN)/python docs/notebooks.py
+
+audit: $(READY)  ## licences, secrets, calls that run what they read; known weaknesses where the service can be reached
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip-audit || true
+	$(BIN)/python -m benchmarks.audit
+
+soak: $(READY)  ## an hour of faults, leaks and streams: what a training survives, what grows; RUN=runs/ecg-seed0 names the run that is streamed
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.soak
+	$(if $(RUN),$(BIN)/python -m benchmarks.stream_soak --run $(RUN),@echo "stream_soak: give a run with RUN=…")
 
 bench: $(READY)  ## speed and memory of training, measured side by side; BENCH="--shape SHD --rounds 9" passes options
 	$(BIN)/python -m benchmarks.speed $(BENCH)

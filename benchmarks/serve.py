@@ -6,8 +6,8 @@
 
 Without --run, a network is trained for one epoch on the simulated ECG. `srnn serve` plays in a process of its own at real time, the viewers are in
 another one. A frame says when its first step was due by the machine's clock: the delay of that step has the time in which the frame filled (33 ms),
-that of its last step has not. Counted from the second second on, when everybody is there. At the end the server gets a SIGTERM, while who reads nothing is
-still there.
+that of its last step has not. Counted from the second second on, when everybody is there. At the end the server gets a SIGTERM, while who reads
+nothing is still there.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shlex
+import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from srnn import cli, energy, figures, tables, tasks
+from srnn import cli, energy, report, tables, tasks
 from srnn import train as training
 from srnn._check import DataError
 from srnn.datasets import own, qtdb, shd
@@ -64,8 +65,24 @@ def commands():
 
 
 def test_the_commands_are_known():
-    assert commands() == ["tasks", "check", "data", "train", "sweep", "evaluate", "compress", "energy", "reproduce",
-                          "encode", "export", "stream", "serve"]  # fmt: skip
+    assert commands() == [
+        "tasks",
+        "check",
+        "data",
+        "train",
+        "sweep",
+        "evaluate",
+        "compress",
+        "energy",
+        "reproduce",
+        "encode",
+        "export",
+        "stream",
+        "serve",
+        "report",
+        "doctor",
+        "completion",
+    ]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -95,7 +112,56 @@ def test_help_version_and_no_command(srnn):
     assert "srnn train ecg_sim" in out
     code, out, err = srnn("trian")
     assert (code, out) == (2, "")
-    assert "invalid choice: 'trian'" in err
+    assert err.startswith("srnn: there is no command 'trian'. Did you mean 'train'? Known: tasks, ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("train --sed 3 ecg", "srnn train: there is no option --sed. Did you mean '--seed'?"),
+        ("train ecg extra", "srnn train: 'extra' is one argument too many."),
+        ("train", "srnn train: the following arguments are required: task."),
+        ("train egc", "srnn train: There is no task 'egc'. Did you mean 'ecg'?"),
+        ("train ecg --set optimizer.lr=1", "Did you mean 'optimiser'?"),
+        ("train psmnist --variant publishd", "Did you mean 'published'?"),
+        ("train ecg --seed x", "srnn train: argument --seed: invalid int value: 'x'."),
+        ("export runs/x --to onx", "srnn export: --to: there is no 'onx'. Did you mean 'onnx'?"),
+        ("reproduce yin2021-tabel2", "Did you mean 'yin2021-table2'?"),
+        ("data fetch qtbd", "Did you mean 'qtdb'?"),
+        ("evaluate runs/nothing", "srnn evaluate: runs/nothing is no run folder"),
+        ("doctor --verbose", "srnn doctor: there is no option --verbose."),
+        ("--nothing", "srnn: there is no option --nothing."),
+    ],
+)
+def test_what_was_probably_meant(srnn, argv, message):
+    code, out, err = srnn(*argv.split())
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(re.findall(r"^srnn", err, re.M)) == 1
+    assert "usage:" not in err
+
+
+def test_bash_completes_commands_options_choices_and_tasks(srnn, tmp_path):
+    code, script, err = srnn("completion", "bash")
+    assert (code, err) == (0, "")
+    (tmp_path / "srnn.bash").write_text(script)
+
+    def completed(*words):
+        line = f"source {tmp_path}/srnn.bash; COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}; _shtab_srnn"
+        ask = f'{line} 2>/dev/null; printf "%s\n" "${{COMPREPLY[@]}}"'
+        return subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=True).stdout.split()
+
+    assert completed("srnn", "tr") == ["train"]
+    assert completed("srnn", "train", "ecg") == ["ecg", "ecg_sim"]
+    assert set(completed("srnn", "train", "ecg", "--see")) == {"--seed", "--seeds"}
+    assert completed("srnn", "data", "show", "ecg", "--part", "t") == ["train", "test"]
+    for shell, shows in (("zsh", "#compdef srnn"), ("fish", "complete -c srnn")):
+        code, script, _ = srnn("completion", shell)
+        assert code == 0
+        assert shows in script
+        assert "psmnist" in script
+    assert strict(srnn("completion", "zsh", "--json")[1])["shell"] == "zsh"
 
 
 def test_tasks(srnn):
@@ -223,12 +289,8 @@ def test_train_shows_epochs_results_and_where_the_run_is(finished):
     assert "SIMULATED DATA" in shown
     assert "no label" in shown  # a recall without any label
     assert "nan" not in shown
-    figures = sorted(p.name for p in (out / "figures").iterdir())
-    assert figures == ["confusion.svg", "learning.svg", "recording.svg"]
-    for name in figures:
-        text = (out / "figures" / name).read_text()
-        assert "SIMULATED DATA" in text, name
-        ET.fromstring(text)
+    assert f"Report: {out / 'report.html'}" in shown
+    assert '<p class="mark">SIMULATED DATA</p>' in (out / "report.html").read_text()
 
 
 def cells(table):
@@ -259,7 +321,7 @@ def test_train_prints_only_json_with_json(srnn, finished, tmp_path):
     result = strict(out)
     stored = Run(finished[0]).read("metrics.json")
     assert {k: v for k, v in result.items() if k != "seconds"} == {k: v for k, v in stored.items() if k != "seconds"}
-    assert len(list((tmp_path / "run/figures").iterdir())) == 3  # the same run folder as without --json
+    assert (tmp_path / "run/report.html").is_file()  # the same run folder as without --json
 
 
 def test_several_seeds(srnn, tmp_path):
@@ -396,6 +458,7 @@ def test_exit_code_of_a_run_that_diverged(srnn, tmp_path):
     assert "the first such tensor is the gradient of layers.0.constants.tau_m" in message
     assert "no checkpoint was written yet" in message
     assert "Usual repairs" in message
+    assert Run(tmp_path / "run").read("diverged.json")["message"] in message
 
 
 def test_exit_code_of_a_run_that_was_interrupted(srnn, tmp_path, monkeypatch):
@@ -472,8 +535,9 @@ def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
     assert code == 0, err
     assert strict(out)["simulated"] is False
     assert strict(out)["test_recordings"] == 4
-    for figure in (tmp_path / "run/figures").iterdir():
-        assert "SIMULATED" not in figure.read_text()
+    text = (tmp_path / "run/report.html").read_text()
+    assert "SIMULATED" not in text
+    assert "85.9 %" in text
 
 
 @pytest.mark.parametrize(
@@ -584,7 +648,8 @@ def test_variants_are_listed_with_what_they_stand_for(srnn):
 def test_check(srnn):
     code, out, err = srnn("check", "ecg", "fsdd", "my")
     assert code == 0
-    assert [line for line in err.splitlines() if line.startswith("checking")] == ["checking ecg …", "checking fsdd …", "checking my …"]
+    shown = ["[1 of 3] checking ecg …", "[2 of 3] checking fsdd …", "[3 of 3] checking my …"]
+    assert [line for line in err.splitlines() if "checking" in line] == shown
     assert "3 of 3 tasks work." in out
     assert "FAILED" not in out
     assert len(re.findall(r"^\s*(?:ecg|fsdd|my)\s+ok\s+8 x \d+ x \d+", out, re.M)) == 3, out
@@ -621,9 +686,9 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
     code, out, err = srnn(*train, "--out", out_folder)
     assert code == 0, err
     assert "Parts share no group" in out
-    assert (out_folder / "figures/recording.svg").is_file()
+    assert (out_folder / "report.html").is_file()
     before = (out_folder / "metrics.json").read_text()
-    monkeypatch.setattr(figures, "of_run", lambda *args: "none drawn")
+    monkeypatch.setattr(report, "of_run", lambda *args: "none written")
     assert srnn(*train, "--out", out_folder, "--resume")[0] == 0  # the same words again
     assert srnn("train", "my", "--out", out_folder, "--resume")[0] == 0
     assert (out_folder / "metrics.json").read_text() == before
@@ -642,7 +707,7 @@ def test_own_data_from_the_command_line(srnn, tmp_path, monkeypatch):
 
 
 def test_a_variant_is_taken_before_the_settings_and_kept_by_a_run(srnn, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "of_run", lambda *args: "none drawn")
+    monkeypatch.setattr(report, "of_run", lambda *args: "none written")
     refuses(srnn("train", "shd", "--variant", "bitar"), "train", "shd has no variant 'bitar'. Did you mean 'bittar'?")
     refuses(srnn("train", "ecg_sim", "--variant", "paper"), "train", "ecg_sim has no variant 'paper'.")
     shd.made_up(tmp_path / "data")

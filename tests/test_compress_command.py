@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from srnn import cli, compress, figures
+from srnn import cli, compress, report
 from srnn import train as training
 from srnn.networks import single_layers
 from srnn.runs import Run, load_checkpoint, load_run
@@ -47,8 +47,8 @@ def small(source, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
-    """Figures take longer than these trainings, and have tests of their own."""
-    monkeypatch.setattr(figures, "of_run", lambda path, data_dir=None: path / "figures")
+    """Reports take longer than these trainings, and have tests of their own."""
+    monkeypatch.setattr(report, "of_run", lambda path, data_dir=None: path / "report.html")
 
 
 def less_seconds(row):
@@ -112,7 +112,7 @@ def test_both_sides_are_compared(small, source):
 def test_without_training_the_weights_stay_and_are_rounded(source, tmp_path, srnn):
     code, text, err = srnn("compress", source, "--bits", "4", "--epochs", "0", "--out", tmp_path / "ptq")
     assert code == 0, err
-    for words in ("float32", "int4", "before training went on", "SIMULATED", "pJ per step, float32 | int8", "No training, no figures."):
+    for words in ("float32", "int4", "before training went on", "SIMULATED", "pJ per step, float32 | int8", "Report: "):
         assert words in text
     assert {p.name for p in (tmp_path / "ptq").iterdir()} == {"task.json", "env.json", "metrics.json", "checkpoints", ".lock"}
     _, _, _, net = load_run(tmp_path / "ptq")
@@ -189,7 +189,6 @@ def test_a_run_killed_before_its_first_checkpoint_starts_from_the_same_weights(s
     shutil.copytree(small[0], out)
     for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "metrics.json", "log.jsonl"):
         (out / name).unlink()
-    shutil.rmtree(out / "figures", ignore_errors=True)
     code, _, err = command("train", "ecg_sim", "--resume", "--out", out)  # the ordinary command knows it too
     assert code == 0, err
     for name in ("start", "last", "best"):

@@ -174,7 +174,7 @@ def test_checkpoints_are_safetensors_and_nothing_is_pickled(whole):
     for path in whole.rglob("checkpoints/*"):
         with safe_open(path, framework="pt") as file:
             assert len(list(file.keys())) > 5
-            assert json.loads(file.metadata()["srnn"])["schema"] == runs.SCHEMA
+            assert json.loads(file.metadata()["srnn"])["schema"] == runs.CHECKPOINT_SCHEMA
         opened += 1
     assert opened == 2
     sources = sorted(Path(srnn.__file__).parent.rglob("*.py"))
@@ -839,11 +839,18 @@ def damage_list():
         def damage(path):
             tensors, state = load_checkpoint(path)
             change(tensors, state)
-            save_file(tensors, path, metadata={"srnn": json.dumps(state)})
+            about = json.dumps(state)
+            save_file(tensors, path, metadata={"srnn": about, "sha256": runs._checksum(tensors, about)})
 
         return damage
 
+    def changed(path):  # one bit of one weight
+        raw = bytearray(path.read_bytes())
+        raw[-9] ^= 1
+        path.write_bytes(raw)
+
     return {
+        "a bit": (changed, "its checksum does not agree"),
         "empty": (lambda p: p.write_bytes(b""), "is damaged or no checkpoint of srnn"),
         "header only": (truncated(0.01), "is damaged or no checkpoint of srnn"),
         "half": (truncated(0.5), "is damaged or no checkpoint of srnn"),
@@ -853,7 +860,7 @@ def damage_list():
         "torch file": (lambda p: torch.save({"net": torch.ones(2)}, p), "is damaged or no checkpoint of srnn"),
         "safetensors of others": (lambda p: save_file({"a": torch.ones(2)}, p), "is damaged or no checkpoint of srnn"),
         "no schema": (rewritten(lambda t, s: s.pop("schema")), "is damaged or no checkpoint of srnn"),
-        "newer schema": (rewritten(lambda t, s: s.update(schema=99)), "has schema 99; this version reads 1"),
+        "newer schema": (rewritten(lambda t, s: s.update(schema=99)), "has schema 99; this version reads 2. A newer version of srnn wrote it"),
         "no position": (rewritten(lambda t, s: s.pop("position")), "does not hold what a run needs to continue"),
         "no generator": (rewritten(lambda t, s: t.pop("rng.cpu")), "does not hold what a run needs to continue"),
         "a weight less": (rewritten(lambda t, s: t.pop("net.layers.0.weight")), "does not fit the network"),

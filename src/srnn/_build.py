@@ -1,8 +1,8 @@
 """Find the machine's C compiler, compile, keep the result, load it.
 
 A library is kept under a key of its source, the flags, the compiler and the processor, with its source beside it. Any number of processes may build
-at once: each compiles to a name of its own and renames. A kept library is loaded only when its checksum agrees; a folder that cannot be written to
-is replaced by a temporary one.
+at once: each compiles to a name of its own and renames. A kept library is loaded only when its checksum agrees; a folder that cannot be written to,
+or that others could put a library into, is replaced by a temporary one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -96,8 +97,8 @@ def _load(name: str, source: str, flags: tuple[str, ...], headers: tuple[Path, .
     parts = [source, *(h.read_text() for h in headers), " ".join(command), cc.version, _processor()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     file = f"{name}-{key}"
-    found = _kept(_cache() / f"{file}.so")
-    return found if found is not None else _compile(_writable(_cache()), file, source, command, headers)
+    found = _kept(cache() / f"{file}.so") if trusted(cache()) else None
+    return found if found is not None else _compile(_writable(cache()), file, source, command, headers)
 
 
 def _kept(path: Path) -> ctypes.CDLL | None:
@@ -141,17 +142,26 @@ def place(data: bytes, path: Path) -> None:
         raise
 
 
-def _cache() -> Path:
+def cache() -> Path:
     """Return the folder of kept libraries: $SRNN_KERNELS, else in the user's cache."""
     return Path(os.environ.get("SRNN_KERNELS") or user_cache() / "srnn" / "kernels")
 
 
-def _writable(folder: Path) -> Path:
-    """Return the folder, made where it is missing; a temporary one where it cannot be written to."""
+def trusted(folder: Path) -> bool:
+    """Return whether nobody but this user (and root) can put a library into the folder; what lies there is run."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError:
+        return False
+    return not hasattr(os, "getuid") or (found.st_uid in (os.getuid(), 0) and not found.st_mode & stat.S_IWOTH)
+
+
+def _writable(folder: Path) -> Path:
+    """Return the folder, made where it is missing; a temporary one where it cannot be written to, or others could."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
+            return folder if trusted(folder) else _temporary()
     except OSError:
         return _temporary()
 

@@ -38,13 +38,18 @@ class DivergedError(SrnnError):
     """Training produced a number that is not finite."""
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ' Did you mean X?' when a known name is close, and always the closed list of known names."""
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean X?' when a known name is close, else ''."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     best = max(close, key=lambda k: (difflib.SequenceMatcher(None, k, name).ratio(), k[:1] == name[:1]), default=None)
-    hint = "" if best is None else f" Did you mean {best!r}?"
-    return f"{hint} Known: {', '.join(known) or '(none)'}."
+    return "" if best is None else f" Did you mean {best!r}?"
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return what `meant` says, and always the closed list of known names."""
+    known = sorted(known)
+    return f"{meant(name, known)} Known: {', '.join(known) or '(none)'}."
 
 
 def check_choice(what: str, value: str, known: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srnn._check import DivergedError, SrnnError
+from srnn.commands.parser import Parser
 
 _MAIN = """Spiking recurrent neural networks on time-domain signals.
 
@@ -21,6 +22,7 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn train ecg --seed 1 --resume             go on where it was stopped
   srnn sweep ecg --search optimiser.lr=1e-3:1e-1:log   search settings by validation accuracy
   srnn evaluate runs/ecg-seed1                 accuracy, firing rates, energy of a run
+  srnn report runs/ecg-seed1                   one HTML file of a run, or of several side by side
   srnn compress runs/ecg-seed1 --bits 8        fewer bits, connections, neurons or spikes, trained on
   srnn energy ecg --rate 0.282                 what the network would cost at a firing rate
   srnn reproduce yin2021-table2 --jobs 2       a published table with our numbers beside it
@@ -29,17 +31,18 @@ _MAIN = """Spiking recurrent neural networks on time-domain signals.
   srnn export runs/ecg-seed1 --to c --bits 8   C99 for a microcontroller, or onnx, nir, torch, state: compared with the network
   srnn stream runs/ecg-seed1 samples.csv       a trained network on live samples, one JSON line an event
   srnn serve runs/ecg-seed1                    a live page: signal, spikes, decision and cost, in real time
+  srnn doctor                                  what works on this machine, and what to do about what does not
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="srnn", description=_MAIN, formatter_class=raw)
+def _parser() -> Parser:
+    """Return the parser of the command line; the parser of each command is in `commands`."""
+    parser = Parser(prog="srnn", description=_MAIN)
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-        p = commands.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}", formatter_class=raw)
+        p = parser.commands[name] = commands.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}")
         p.add_argument("--json", action="store_true", help="print JSON instead of tables")
         return p
 
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
                     "  srnn train ecg --seeds 0 1 2       three runs, mean and sd\n"
                     "  srnn train ecg --seed 1 --resume   go on where the run was stopped (bit-exact on a CPU)\n\n"
                     "The run folder holds task.json (resolved settings), env.json, log.jsonl (a line an epoch), checkpoints/,\n"
-                    "metrics.json and figures/. A setting that does not exist or has the wrong type is refused,\n"
+                    "metrics.json and report.html. A setting that does not exist or has the wrong type is refused,\n"
                     "with the list of those that do.")  # fmt: skip
     train.add_argument("task", help="see `srnn tasks`")
     task_options(train)
@@ -253,20 +256,46 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
     serve.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
     data_option(serve)
+
+    report = command("report", "Write one HTML file of a run, or of several side by side; it needs no network (docs/report.md).",
+                     "  srnn report runs/ecg-seed1                     runs/ecg-seed1/report.html, as at the end of srnn train\n"
+                     "  srnn report runs/ecg-seed* --out ecg.html      a comparison: mean and sd over seeds, accuracy against energy\n"
+                     "  srnn report runs/ecg-sweep                     all runs in a folder\n"
+                     "  srnn report runs/ecg-seed1 --figures figures   also every figure as an SVG file\n\n"
+                     "An unfinished run gets a report that says so. What needs data that are not there is left out, with the reason.")  # fmt: skip
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or a folder of runs")
+    report.add_argument("--out", type=Path, metavar="FILE", help="HTML file to write (default: report.html in the folder of the run, or of the runs)")
+    report.add_argument("--figures", type=Path, metavar="FOLDER", help="also write every figure there as SVG")
+    report.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)")
+    data_option(report)
+
+    doctor = command(
+        "doctor", "Say what works on this machine, and what to do about what does not.", "  srnn doctor\n  srnn doctor --data-dir data --json"
+    )
+    data_option(doctor)
+
+    shells = (
+        "  srnn completion bash     into ~/.local/share/bash-completion/completions/srnn\n"
+        "  srnn completion zsh      into ~/.zfunc/_srnn, where ~/.zfunc is in $fpath\n"
+        "  srnn completion fish     into ~/.config/fish/completions/srnn.fish"
+    )
+    completion = command("completion", "Print a script that lets a shell complete commands, options and tasks.", shells)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(parser=parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, 1 = training diverged, 2 = bad input, 130 = interrupted."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    reader = _parser()
+    args = reader.read(sys.argv[1:] if argv is None else argv)
     if args.version:
         from srnn import __version__
 
         print(f"srnn {__version__}")
         return 0
     if args.command is None:
-        parser.print_help()
+        reader.print_help()
         return 2
     try:
         code: int = importlib.import_module(f"srnn.commands.{args.command}").run(args)

@@ -7,10 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from srnn.train import Progress
+
+
+class Speed(ProgressColumn):
+    """Batches a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text; empty before there is a speed."""
+        return Text("" if not task.speed else f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
 @contextmanager
@@ -27,10 +36,12 @@ def shown(console: Console, title: str) -> Iterator[Progress]:
     if not console.is_terminal:
         yield Progress(epoch=lambda row: console.print(line(row)))
         return
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[now]}"))
-    with Bar(*columns, console=console) as bar:
+    wide = console.width >= 100  # on a narrow terminal what can be done without goes first
+    parts = (TextColumn(title), BarColumn(20), MofNCompleteColumn(), Speed()) if wide else (BarColumn(10), MofNCompleteColumn())
+    left = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[now]}"))
+    with Bar(*parts, *((TimeElapsedColumn(),) if wide else ()), *left, console=console) as bar:
         task = bar.add_task("", total=None, now="", start=False)
-        batches = 1
+        batches, best = 1, 0.0
 
         def start(epochs: int, per_epoch: int, done: int) -> None:
             nonlocal batches
@@ -39,6 +50,13 @@ def shown(console: Console, title: str) -> Iterator[Progress]:
             bar.start_task(task)
 
         def batch(epoch: int, number: int, loss: float) -> None:
-            bar.update(task, completed=epoch * batches + number, now=f"epoch {epoch + 1}  loss {loss:.3f}")
+            known = f"  best {100 * best:.1f} %" if best else ""
+            bar.update(task, completed=epoch * batches + number, now=f"epoch {epoch + 1}  loss {loss:.3g}{known}")
 
-        yield Progress(start, batch, lambda row: bar.console.print(line(row)))
+        def epoch(row: dict[str, Any]) -> None:
+            nonlocal best
+            better = row["validation_accuracy"] > best
+            best = max(best, row["validation_accuracy"])
+            bar.console.print(Text(line(row) + ("  best so far" if better else ""), style="bold" if better else ""))
+
+        yield Progress(start, batch, epoch)

@@ -1,8 +1,8 @@
-"""The run folder: task.json, env.json, log.jsonl, metrics.json and checkpoints, each written so that a reader never sees half a file.
+"""The run folder: task.json, env.json, log.jsonl, metrics.json, report.html and checkpoints, each written so that a reader never sees half a file.
 
 A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state), and JSON (schedule, position, best result,
-schema version) in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation accuracy;
-`start`, which few runs have, those it began with.
+schema version) and a checksum of all that in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest
+validation accuracy; `start`, which few runs have, those it began with.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ from srnn.tasks.settings import describe, differences, rebuild
 from srnn.tasks.task import Parts, Task
 
 SCHEMA = 1
-"""Version of the layout of checkpoints and of task.json."""
+"""Version of the layout of task.json."""
+
+CHECKPOINT_SCHEMA = 2
+"""Version of the layout of checkpoints; 1, which had no checksum, is read as well."""
+
+DIVERGED = "diverged.json"
+"""What a run that diverged says of it: {"message"}; it is gone where the run went on."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class Run:
         stored = self.read("task.json")
         schema = stored.get("schema") if isinstance(stored, dict) else None
         if schema != SCHEMA:
-            raise RunError(f"{self.path / 'task.json'} has schema {schema}; this version reads {SCHEMA}.")
+            raise RunError(f"{self.path / 'task.json'} has schema {schema}; this version reads {SCHEMA}.{_newer(schema, SCHEMA)}")
         if missing := {"task", "seed", "data", "resolved"} - stored.keys():
             raise RunError(f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}.")
         return dict(stored)
@@ -152,6 +158,17 @@ class Run:
     def checkpoint(self, name: str) -> Path:
         """Return the path of a checkpoint ("last", "best", or "start" of a run that began with given weights)."""
         return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def in_use(self) -> bool:
+        """Whether a process has this run."""
+        try:
+            with open(self.path / ".lock") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -224,15 +241,30 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Write tensors and JSON state as one safetensors file, atomically."""
+    """Write tensors and JSON state as one safetensors file, with a checksum, atomically."""
     from safetensors.torch import save
 
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_atomically(path, save(plain, metadata={"srnn": json.dumps({"schema": SCHEMA, **state}, allow_nan=False)}))
+    about = json.dumps({"schema": CHECKPOINT_SCHEMA, **state}, allow_nan=False)
+    write_atomically(path, save(plain, metadata={"srnn": about, "sha256": _checksum(plain, about)}))
+
+
+def _checksum(tensors: dict[str, Tensor], about: str) -> str:
+    """Return a SHA-256 over the names, types, shapes and bytes of tensors, and the text beside them."""
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def _newer(schema: Any, known: int) -> str:
+    return " A newer version of srnn wrote it: update srnn." if isinstance(schema, int) and schema > known else ""
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (tensors, state). Raises `RunError` for a missing, damaged or newer file."""
+    """Return (tensors, state). Raises `RunError` for a missing, damaged or newer file; damage anywhere is noticed."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -241,13 +273,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(f"There is no checkpoint {path}. {fix}")
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["srnn"])
+            metadata = file.metadata() or {}
+            state = json.loads(metadata["srnn"])
             schema = state["schema"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged or no checkpoint of srnn ({error}). Start the run again, or use another checkpoint.") from error
-    if schema != SCHEMA:
-        raise RunError(f"{path} has schema {schema}; this version reads {SCHEMA}.")
+    if schema not in (1, CHECKPOINT_SCHEMA):
+        raise RunError(f"{path} has schema {schema}; this version reads {CHECKPOINT_SCHEMA}.{_newer(schema, CHECKPOINT_SCHEMA)}")
+    if (schema > 1 or "sha256" in metadata) and metadata.get("sha256") != _checksum(tensors, metadata["srnn"]):
+        raise RunError(f"{path} is damaged: its checksum does not agree. Start the run again, or put back a copy of that file.")
     return tensors, state
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from srnn.energy import Count
 
@@ -18,7 +19,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], folded: Sequence[str] = ()) -> Table:
+def plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], folded: Sequence[str] = ()) -> Table:
     """Return a table of text, all columns to the left; where it is too wide, the columns `folded` give way, if there are any, else all."""
     table = _table(title, *columns)
     for column in table.columns:

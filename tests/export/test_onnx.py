@@ -46,7 +46,10 @@ def network(kind: type[Neuron], dtype: torch.dtype, activation: Activation | Non
     layer = srnn.Layer(C, N, kind(), activation or activation_of(kind), recurrent_bias=True)
     with torch.no_grad():
         layer.weight.mul_(4.0 if kind in SPIKING else 1.0)
-        if kind is srnn.cells.LiBRUProbability:  # fed back log(p): a gate near 1 leaves nothing of p in float32
+        if kind in (
+            srnn.cells.LiBRUProbability,
+            srnn.cells.Sum,
+        ):  # fed back log(p), where a gate near 1 leaves nothing of p in float32; a sum that grows
             layer.recurrent.mul_(0.05)
         layer.recurrent_bias.normal_(std=0.1)
     return srnn.Stack(layer, srnn.Readout(N, K, srnn.Leaky(5.0))).to(dtype).eval()

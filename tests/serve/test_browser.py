@@ -29,7 +29,7 @@ class Seen:
         self.page.on("websocket", lambda s: self.requests.append(s.url))
         self.page.goto(url)
 
-    def until(self, expression: str, timeout: float = 30) -> None:
+    def until(self, expression: str, timeout: float = 60) -> None:
         self.page.wait_for_function(f"() => {expression}", timeout=1000 * timeout)
 
     def get(self, expression: str):

@@ -11,7 +11,7 @@ import numpy as np
 
 from srnn._check import ConfigError, ShapeError
 from srnn.analysis.labels import spread_labels
-from srnn.analysis.style import LINES, MARKERS, Drawn, array, finish, mean_sd, new_figure, not_empty, plain, tidy
+from srnn.analysis.style import LINES, MARKERS, Drawn, array, finish, mean_sd, new_figure, not_empty, plain, plain_log, tidy
 
 Seeds = Sequence[float] | float
 """One number a seed."""
@@ -64,6 +64,7 @@ def compare(
     axis.margins(y=0.1)
     if log:
         axis.set_yscale("log")
+        plain_log(axis.yaxis)
     long = max(map(len, categories)) * len(categories) > 60
     axis.set_xticks(range(len(categories)), categories, rotation=30 if long else 0, ha="right" if long else "center", rotation_mode="anchor")
     axis.set_xlim(-0.6, len(categories) - 0.4)
@@ -162,6 +163,7 @@ def pareto(points: Mapping[str, tuple[Seeds, Seeds]], *, energy: str = "energy p
         style = {"color": LINES[0], "ms": 7} if on else {"color": LINES[1], "ms": 5.5, "mfc": "white"}
         axis.errorbar(row["energy"], 100 * row["accuracy"], spread[0], reach, marker="o" if on else "s", capsize=2.5, lw=1.1, **style)
     axis.set_xscale("log")
+    plain_log(axis.xaxis)
     axis.margins(0.14)
     tidy(axis, energy, "accuracy (%)")
     axis.grid(lw=0.4, color="#E4E4E4")

@@ -57,6 +57,18 @@ def tidy(axis: Any, x: str = "", y: str = "") -> None:
         axis.set_ylabel(y, fontsize=9)
 
 
+def plain_log(axis: Any) -> None:
+    """Number a logarithmic axis (figure.axes[0].xaxis, say) as 1,000 and 10,000: read at once, and without formulas."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:,.10g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+
+
 def array(who: str, values: Any, dims: tuple[int, ...], shape: str) -> Any:
     """Return values (tensor, array, list) as a float64 array. Raises `ShapeError` unless it has one of the numbers of dimensions."""
     made = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=np.float64)

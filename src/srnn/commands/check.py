@@ -21,8 +21,8 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = [tasks.load(name) for name in args.tasks or tasks.names()]
     rows = []
-    for task in chosen:
-        console(stderr=True).print(f"checking {task.name} …")
+    for k, task in enumerate(chosen, 1):
+        console(stderr=True).print(f"[{k} of {len(chosen)}] checking {task.name} …")
         rows.append(check(task))
     texts = [(r["task"], "ok" if r["ok"] else "FAILED", r["seen"], f"{r['seconds']:.1f} s", r["detail"]) for r in rows]
     passed = sum(r["ok"] for r in rows)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Compress, train on, evaluate once on the test part, compare."""
-    from srnn import figures, tables
+    from srnn import report, tables
     from srnn.progress import shown
     from srnn.runs import Run, load_run
     from srnn.session import find_device
@@ -76,12 +76,12 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt from None
     result = _record(Run(out), args.run, before)
     try:
-        drawn = f"Figures: {figures.of_run(out, args.data_dir)}" if goal.epochs else "No training, no figures."
+        written = f"Report: {report.of_run(out, args.data_dir)}"
     except SrnnError as error:
-        drawn = f"No figures: {error}"
+        written = f"No report: {error}"
     show(args, result, tables.compressed(result, f"{args.run} → {out}"))
     if not args.json:
-        print(f"{result['data_note']}\nRun folder: {out}\n{drawn}")
+        print(f"{result['data_note']}\nRun folder: {out}\n{written}")
     return 0
 
 

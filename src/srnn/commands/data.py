@@ -64,7 +64,7 @@ def _show(args: argparse.Namespace) -> int:
         raise ConfigError(f"--index {args.index}: the {args.part} part of {task.name} has recordings 0 … {len(samples) - 1}.")
     sample = samples[args.index]
     title = f"{task.name}, {args.part} part, recording {args.index} ({sample.name})"
-    figure = figures.of_sample(sample, task.classes, simulated=task.data.simulated, title=title)
+    figure = figures.recording(sample, task.classes, simulated=task.data.simulated, title=title)
     path = figures.save(figure, args.out or Path(f"{task.name}-{args.part}-{args.index}.png"))
     about = {"name": sample.name, "steps": len(sample.signal), "channels": sample.signal.shape[1], "rate": sample.rate, "figure": str(path)}
     show(args, about, f"{sample.name}: {about['steps']} steps at {sample.rate:g} Hz, {about['channels']} channels. Figure: {path}")

@@ -6,11 +6,11 @@ import argparse
 import os
 import shlex
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from srnn._check import ConfigError, SrnnError
+from srnn._check import ConfigError, DivergedError, SrnnError
 from srnn.commands.shared import changed, console, set_threads, show, task_of
 
 
@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
-    from srnn import figures, tables
+    from srnn import report, tables
     from srnn.progress import shown
-    from srnn.runs import Run
+    from srnn.runs import DIVERGED, Run
     from srnn.train import Interrupted, fit
 
     resume = args.resume and (args.seeds is None or (out / "task.json").exists())  # of several seeds some may not have started
@@ -51,6 +51,9 @@ def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
         task, stored_seed = Run.open(out).task()
         task, seed = changed(args, task), stored_seed if seed is None else seed
     seed = seed or 0
+    if resume:
+        with suppress(OSError):
+            (out / DIVERGED).unlink()
     try:
         first = os.environ.get("RANK", "0") == "0"  # of the processes torchrun starts, one shows what happens
         with shown(console(stderr=True), f"{task.name} seed {seed}") if first else nullcontext() as progress:
@@ -62,13 +65,16 @@ def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
         more += " --tensorboard" if args.tensorboard else ""
         print(f"{stop}\nGo on with: srnn train {task.name} --resume --out {shlex.quote(str(out))}{more}", file=sys.stderr)
         raise KeyboardInterrupt from None
+    except DivergedError as error:
+        Run(out).write(DIVERGED, {"message": str(error)})
+        raise
     if not result:
         return result
     try:
-        drawn = f"Figures: {figures.of_run(out, args.data_dir)}"
+        written = f"Report: {report.of_run(out, args.data_dir)}"
     except SrnnError as error:
-        drawn = f"No figures: {error}"
+        written = f"No report: {error}"
     if not args.json:
         show(args, None, *tables.result(result, f"{task.name}, seed {seed}"))
-        print(f"{result['data_note']}\nRun folder: {out}\n{drawn}")
+        print(f"{result['data_note']}\nRun folder: {out}\n{written}")
     return result

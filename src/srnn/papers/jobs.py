@@ -9,7 +9,6 @@ The key is drawn from every setting that is not at the default of its class, so 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -21,11 +20,10 @@ from srnn._check import DataError, RunError
 from srnn.datasets import catalogue
 from srnn.datasets._fetch import data_root
 from srnn.papers.table import Row, Table
-from srnn.runs import Run, write_atomically
+from srnn.runs import DIVERGED, Run, write_atomically
 from srnn.tasks.settings import describe
 from srnn.tasks.task import Task
 
-DIVERGED = "diverged.json"
 _BESIDE = {"cache_mb", "checkpoint_seconds"}
 """Settings of a task that move no result."""
 
@@ -102,7 +100,7 @@ def state_of(job: Job) -> State:
     if (job.path / DIVERGED).exists():
         return State("diverged", run.read(DIVERGED)["message"])
     done = f"{len(run.rows())} of {job.task.epochs} epochs"
-    return State("running" if _locked(job.path) else "stopped", done)
+    return State("running" if run.in_use() else "stopped", done)
 
 
 def _changed(stored: Any, now: Any, path: str = "") -> list[str]:
@@ -114,18 +112,6 @@ def _changed(stored: Any, now: Any, path: str = "") -> list[str]:
         if path or (name not in Task.locked and name not in _BESIDE):
             found += _changed(old, now.get(name), f"{path}.{name}" if path else name)
     return found
-
-
-def _locked(path: Path) -> bool:
-    """Whether a process has that run."""
-    try:
-        with open(path / ".lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
 
 
 def write_index(table: Table, jobs: Iterable[Job]) -> None:

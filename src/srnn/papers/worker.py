@@ -18,8 +18,7 @@ def main(order: dict[str, Any]) -> str:
     import torch
 
     from srnn._check import DataError, DivergedError, SrnnError
-    from srnn.papers.jobs import DIVERGED
-    from srnn.runs import Run
+    from srnn.runs import DIVERGED, Run
     from srnn.tasks import load
     from srnn.tasks.settings import override
     from srnn.train import Interrupted, Progress, fit

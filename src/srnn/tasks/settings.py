@@ -125,6 +125,48 @@ def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
     return rows
 
 
+def settings_to(task: Task, usual: Task) -> list[str] | None:
+    """Return the settings that `override` makes `task` of `usual` with, as few as suffice; None where no settings do."""
+    made, found, left = usual, list[str](), _moved(task, usual)
+    while left:
+        for setting in left:  # some are refused before others are made: entries a layer before the number of layers
+            try:
+                made = override(made, [setting])
+            except (ConfigError, TypeError):
+                continue
+            found.append(setting)
+            left.remove(setting)
+            break
+        else:
+            return None
+    facts = {name: getattr(task, name) for name in Task.locked}  # classes that came from the data
+    return found if replace(made, **facts) == task else None
+
+
+def _moved(now: Any, usual: Any, path: str = "") -> list[str]:
+    rows = []
+    for f in fields(now):
+        value, base, here = getattr(now, f.name), getattr(usual, f.name), f"{path}{f.name}"
+        if value == base or (isinstance(now, Task) and f.name in Task.locked):
+            continue
+        if is_dataclass(value) and not isinstance(value, type):
+            if type(base) is not type(value) or not _within_reach(value, base):
+                rows.append(f"{here}={type(value).__name__}")
+                base = type(value)()
+            rows += _moved(value, base, f"{here}.")
+        elif isinstance(value, dict):
+            rows += [f"{here}.{key}={v}" for key, v in value.items() if base.get(key) != v]
+        else:
+            rows.append(f"{here}={_as_taken(value)}")
+    return rows
+
+
+def _within_reach(value: Any, base: Any) -> bool:
+    """Whether no entry of a dictionary would have to go: settings add and change them only."""
+    pairs = ((getattr(value, f.name), getattr(base, f.name)) for f in fields(value))
+    return all(not isinstance(old, dict) or old.keys() <= new.keys() for new, old in pairs)
+
+
 def _as_taken(value: Any) -> str:
     """Return a setting as `--set` takes it."""
     if isinstance(value, tuple):
