@@ -26,11 +26,11 @@ class Speed(ProgressColumn):
 def shown(console: Console, title: str) -> Iterator[Progress]:
     """Yield callbacks that show a run on `console`."""
 
-    def line(row: dict[str, Any]) -> str:
+    def line(row: dict[str, Any], mark: str = " ") -> str:
         rates = " ".join(f"{r:.3f}" for r in row["firing_rates"])
         return (
             f"epoch {row['epoch']:>3}  loss {row['loss']:8.2f}  train {100 * row['train_accuracy']:5.2f} %  "
-            f"valid {100 * row['validation_accuracy']:5.2f} %  rates {rates}  {row['seconds']:.1f} s"
+            f"valid {100 * row['validation_accuracy']:5.2f} %{mark} rates {rates}  {row['seconds']:.1f} s"
         )
 
     if not console.is_terminal:
@@ -57,6 +57,7 @@ def shown(console: Console, title: str) -> Iterator[Progress]:
             nonlocal best
             better = row["validation_accuracy"] > best
             best = max(best, row["validation_accuracy"])
-            bar.console.print(Text(line(row) + ("  best so far" if better else ""), style="bold" if better else ""))
+            bar.console.print(Text(line(row, "*" if better else " "), style="bold" if better else ""))
+            bar.update(task, now=f"epoch {row['epoch']}  best {100 * best:.1f} %  (*: best so far)")
 
         yield Progress(start, batch, epoch)

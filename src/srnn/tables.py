@@ -25,6 +25,7 @@ def plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text
     for column in table.columns:
         column.justify = "left"
         column.no_wrap = bool(folded) and column.header not in folded
+        column.min_width = 8 if column.header in folded else None
     for row in rows:
         table.add_row(*row)
     return table

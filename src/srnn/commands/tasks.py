@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnn.commands.shared import show
+from srnn.commands.shared import console, show
 
 if TYPE_CHECKING:
     from srnn.tasks.task import Task
@@ -32,10 +32,13 @@ def run(args: argparse.Namespace) -> int:
     root = data_root(args.data_dir)
     rows_ = [_row(tasks.load(name), root) for name in tasks.names()]
     texts = [
-        (r["task"], r["summary"], r["shape"], str(len(r["classes"]) or "?"), r["network"], f"{r['parameters']:,}" if r["parameters"] else "?",
-         r["accuracy"], r["data"]) for r in rows_
+        [r["task"], r["summary"], r["shape"], str(len(r["classes"]) or "?"), r["network"], f"{r['parameters']:,}" if r["parameters"] else "?",
+         r["accuracy"], r["data"]] for r in rows_
     ]  # fmt: skip
-    columns = ("task", "what", "T x C", "K", "network", "trained", "published", "data")
+    columns = ["task", "what", "T x C", "K", "network", "trained", "published", "data"]
+    if console().width < 120:  # what is left of a narrow terminal goes to what a task is; `srnn tasks TASK` has the rest
+        kept = [columns.index(name) for name in ("task", "what", "K", "published", "data")]
+        columns, texts = [columns[k] for k in kept], [[text[k] for k in kept] for text in texts]
     show(args, rows_, tables.plain(f"Tasks (data in {root}; K classes)", columns, texts, folded=("what",)))
     return 0
 
