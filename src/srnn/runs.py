@@ -143,11 +143,13 @@ class Run:
             raise RunError(f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}.") from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of log.jsonl; a last line cut short is left out."""
+        """Return the lines of log.jsonl; what is no line of an epoch, as a last one cut short, is left out."""
         path, rows = self.path / "log.jsonl", []
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
             with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
+                row = json.loads(line)
+                if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                    rows.append(row)
         return rows
 
     def rewind(self, epochs: int) -> None:
