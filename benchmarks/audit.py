@@ -71,7 +71,7 @@ def calls() -> tuple[int, list[str]]:
             if (
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)
-                and re.match(r"http://(?!127\.0\.0\.1|localhost|www\.w3\.org|\{|\[)", node.value)
+                and re.match(r"http://(?=[a-z0-9])(?!127\.0\.0\.1|localhost|www\.w3\.org|\{|\[)", node.value)
             ):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.value[:60]}")
     return len(files), wrong
