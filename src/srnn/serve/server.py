@@ -85,6 +85,7 @@ class Server:
             log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=LAST_WORDS, lifespan="on",
         )  # fmt: skip
         self._server = uvicorn.Server(config)
+        self._server.handle_exit = lambda number, frame: self.stop()  # a second Ctrl-C changes nothing: the end takes two seconds at most
         asyncio.run(self._serve(self._server))
         if self.player.failed is not None:
             raise self.player.failed
