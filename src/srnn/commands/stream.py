@@ -175,6 +175,7 @@ def _emit(event: dict[str, Any]) -> None:
 def _summary(report: dict[str, Any]) -> str:
     """Return the report in words."""
     lost = ", ".join(f"{report[name]} {name}" for name in ("malformed", "missing", "late", "dropped") if report[name]) or "nothing lost"
-    times = [f"{what} p50 {t['p50']} p95 {t['p95']} p99 {t['p99']} max {t['max']}" for what in ("compute", "response") if (t := report[f"{what}_us"])]
+    both = {what: t for what in ("compute", "response") if (t := report[f"{what}_us"]) and t["max"] is not None}  # None: there was no step
+    times = [f"{what} p50 {t['p50']} p95 {t['p95']} p99 {t['p99']} max {t['max']}" for what, t in both.items()]
     head = f"{report['samples']} samples, {report['steps']} steps, {report['recordings']} recordings in {report['seconds']} s; {lost}."
-    return f"{head}\nµs a step: {'; '.join(times)}"
+    return f"{head}\nµs a step: {'; '.join(times)}" if times else head
