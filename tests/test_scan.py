@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ DEFAULT = cpu.register(ALIF(), Spike())
 
 
 def test_backends():
-    assert BACKENDS == ("auto", "reference", "cpu")
+    assert BACKENDS == ("auto", "reference", "cpu", "triton")
     for dtype in (torch.float32, torch.float64):
         assert choose("reference", DEFAULT, "cpu", dtype) == Choice("reference", "asked for")
         assert choose("cpu", DEFAULT, "cpu", dtype) == Choice("cpu", "asked for")
@@ -39,7 +41,6 @@ def test_backends():
 @pytest.mark.parametrize(
     ("device", "dtype", "reason"),
     [
-        ("cuda", torch.float32, "the cpu kernels are for the CPU, x is on cuda"),
         ("cpu", torch.bfloat16, "the cpu kernels know float32 and float64, not torch.bfloat16"),
         ("cpu", torch.float16, "the cpu kernels know float32 and float64, not torch.float16"),
     ],
@@ -48,6 +49,36 @@ def test_what_the_kernels_cannot_run_goes_to_the_reference_and_says_why(device, 
     assert choose("auto", DEFAULT, device, dtype) == Choice("reference", reason)
     with pytest.raises(ConfigError, match=f'^backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".$'):
         choose("cpu", DEFAULT, device, dtype)
+
+
+ON_CPU = "the triton kernels are for a GPU (cuda), x is on cpu; TRITON_INTERPRET=1 runs them on a CPU, slowly, for tests"
+NO_TRITON = "Triton is not installed; a CUDA build of torch brings it (pip install triton)"
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "dtype", "reason"),
+    [
+        ("cpu", "cuda", torch.float32, "the cpu kernels are for the CPU, x is on cuda"),
+        ("triton", "cpu", torch.float32, ON_CPU),
+        ("triton", "mps", torch.float32, ON_CPU.replace("on cpu", "on mps")),
+        ("triton", "cuda", torch.float32, NO_TRITON),
+    ],
+)
+def test_what_is_asked_for_and_cannot_be_is_an_error(backend, device, dtype, reason, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=f'^backend="{backend}" cannot run this layer: {re.escape(reason)}. Use backend="auto" or "reference".$'):
+        choose(backend, DEFAULT, device, dtype)
+    if device != "cpu":
+        why = NO_TRITON if device == "cuda" else reason
+        assert choose("auto", DEFAULT, device, dtype) == Choice("reference", why)
+
+
+def test_on_a_gpu_auto_is_triton(monkeypatch):
+    """What chooses needs no GPU: the kernels are printed, and compiled when they run."""
+    pytest.importorskip("triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert choose("auto", DEFAULT, "cuda", torch.float32) == Choice("triton", "printed for Triton")
 
 
 def test_a_layer_in_half_precision_runs_by_the_reference():
@@ -59,8 +90,8 @@ def test_a_layer_in_half_precision_runs_by_the_reference():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("triton", r"^backend: there is no 'triton'\. Known: auto, cpu, reference\.$"),
-        ("Reference", r"^backend: there is no 'Reference'\. Did you mean 'reference'\? Known: auto, cpu, reference\.$"),
+        ("metal", r"^backend: there is no 'metal'\. Known: auto, cpu, reference, triton\.$"),
+        ("Reference", r"^backend: there is no 'Reference'\. Did you mean 'reference'\? Known: auto, cpu, reference, triton\.$"),
     ],
 )
 def test_an_unknown_backend_is_answered_with_the_known_ones(name, message):

@@ -185,7 +185,8 @@ class Layer(Part):
     def start(self, batch: int) -> State:
         """Return the neuron's state before the first step for `batch` recordings, each (B, N), with "s" = 0 unless the neuron says otherwise."""
         given = {"s": 0.0, **self.neuron.start(self.neurons)}
-        return {name: torch.as_tensor(v).to(self.weight).expand(batch, self.neurons).clone() for name, v in given.items()}
+        values = {k: v.to(self.weight) if isinstance(v, Tensor) else self.weight.new_full((), v) for k, v in given.items()}
+        return {name: v.detach().expand(batch, self.neurons).clone() for name, v in values.items()}
 
     def forward(
         self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
@@ -195,8 +196,8 @@ class Layer(Part):
         valid = valid_steps(self._who(), x, lengths)
         state = self.checked(state, x.shape[0])
         chosen = self.which_backend(backend).name
-        if valid is not None and (chosen == "reference" or self.norm is not None):
-            x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the kernels see to that themselves
+        if valid is not None and (chosen != "cpu" or self.norm is not None):
+            x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the cpu kernels see to that themselves
         weight, bias, recurrent = self.connections()
         if self.norm is not None:
             x = self.normed(x, weight, bias, valid, backend=chosen)
@@ -238,7 +239,8 @@ class Layer(Part):
         """Return the backend that runs this layer when `backend` is asked for, and why."""
         if backend == "auto" and scan.transformed():
             return scan.Choice("reference", "the kernels know neither torch.func nor forward-mode differentiation")
-        chosen: scan.Choice = scan.choose(backend, cpu.register(self.neuron, self.activation), self.weight.device.type, self.weight.dtype)
+        key, weight = cpu.register(self.neuron, self.activation), self.weight
+        chosen: scan.Choice = scan.choose(backend, key, weight.device.type, weight.dtype, self.neurons, self.recurrent is not None)
         return chosen
 
     def _check_dtype(self, x: Tensor) -> None:

@@ -4,11 +4,13 @@ The driver owns what a neuron does not: the products, the activation, the length
 
     "reference"   a Python loop over time under autograd: any device, any dtype, any neuron
     "cpu"         compiled from the traced step (`srnn.kernels`): float32 and float64 on the CPU
-    "auto"        "cpu" where it can run the layer, else "reference"; which, and why, is visible in `choose`
+    "triton"      printed from the same trace for a GPU, float32 and float64; how it runs follows from the size (`kernels.gpu.plan`)
+    "auto"        "cpu" or "triton" where it can run the layer, else "reference"; which, and why, is visible in `choose`
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,11 +20,11 @@ from torch.nn import functional
 from srnn._build import BuildError
 from srnn._check import ConfigError, check_choice
 from srnn.activations import Activation
-from srnn.kernels import cpu
+from srnn.kernels import cpu, gpu
 from srnn.kernels.trace import TraceError, numbers
 from srnn.neuron import Coeffs, Neuron, State
 
-BACKENDS = ("auto", "reference", "cpu")
+BACKENDS = ("auto", "reference", "cpu", "triton")
 """What `backend=` may be."""
 
 
@@ -42,22 +44,26 @@ class Scanned(NamedTuple):
 
 
 @cpu.constant_result
-def choose(backend: str, key: str, device: str, dtype: torch.dtype) -> Choice:
+def choose(backend: str, key: str, device: str, dtype: torch.dtype, neurons: int = 0, recurrent: bool = True) -> Choice:
     """Return the backend that runs a layer when `backend` is asked for, and why.
 
     key: from `kernels.cpu.register`. device: the type, "cpu" or "cuda". Compiles the kernel where it has not been yet.
-    Raises `ConfigError` for an unknown name, and where "cpu" is asked for and cannot run the layer.
+    neurons, recurrent: of the layer, where the reason shall say how the triton kernels run it.
+    Raises `ConfigError` for an unknown name, and where "cpu" or "triton" is asked for and cannot run the layer.
     """
     check_choice("backend", backend, BACKENDS)
     if backend == "reference":
         return Choice("reference", "asked for")
-    reason = _why_not_cpu(key, device, dtype)
-    if reason is None:
-        return Choice("cpu", "asked for" if backend == "cpu" else f"kernel compiled by {cpu.compiler_name()}")
-    if backend == "cpu":
+    name = backend if backend != "auto" else "cpu" if device == "cpu" else "triton"
+    reason = gpu.why_not(key, device, dtype) if name == "triton" else _why_not_cpu(key, device, dtype)
+    if reason is not None and backend == "auto":
+        return Choice("reference", reason)
+    if reason is not None:
         repair = "" if 'backend="reference"' in reason else ' Use backend="auto" or "reference".'
-        raise ConfigError(f'backend="cpu" cannot run this layer: {reason}.{repair}')
-    return Choice("reference", reason)
+        raise ConfigError(f'backend="{backend}" cannot run this layer: {reason}.{repair}')
+    if name == "triton" and neurons:
+        return Choice("triton", gpu.described(key, gpu.product_type(device, dtype), neurons, recurrent))
+    return Choice(name, "asked for" if backend != "auto" else f"kernel compiled by {cpu.compiler_name()}" if name == "cpu" else "printed for Triton")
 
 
 def transformed() -> bool:
@@ -111,19 +117,80 @@ def run(
     lengths:   (B,) integers, 0 ≤ L ≤ T, or None = T. From step L on output and potential are 0 and the state is frozen.
     potential: also return the observable potential of every step.
     """
-    key = cpu.register(neuron, activation)
-    if choose(backend, key, current.device.type, state["s"].dtype).name == "reference":
-        if weight is not None:
-            current = functional.linear(current, weight, bias)
-        return _reference(neuron, activation, current, recurrent, coeffs, state, lengths, potential)
-    constants = constants_of(activation, coeffs, state["s"])  # under autocast x may be of a shorter type
-    before = torch.stack([*(state[k] for k in neuron.states), state["s"]])
-    ends = None if lengths is None else lengths.to(dtype=torch.int64)
-    given = [None if t is None else t.contiguous() for t in (current, weight, bias, recurrent, constants, before, ends)]
-    backward = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    output, seen, final, _, _ = torch.ops.srnn.scan(key, *given, potential, backward, neuron.gates, len(coeffs))
-    names = (*neuron.states, "s")
-    return Scanned(output, seen if potential else None, dict(zip(names, final.unbind(0), strict=True)))
+    return run_many([Job(neuron, activation, current, recurrent, coeffs, state, weight, bias, lengths, potential, backend)])[0]
+
+
+class Job(NamedTuple):
+    """One layer of one model over time: the arguments of `run`."""
+
+    neuron: Neuron
+    activation: Activation
+    current: Tensor
+    recurrent: Tensor | None
+    coeffs: Coeffs
+    state: State
+    weight: Tensor | None
+    bias: Tensor | None
+    lengths: Tensor | None
+    potential: bool
+    backend: str
+
+
+def run_many(jobs: Sequence[Job]) -> list[Scanned]:
+    """Run the same layer of several models, which differ in their numbers only: by Triton in one launch, else one after the other.
+
+    Each model gets what it gets alone; where a product is taken at every step of the loop (`kernels.gpu.plan`: stepwise), up to its rounding.
+    """
+    job = jobs[0]
+    key = cpu.register(job.neuron, job.activation)
+    name = choose(job.backend, key, job.current.device.type, job.state["s"].dtype).name
+    if name == "triton":
+        return _by_triton(key, jobs)
+    return [_by_reference(job) if name == "reference" else _by_cpu(key, job) for job in jobs]
+
+
+def _by_reference(job: Job) -> Scanned:
+    current = job.current if job.weight is None else functional.linear(job.current, job.weight, job.bias)
+    return _reference(job.neuron, job.activation, current, job.recurrent, job.coeffs, job.state, job.lengths, job.potential)
+
+
+def _by_cpu(key: str, job: Job) -> Scanned:
+    given = _inputs(job)
+    output, seen, final, _, _ = torch.ops.srnn.scan(key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs))
+    return _scanned(job, output, seen, final)
+
+
+def _by_triton(key: str, jobs: Sequence[Job]) -> list[Scanned]:
+    """All models in one launch: every input gets a leading axis."""
+    job = jobs[0]
+    product = gpu.product_type(job.current.device.type, job.state["s"].dtype)
+    each = [_inputs(j) for j in jobs]
+    given = [None if t[0] is None else t[0].unsqueeze(0) if len(t) == 1 else torch.stack(t) for t in zip(*each, strict=True)]
+    if given[0] is not None:
+        given[0] = given[0].to(job.state["s"].dtype)
+    output, seen, final, _, _ = torch.ops.srnn.scan_models(
+        key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs), product
+    )
+    shown = seen if job.potential else output
+    return [_scanned(j, *parts) for j, *parts in zip(jobs, output.unbind(), shown.unbind(), final.unbind(), strict=True)]
+
+
+def _inputs(job: Job) -> list[Tensor | None]:
+    """Return what a kernel runs on, in the order of `kernels.cpu.Inputs`."""
+    constants = constants_of(job.activation, job.coeffs, job.state["s"])  # under autocast x may be of a shorter type
+    before = torch.stack([*(job.state[k] for k in job.neuron.states), job.state["s"]])
+    ends = None if job.lengths is None else job.lengths.to(job.current.device, torch.int64)
+    given = (job.current, job.weight, job.bias, job.recurrent, constants, before, ends)
+    return [None if t is None else t.contiguous() for t in given]
+
+
+def _differentiated(given: Sequence[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+
+
+def _scanned(job: Job, output: Tensor, seen: Tensor, final: Tensor) -> Scanned:
+    names = (*job.neuron.states, "s")
+    return Scanned(output, seen if job.potential else None, dict(zip(names, final.unbind(0), strict=True)))
 
 
 def constants_of(activation: Activation, coeffs: Coeffs, like: Tensor) -> Tensor:

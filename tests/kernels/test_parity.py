@@ -1,4 +1,6 @@
-"""The cpu backend computes what the reference defines: every neuron and cell with every kind of activation, and strangers the package never saw.
+"""The kernels compute what the reference defines: every neuron and cell with every kind of activation, and strangers the package never saw.
+
+Here the cpu backend; under TRITON_INTERPRET=1 (`make test-triton`), or where there is a GPU, the triton backend in its three ways.
 
 A spike that flips by rounding sends a recurrent network another way. So the forward pass is compared step by step, both sides handed the same state
 and the same output of the step before (teacher-forced), and the gradients where the free-running spikes agree. A flip is excused only where the
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,7 +24,7 @@ import srnn.surrogates
 from srnn import scan
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
 from srnn.init import Constant, Init
-from srnn.kernels import cpu
+from srnn.kernels import cpu, gpu
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF
 from srnn.surrogates import FastSigmoid, MultiGaussian, Surrogate
@@ -34,7 +37,10 @@ def classes(module: object, base: type) -> list[type]:
 
 NEURONS, CELLS, SURROGATES = classes(srnn.neurons, Neuron), classes(srnn.cells, Neuron), classes(srnn.surrogates, Surrogate)
 DTYPES = (torch.float32, torch.float64)
-STEPS, BATCH, N = 20, 10, 11
+TRITON = gpu.interpreting() or torch.cuda.is_available()
+STEPS, BATCH, N = 8 if gpu.interpreting() else 20, 10, 11
+WAYS = ("stepwise", "persistent", "pointwise") if TRITON else ("cpu",)
+BACKEND, DEVICE = "triton" if TRITON else "cpu", "cpu" if gpu.interpreting() or not TRITON else "cuda"
 
 # ── strangers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,6 +131,17 @@ def cases() -> dict[str, Case]:
 
 
 CASES = cases()
+RUNS = [(way, name) for way in WAYS for name, case in CASES.items() if not (way == "persistent" and case[2] is torch.float64)]
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    """How the layer runs; without R where that is the way."""
+    monkeypatch.setattr(gpu, "STEPWISE", request.param == "stepwise")
+    monkeypatch.setattr(gpu, "TILE", 1024 if gpu.interpreting() else gpu.TILE)
+    if TRITON:
+        assert gpu.plan(N, 1, request.param != "pointwise", "float32").name == request.param
+    return request.param
 
 
 @dataclass
@@ -134,9 +151,13 @@ class Drawn:
     neuron: Neuron
     activation: Activation
     current: Tensor
-    R: Tensor
+    R: Tensor | None
     coeffs: dict[str, Tensor]
     start: dict[str, Tensor]
+
+    def to(self, device: str) -> Drawn:
+        coeffs, start = ({k: v.to(device) for k, v in values.items()} for values in (self.coeffs, self.start))
+        return Drawn(self.neuron, self.activation, self.current.to(device), None if self.R is None else self.R.to(device), coeffs, start)
 
     def run(self, backend: str, lengths: Tensor | None = None) -> scan.Scanned:
         return scan.run(self.neuron, self.activation, self.current, self.R, self.coeffs, self.start, lengths=lengths, potential=True, backend=backend)
@@ -144,13 +165,13 @@ class Drawn:
     def leaves(self) -> dict[str, Tensor]:
         return {
             "current": self.current,
-            "R": self.R,
+            **({} if self.R is None else {"R": self.R}),
             **{f"c.{k}": v for k, v in self.coeffs.items()},
             **{f"start.{k}": v for k, v in self.start.items()},
         }
 
 
-def draw(neuron: Neuron, activation: Activation, dtype: torch.dtype, seed: int) -> Drawn:
+def draw(neuron: Neuron, activation: Activation, dtype: torch.dtype, seed: int, recurrent: bool = True) -> Drawn:
     torch.manual_seed(seed)
     G = neuron.gates
     noise, R = torch.randn(BATCH, STEPS, G * N, dtype=dtype), torch.randn(G * N, N, dtype=dtype) / N**0.5
@@ -161,11 +182,11 @@ def draw(neuron: Neuron, activation: Activation, dtype: torch.dtype, seed: int) 
         coeffs[last] = coeffs[last].mean()  # one number for all neurons
     start = {k: 0.3 * torch.rand(BATCH, N, dtype=dtype) for k in (*neuron.states, "s")}
     if not activation.binary:
-        return Drawn(neuron, activation, noise, 0.5 * R, coeffs, start)
+        return Drawn(neuron, activation, noise, 0.5 * R if recurrent else None, coeffs, start).to(DEVICE)
     best = None
     for gain in (0.1, 0.3, 1.0, 3.0, 10.0):
         for shift in (-0.7, 0.0, 0.7):
-            made = Drawn(neuron, activation, gain * (noise + shift), gain * R, coeffs, start)
+            made = Drawn(neuron, activation, gain * (noise + shift), gain * R if recurrent else None, coeffs, start).to(DEVICE)
             rate = float(made.run("reference").output.mean())
             if best is None or abs(rate - 0.25) < best[0]:
                 best = abs(rate - 0.25), made
@@ -196,7 +217,7 @@ class Compared:
     rate: float
 
 
-DONE: dict[str, Compared] = {}
+DONE: dict[tuple[str, str], Compared] = {}
 
 
 @torch.no_grad()
@@ -215,12 +236,12 @@ def teacher_forced(given: Drawn, tolerance: float) -> tuple[float, int, float]:
     start = {k: torch.cat([h[k] for h in before]) for k in names}
     wanted = {**{k: torch.cat([h[k] for h in after]) for k in names}, "potential": torch.cat(potentials)}
     current = given.current.transpose(0, 1).reshape(STEPS * BATCH, 1, -1)
-    run = scan.run(neuron, given.activation, current, given.R, given.coeffs, start, potential=True, backend="cpu")
+    run = scan.run(neuron, given.activation, current, given.R, given.coeffs, start, potential=True, backend=BACKEND)
     got = {**run.state, "potential": run.potential}
     assert torch.equal(run.output[:, 0], run.state["s"])
     flipped = torch.zeros_like(wanted["s"], dtype=torch.bool)
     if given.activation.binary:
-        I = torch.addmm(current[:, 0], start["s"], given.R.t())
+        I = current[:, 0] if given.R is None else torch.addmm(current[:, 0], start["s"], given.R.t())
         x, _ = neuron.step(I if neuron.gates == 1 else I.chunk(neuron.gates, -1), start["s"], start, given.coeffs)
         flipped = got["s"] != wanted["s"]
         assert bool((x[flipped].abs() <= tolerance * max(1.0, float(I.abs().max()))).all())
@@ -237,32 +258,33 @@ def free_running(given: Drawn, seed: int) -> tuple[int, int, float]:
     lengths = torch.randint(1, STEPS, (BATCH,), generator=g)
     lengths[0], lengths[1] = 0, STEPS
     leaves = {k: v.requires_grad_() for k, v in given.leaves().items()}
-    runs = {backend: given.run(backend, lengths) for backend in ("reference", "cpu")}
-    same = torch.ones(BATCH, dtype=torch.bool)
+    runs = {backend: given.run(backend, lengths) for backend in ("reference", BACKEND)}
+    same = torch.ones(BATCH, dtype=torch.bool, device=DEVICE)
     if given.activation.binary:
-        same = (runs["reference"].output == runs["cpu"].output).flatten(1).all(1)
+        same = (runs["reference"].output == runs[BACKEND].output).flatten(1).all(1)
     assert int(same.sum()) >= 0.9 * BATCH
     results = {k: (r.output, r.potential, *r.state.values()) for k, r in runs.items()}
-    weights = [torch.randn(v.shape, generator=g, dtype=v.dtype) * same.view(-1, *[1] * (v.dim() - 1)) for v in results["cpu"]]
+    weights = [torch.randn(v.shape, generator=g, dtype=v.dtype).to(DEVICE) * same.view(-1, *[1] * (v.dim() - 1)) for v in results[BACKEND]]
     grads = {k: torch.autograd.grad(v, list(leaves.values()), weights, allow_unused=True) for k, v in results.items()}
     worst = entries = 0
-    for name, got, wanted in zip(leaves, grads["cpu"], grads["reference"], strict=True):
+    for name, got, wanted in zip(leaves, grads[BACKEND], grads["reference"], strict=True):
         wanted = torch.zeros_like(got) if wanted is None else wanted
         assert got is not None, name
         worst, entries = max(worst, apart(got, wanted)), entries + got.numel()
-    past = torch.arange(STEPS) >= lengths.unsqueeze(1)
-    assert not grads["cpu"][0][past].any()
-    assert not runs["cpu"].output[past].any()
-    assert not runs["cpu"].potential[past].any()
-    assert all(torch.equal(runs["cpu"].state[k][0], given.start[k][0]) for k in given.start)
+    past = (torch.arange(STEPS) >= lengths.unsqueeze(1)).to(DEVICE)
+    assert not grads[BACKEND][0][past].any()
+    assert not runs[BACKEND].output[past].any()
+    assert not runs[BACKEND].potential[past].any()
+    assert all(torch.equal(runs[BACKEND].state[k][0], given.start[k][0]) for k in given.start)
     return int(same.sum()), entries, float(worst)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_parity(name):
+@pytest.mark.triton
+@pytest.mark.parametrize(("way", "name"), RUNS, indirect=["way"])
+def test_parity(way, name):
     neuron, activation, dtype = CASES[name]
     forward, backward = {torch.float32: (1e-5, 2e-4), torch.float64: (1e-13, 1e-11)}[dtype]
-    given = draw(neuron, activation, dtype, seed=list(CASES).index(name))
+    given = draw(neuron, activation, dtype, list(CASES).index(name), way != "pointwise")
     error, flips, rate = teacher_forced(given, forward)
     assert error <= forward
     assert flips <= 2
@@ -270,7 +292,7 @@ def test_parity(name):
         assert 0.05 <= rate <= 0.5
     recordings, entries, grad_error = free_running(given, seed=list(CASES).index(name))
     assert grad_error <= backward
-    DONE[name] = Compared(STEPS * BATCH * N, error, flips, recordings, entries, grad_error, rate)
+    DONE[way, name] = Compared(STEPS * BATCH * N, error, flips, recordings, entries, grad_error, rate)
 
 
 def test_the_cases_are_counted(request):
@@ -278,9 +300,10 @@ def test_the_cases_are_counted(request):
     assert (len(NEURONS), len(CELLS), len(SURROGATES)) == (13, 9, 10)
     refused = 2 * sum(kind.hard_reset for kind in (*NEURONS, *CELLS))
     assert len(CASES) == 2 * (22 * 4 - refused) + 3 + 2 * len(SURROGATES) - 2 + 6 == 195
-    if len(DONE) == len(CASES):  # unless only some were selected
-        assert sum(c.steps for c in DONE.values()) == 195 * 2200
-        assert sum(c.recordings for c in DONE.values()) >= 0.99 * 195 * BATCH
+    assert len(RUNS) == (195 if not TRITON else 2 * 195 + 96)
+    if len(DONE) == len(RUNS):  # unless only some were selected
+        assert sum(c.steps for c in DONE.values()) == len(RUNS) * STEPS * BATCH * N
+        assert sum(c.recordings for c in DONE.values()) >= 0.99 * len(RUNS) * BATCH
 
 
 FACTOR = 1.001
@@ -296,7 +319,7 @@ class Wrong(ALIF):
 
 @pytest.mark.parametrize("activation", [Spike(), Soft()], ids=["Spike", "Soft"])
 def test_a_wrong_kernel_is_found(activation, monkeypatch):
-    scan.choose("cpu", cpu.register(Wrong(), activation), "cpu", torch.float64)
+    scan.choose(BACKEND, cpu.register(Wrong(), activation), DEVICE, torch.float64)
     monkeypatch.setitem(globals(), "FACTOR", 1.0)
     given = draw(Wrong(), activation, torch.float64, seed=0)
     if activation.binary:
@@ -311,13 +334,15 @@ def test_a_wrong_kernel_is_found(activation, monkeypatch):
 def table(request):
     """Print what was compared when the module is done."""
     yield
-    rows = [f"{'dtype':8} {'cases':>5} {'neuron steps':>12} {'worst':>8} {'flips':>5} {'recordings':>10} {'gradient entries':>16} {'worst':>8}"]
-    for dtype in DTYPES:
-        done = [c for name, c in DONE.items() if CASES[name][2] is dtype]
+    rows = [
+        f"{'way':10} {'dtype':8} {'cases':>5} {'neuron steps':>12} {'worst':>8} {'flips':>5} {'recordings':>10} {'gradient entries':>16} {'worst':>8}"
+    ]
+    for way, dtype in itertools.product(WAYS, DTYPES):
+        done = [c for (how, name), c in DONE.items() if how == way and CASES[name][2] is dtype]
         if done:
             recordings = f"{sum(c.recordings for c in done)}/{len(done) * BATCH}"
             rows.append(
-                f"{str(dtype).removeprefix('torch.'):8} {len(done):5} {sum(c.steps for c in done):12} {max(c.forward for c in done):8.1e} "
+                f"{way:10} {str(dtype).removeprefix('torch.'):8} {len(done):5} {sum(c.steps for c in done):12} {max(c.forward for c in done):8.1e} "
                 f"{sum(c.flips for c in done):5} {recordings:>10} {sum(c.entries for c in done):16} {max(c.backward for c in done):8.1e}"
             )
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -336,11 +361,11 @@ def test_finite_differences(neuron):
     params = {k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(n).items()}
     coeffs = {k: (0.7 * v).detach() for k, v in neuron.coeffs(params).items()}
     given = [torch.randn(2, 3, n * neuron.gates), torch.randn(n * neuron.gates, n), *coeffs.values(), *(0.5 * torch.rand(2, n) for _ in names)]
-    leaves = tuple(v.double().requires_grad_() for v in given)
+    leaves = tuple(v.double().to(DEVICE).requires_grad_() for v in given)
 
     def run(current: Tensor, R: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         c, state = dict(zip(coeffs, rest, strict=False)), dict(zip(names, rest[len(coeffs) :], strict=True))
-        out = scan.run(neuron, activation, current, R, c, state, lengths=torch.tensor([3, 2]), potential=True, backend="cpu")
+        out = scan.run(neuron, activation, current, R, c, state, lengths=torch.tensor([3, 2]), potential=True, backend=BACKEND)
         return (out.output, out.potential, *out.state.values())
 
     assert torch.autograd.gradcheck(run, leaves, atol=1e-7, rtol=1e-5)

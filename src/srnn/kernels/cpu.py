@@ -26,7 +26,7 @@ from srnn._check import ConfigError, SrnnError
 from srnn.activations import Activation
 from srnn.kernels import memory
 from srnn.kernels.print_c import print_neuron
-from srnn.kernels.trace import TraceError, numbers, trace_program
+from srnn.kernels.trace import Program, TraceError, numbers, trace_program
 from srnn.neuron import Neuron
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -119,13 +119,10 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class Kernel:
-    """A neuron with its activation, compiled for a number type. Raises `TraceError` or `BuildError` where that cannot be."""
+    """A neuron with its activation, compiled for a number type. Raises `BuildError` where that cannot be."""
 
-    def __init__(self, neuron: Neuron, activation: Activation, dtype: torch.dtype) -> None:
-        trained = _trained(activation)
-        if trained:
-            raise TraceError(f"{type(activation).__name__}: {trained[0]} is trained, and the kernels have no gradient of an activation's numbers")
-        self.program = trace_program(neuron, activation)
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        self.program = program
         printed = print_neuron(self.program)
         kind, flags = _DTYPES[dtype]
         name = "-".join(["".join(c if c.isalnum() else "-" for c in self.program.name.replace(", ", "-")).strip("-"), kind])
@@ -230,6 +227,14 @@ def _described(value: Any, *, exact: bool = True) -> str:
     return f"tensor@{id(value):x}" if isinstance(value, Tensor) else repr(value)
 
 
+def traced(key: str) -> Program:
+    """Return the program of a key. Raises `TraceError` where its step or its activation cannot be a kernel's."""
+    neuron, activation = _REGISTERED[key]
+    if trained := _trained(activation):
+        raise TraceError(f"{type(activation).__name__}: {trained[0]} is trained, and the kernels have no gradient of an activation's numbers")
+    return trace_program(neuron, activation)
+
+
 def kernel(key: str, dtype: torch.dtype) -> Kernel:
     """Return the kernel of a key, compiled at first use. Raises `TraceError` or `BuildError` where that cannot be, the same one every time."""
     found = _KERNELS.get((key, dtype))
@@ -245,7 +250,7 @@ def kernel(key: str, dtype: torch.dtype) -> Kernel:
 
 def _built(key: str, dtype: torch.dtype) -> Kernel | SrnnError:
     try:
-        return Kernel(*_REGISTERED[key], dtype)
+        return Kernel(traced(key), dtype)
     except (TraceError, BuildError) as error:
         return error
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 Value = str | float
 """The name of a value, or a literal number."""
 
+TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
+"""Operations whose result is 0 or 1."""
+
 
 def currents(gates: int) -> tuple[str, ...]:
     """Return the names of a step's input currents: "I", or "I0", "I1" … of a gated cell."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 from srnn._check import ConfigError
 from srnn.kernels import cpu
 
-_INPUTS = "Tensor x, Tensor? weight, Tensor? bias, Tensor? recurrent, Tensor constants, Tensor state, Tensor? lengths"
+INPUTS = "Tensor x, Tensor? weight, Tensor? bias, Tensor? recurrent, Tensor constants, Tensor state, Tensor? lengths"
 
 
 def _new(like: Tensor, shape: Sequence[int]) -> Tensor:
@@ -22,7 +22,7 @@ def _new(like: Tensor, shape: Sequence[int]) -> Tensor:
 @torch.library.custom_op(
     "srnn::scan",
     mutates_args=(),
-    schema=f"(str key, {_INPUTS}, bool potential, bool backward, int gates, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    schema=f"(str key, {INPUTS}, bool potential, bool backward, int gates, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _scan(key: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     *inputs, potential, backward, _, _ = given
@@ -38,7 +38,7 @@ def _(key: str, *given: Any) -> Any:
 @torch.library.custom_op(
     "srnn::scan_backward",
     mutates_args=(),
-    schema=f"(str key, {_INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, Tensor? g_potential, Tensor? g_final,"
+    schema=f"(str key, {INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, Tensor? g_potential, Tensor? g_final,"
     " bool needs_x, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _scan_backward(key: str, *given: Any) -> tuple[Tensor, ...]:
@@ -46,14 +46,17 @@ def _scan_backward(key: str, *given: Any) -> tuple[Tensor, ...]:
 
 
 @_scan_backward.register_fake
-def _(key: str, x: Tensor, weight: Any, bias: Any, recurrent: Any, constants: Tensor, state: Tensor, *given: Any) -> Any:
-    *_, needs_x, coeffs = given
-    like = (x if needs_x else None, weight, bias, recurrent)
-    return (
-        *(x.new_empty(0) if t is None else _new(t, t.shape) for t in like),
-        constants.new_empty(coeffs, constants.shape[1]),
-        _new(state, state.shape),
-    )
+def _(key: str, *given: Any) -> Any:
+    return gradient_shapes(*given[:6], needs_x=given[13], coeffs=given[14])
+
+
+def gradient_shapes(x: Tensor, *like: Tensor | None, needs_x: bool, coeffs: int) -> tuple[Tensor, ...]:
+    """Return the gradients of x, weight, bias, recurrent, coefficients and state, not set. like: what follows x in `INPUTS`, up to state."""
+    *weights, constants, state = like
+    assert constants is not None
+    found = (x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (x if needs_x else None, *weights, state))
+    *grads, g_state = found
+    return (*grads, constants.new_empty(*constants.shape[:-2], coeffs, constants.shape[-1]), g_state)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -110,19 +113,21 @@ def _linear_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(g if needed else None for g, needed in zip(found, needs, strict=True))
 
 
-def _no_second_derivative(ctx: Any, *grads: Any) -> Any:
+def no_second_derivative(ctx: Any, *grads: Any) -> Any:
+    """Refuse create_graph=True."""
     raise ConfigError(
-        'The cpu backend has no second derivative (create_graph=True). Use backend="reference", which torch differentiates any number of times.'
+        "The cpu and triton backends have no second derivative (create_graph=True). "
+        'Use backend="reference", which torch differentiates any number of times.'
     )
 
 
-def _nothing(ctx: Any, inputs: Any, output: Any) -> None:
-    pass
+def nothing(ctx: Any, inputs: Any, output: Any) -> None:
+    """Keep nothing for a derivative that is refused."""
 
 
 _scan.register_autograd(_gradients, setup_context=_keep)
 _linear.register_autograd(_linear_gradients, setup_context=_linear_keep)
 for _op in (_scan_backward, _linear_backward):
-    _op.register_autograd(_no_second_derivative, setup_context=_nothing)
+    _op.register_autograd(no_second_derivative, setup_context=nothing)
 for _op in (_scan, _scan_backward, _linear, _linear_backward):
     _op.register_autocast("cpu", torch.float32)

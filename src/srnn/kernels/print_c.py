@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from srnn.kernels.graph import Graph, Op, Value, currents
+from srnn.kernels.graph import TRUTH, Graph, Op, Value, currents
 from srnn.kernels.trace import Program
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|"}
@@ -23,7 +23,6 @@ _FORMS: dict[str, Callable[..., str]] = {
     "softplus": "{0} > 20 ? {0} : log1p_real(exp_real({0} > 20 ? 20 : {0}))".format,
 }
 _CALLS = ("abs", "exp", "expm1", "tanh", "sigmoid", "log", "log1p", "erf", "sqrt", "pow")
-_TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
 
 
 _STEP = "const real *restrict I, real *restrict s, real *restrict h, real *restrict pot"
@@ -42,7 +41,7 @@ class Printed(NamedTuple):
 
 def print_neuron(program: Program) -> Printed:
     """Return the C source of prepare, step, advance and adjoint (see `c/scan.c`) for a traced neuron."""
-    fixed = _fixed(program)
+    fixed = program.constant_ops()
     step, advance, adjoint = (_live(g, g.outputs, fixed) for g in (program.step, program.advance, program.adjoint))
     used = {a for ops, graph in ((step, program.step), (advance, program.advance), (adjoint, program.adjoint)) for op in ops for a in op.args}
     used |= {v for graph in (program.step, program.advance, program.adjoint) for v in graph.outputs.values()}
@@ -58,7 +57,7 @@ def print_neuron(program: Program) -> Printed:
     later = {"now": "now[i]", "gout": "gout[i]", "gpotential": "gpot[i]", "gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
     earlier = planes("I", [f"g{k}" for k in gates]) | {"gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
     sums = {f"g{name}": f"gc[{k} * NP + n]" for k, name in enumerate(program.coeffs)}
-    printer = _Printer(rows, {op.result for op in program.step.ops if op.name in _TRUTH and op.result not in fixed})
+    printer = _Printer(rows, {op.result for op in program.step.ops if op.name in TRUTH and op.result not in fixed})
     after = {"s": "s[i]"} | planes("h", states) | {"potential": "pot[i]"}
     parts = [
         f"/* {program.name}, printed from its traced step. Constants: {', '.join(program.constants)}. */",
@@ -76,7 +75,7 @@ def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[s
 
     truths: outputs that are 0 or 1 and are put as an uint8_t.
     """
-    printer = _Printer({}, {op.result for op in graph.ops if op.name in _TRUTH})
+    printer = _Printer({}, {op.result for op in graph.ops if op.name in TRUTH})
     copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}  # a truth value as a number, (x > 0).float()
     bits = {name: copies.get(str(v), v) for name, v in graph.outputs.items() if name in truths}
     idle = {graph.outputs[name] for name in bits if not _read(graph.outputs[name], graph, bits)}
@@ -89,16 +88,6 @@ def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[s
 def _read(name: Value, graph: Graph, bits: Mapping[str, Value]) -> bool:
     """Return whether an operation, or an output that is a number, reads a value."""
     return any(name in op.args for op in graph.ops) or any(v == name for k, v in graph.outputs.items() if k not in bits)
-
-
-def _fixed(program: Program) -> dict[str, Op]:
-    """Return the operations that depend on constants alone."""
-    known, found = set(program.constants), dict[str, Op]()
-    for op in program.step.ops:
-        if all(isinstance(a, float) or a in known for a in op.args):
-            known.add(op.result)
-            found[op.result] = op
-    return found
 
 
 def _live(graph: Graph, outputs: Iterable[str], fixed: dict[str, Op]) -> list[Op]:

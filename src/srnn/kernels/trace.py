@@ -76,6 +76,15 @@ class Program:
     advance: Graph
     adjoint: Graph
 
+    def constant_ops(self) -> dict[str, Op]:
+        """Return the operations that depend on constants alone, by their results: what is computed once, before the first step."""
+        known, found = set(self.constants), dict[str, Op]()
+        for op in self.step.ops:
+            if all(isinstance(a, float) or a in known for a in op.args):
+                known.add(op.result)
+                found[op.result] = op
+        return found
+
 
 def trace_program(neuron: Neuron, activation: Activation) -> Program:
     """Return everything a kernel of this neuron with this activation is printed from. Raises `TraceError` as `trace_step` does."""
