@@ -5,9 +5,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEERS  ?= .venv-peers
+TRITON ?= .venv-triton
 BENCH  ?=
 
-.PHONY: setup demo test check docs notebooks audit soak bench bench-peers format clean
+
+.PHONY: setup demo test test-triton check docs notebooks audit soak bench bench-peers format clean
 
 setup: $(READY)
 
@@ -24,6 +26,16 @@ demo: $(READY)  ## train the ECG network on the simulated recordings that come w
 
 test: $(READY)  ## all tests, in two processes
 	$(BIN)/python -m pytest -q -n 2
+
+# Triton, for which torch's CPU build has no use, in a virtual environment of its own: its interpreter runs the GPU kernels, its compiler compiles them.
+$(TRITON)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(TRITON)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . triton pytest pytest-timeout pytest-xdist
+	touch $@
+
+test-triton: $(TRITON)/.ready  ## the GPU kernels, under Triton's interpreter: parity of every neuron in every way
+	TRITON_INTERPRET=1 $(TRITON)/bin/python -m pytest -q -n 2 -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/test_scan.py
 
 check: $(READY)  ## lint, format, types, import floors, file sizes
 	$(BIN)/ruff check
@@ -74,4 +86,4 @@ format: $(READY)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(TRITON) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -54,7 +54,8 @@ def chromium():
         browser.close()
 
 
-COUNTED = {"real_data": ("SRNN_REAL_TESTS", "tests on real data"), "browser": ("SRNN_BROWSER_TESTS", "tests in a browser")}
+COUNTED = {"real_data": ("SRNN_REAL_TESTS", "tests on real data"), "browser": ("SRNN_BROWSER_TESTS", "tests in a browser"),
+           "triton": ("SRNN_TRITON_TESTS", "tests of the triton kernels")}  # fmt: skip
 """Markers whose tests skip where something is not there: the variable that says how many of them must pass, and what they are called."""
 
 _passed: dict[str, set[str]] = {marker: set() for marker in COUNTED}

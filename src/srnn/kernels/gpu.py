@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from srnn._check import SrnnError
+from srnn._check import ConfigError, SrnnError
 from srnn.kernels import cpu
 from srnn.kernels.cpu import Inputs
 from srnn.kernels.print_triton import print_triton
@@ -126,6 +126,7 @@ class Kernel:
         (M, T, S, B, N) and the whole input current (M, B, T, G·N). What is not asked for is empty.
         """
         x, R = given.x, given.recurrent
+        _check_size(given, self.program.gates)
         output, seen, final, kept, total = shapes(given, self.program.gates, potential, backward)
         final.copy_(given.state)
         way = plan(final.shape[-1], self.program.gates, R is not None, product)
@@ -133,7 +134,8 @@ class Kernel:
         if current is x and (way.name == "stepwise" or (backward and R is not None)):
             current = x.clone()  # R s is added to it
         flags = {"LENGTHS": given.lengths is not None, "POTENTIAL": potential, "KEEP": backward}
-        arrays = (current, R, given.constants, given.lengths, final, output, seen, kept)
+        rounded = None if R is None else _rounded(R, product)
+        arrays = (current, rounded, given.constants, given.lengths, final, output, seen, kept)
         for first, last in _launches(way, x.shape[2]):
             if way.name == "stepwise":
                 assert R is not None
@@ -155,7 +157,8 @@ class Kernel:
         g_constants = state.new_zeros(len(state), len(self.program.coeffs), *state.shape[2:])
         way = plan(state.shape[-1], self.program.gates, R is not None, product)
         flags = {"LENGTHS": given.lengths is not None, "OUTPUT": g_output is not None, "POTENTIAL": g_potential is not None}
-        arrays = (current, R, given.constants, given.lengths, state, output, kept, g_output, g_potential, g_current, carry, g_constants)
+        rounded = None if R is None else _rounded(R, product)
+        arrays = (current, rounded, given.constants, given.lengths, state, output, kept, g_output, g_potential, g_current, carry, g_constants)
         for first, last in reversed(_launches(way, x.shape[2])):
             self._launch("backward", way, arrays, output.shape, (first, last), flags)
             if way.name == "stepwise":
@@ -178,9 +181,8 @@ class Kernel:
         grid = (-(-batch // way.rows), -(-n // way.width), models)
         here = next(a for a in arrays if a is not None)  # stands where there is nothing to read
         getattr(self.module, name)[grid](
-            *(here if a is None else a for a in arrays), batch, length, n, *steps, **self.options(way), **flags,
-            num_warps=way.warps, enable_fp_fusion=False,
-        )  # fmt: skip
+            *(here if a is None else a for a in arrays), batch, length, *steps, N=n, **flags, **self.options(way), **launch_options(way)
+        )
 
     @staticmethod
     def options(way: Plan) -> dict[str, Any]:
@@ -188,6 +190,8 @@ class Kernel:
         import triton.language as tl
 
         kept = str(PRODUCTS[way.product]).removeprefix("torch.")
+        if kept == "bfloat16" and interpreting():  # Triton 3.7's interpreter multiplies the bits of bfloat16 as if they were whole numbers
+            kept = "float32"
         precision = {"float32": "tf32x3", "tf32": "tf32"}.get(way.product)
         return {
             "RECURRENT": way.name == "persistent",
@@ -198,9 +202,26 @@ class Kernel:
         }
 
 
+def launch_options(way: Plan) -> dict[str, Any]:
+    """Return what Triton's compiler is told: the step rounds as torch does (no fused multiply-add); a program that keeps R may use all registers."""
+    options: dict[str, Any] = {"num_warps": way.warps, "enable_fp_fusion": False}
+    return options | {"maxnreg": min(255, 2048 // way.warps)} if way.name == "persistent" else options
+
+
 def _launches(way: Plan, steps: int) -> Sequence[tuple[int, int]]:
     """Return the steps [first, last) of every launch."""
     return [(t, t + 1) for t in range(steps)] if way.name == "stepwise" else [(0, steps)]
+
+
+def _check_size(given: Inputs, gates: int) -> None:
+    """Raise `ConfigError` for a layer whose numbers a kernel cannot count: places within one model have 31 bits."""
+    batch, n = given.state.shape[2:]
+    steps = given.x.shape[2]
+    if batch * steps * gates * n >= 2**31:
+        raise ConfigError(
+            f"triton: a layer of {n} neurons over {batch} recordings of {steps} steps has {batch * steps * gates * n:,} currents; "
+            "expected fewer than 2,147,483,648. Use a smaller batch, or segment=."
+        )
 
 
 def shapes(given: Inputs, gates: int, potential: bool, backward: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -44,13 +44,13 @@ _FORMS: dict[str, Callable[..., str]] = {
     "pow": "power({}, {})".format,
 }
 _LOAD = """reach = mine & (@ < until) & (@ >= first)
-next_s = tl.load(output + (b * T + @ - 1) * N + n, mask=mine & (@ > 0) & (@ >= first), other=0)
-next_I{g} = tl.load(current + ((b * T + @) * $G + {g}) * N + n, mask=reach, other=0)
-next_h{i} = tl.load(kept + ((m * T + @) * $S + {i}) * B * N + row * N + n, mask=reach, other=0)
+next_s = tl.load(output + (begun + @ - 1) * N + at, mask=mine & (@ > 0) & (@ >= first), other=0)
+next_I{g} = tl.load(current + ((begun + @) * $G + {g}) * N + at_current, mask=reach, other=0)
+next_h{i} = tl.load(kept + ((m * T + @) * $S + {i}) * B * N + flat, mask=reach, other=0)
 if OUTPUT:
-    next_gout = tl.load(g_output + (b * T + @) * N + n, mask=reach, other=0)
+    next_gout = tl.load(g_output + (begun + @) * N + at, mask=reach, other=0)
 if POTENTIAL:
-    next_gpot = tl.load(g_potential + (b * T + @) * N + n, mask=reach, other=0)"""
+    next_gpot = tl.load(g_potential + (begun + @) * N + at, mask=reach, other=0)"""
 """What the adjoint of step @ reads."""
 
 
