@@ -8,7 +8,6 @@ PEERS  ?= .venv-peers
 TRITON ?= .venv-triton
 BENCH  ?=
 
-
 .PHONY: setup demo test test-triton check docs notebooks audit soak bench bench-peers format clean
 
 setup: $(READY)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from srnn import cli, energy, report, tables, tasks
+from srnn import cli, energy, loop, report, tables, tasks
 from srnn import train as training
 from srnn._check import DataError
 from srnn.datasets import own, qtdb, shd
@@ -463,7 +463,7 @@ def test_exit_code_of_a_run_that_diverged(srnn, tmp_path):
 
 def test_exit_code_of_a_run_that_was_interrupted(srnn, tmp_path, monkeypatch):
     def stop(*args, **kwargs):
-        raise training.Interrupted("Stopped in epoch 1 after batch 1 of 2; the checkpoint is written.")
+        raise loop.Interrupted("Stopped in epoch 1 after batch 1 of 2; the checkpoint is written.")
 
     monkeypatch.setattr(training, "fit", stop)
     code, out, err = srnn("train", "ecg_sim", "--out", tmp_path / "a run", "--data-dir", tmp_path, "--threads", "2")

@@ -24,15 +24,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import srnn
-from srnn import runs, tasks
+from srnn import loop, runs, tasks
 from srnn import train as training
 from srnn._check import ConfigError, DivergedError, RunError
 from srnn.evaluate import assess
+from srnn.loop import Interrupted, Progress
 from srnn.runs import Run, load_checkpoint, load_run
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
 from srnn.tasks.task import Parts, Task
-from srnn.train import Interrupted, Progress, fit
+from srnn.train import fit
 
 TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=3", "network.hidden=[6]"]
 RANDOM = [*TINY, "start=UniformStart", "start.high=0.5"]
@@ -201,8 +202,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole, tmp_path)
 
 
 def test_order_is_drawn_anew_each_epoch_and_every_recording_is_used_once(tmp_path, monkeypatch):
-    seen, real = [], training.collate
-    monkeypatch.setattr(training, "collate", lambda samples, *args: seen.append([s.name for s in samples]) or real(samples, *args))
+    seen, real = [], loop.collate
+    monkeypatch.setattr(loop, "collate", lambda samples, *args: seen.append([s.name for s in samples]) or real(samples, *args))
     run_task(tmp_path / "run")
     assert len(seen) == 3 * BATCHES
     epochs = [seen[BATCHES * e] + seen[BATCHES * e + 1] for e in range(3)]
@@ -233,7 +234,7 @@ def test_training_does_not_depend_on_evaluation(whole, tmp_path, monkeypatch):
         assess(*args, **kwargs)
         return assess(*args, **kwargs)
 
-    monkeypatch.setattr(training, "assess", twice)
+    monkeypatch.setattr(loop, "assess", twice)
     run_task(tmp_path / "twice")
     assert len(calls) == 4
     assert_same(final(whole), final(tmp_path / "twice"))
@@ -746,14 +747,14 @@ def test_a_gradient_that_is_nan_is_named_and_no_other(tmp_path, monkeypatch, nam
 
 def test_an_input_and_a_potential_are_named(whole):
     _, task, _, net = load_run(whole)
-    batch = training.collate(task.load(None).test)
-    good = training.first_not_finite(net, batch)
+    batch = loop.collate(task.load(None).test)
+    good = loop.first_not_finite(net, batch)
     assert good == "the loss itself"
     net.layers[1].weight.data.fill_(3e38)
     net.layers[0].bias.data.fill_(1e3)  # all spike: six inputs of 3e38 are too much
-    assert training.first_not_finite(net, batch).startswith("the potential of layers.1 (recording 0 of the batch, step ")
+    assert loop.first_not_finite(net, batch).startswith("the potential of layers.1 (recording 0 of the batch, step ")
     batch.x[0, 0, 0] = math.nan
-    assert training.first_not_finite(net, batch) == "the input x"
+    assert loop.first_not_finite(net, batch) == "the input x"
 
 
 def test_a_step_of_the_optimiser_that_is_not_finite_is_never_saved(tmp_path, monkeypatch):
@@ -780,7 +781,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatc
         calls.append(1)
         return assess(*args, **kwargs) | ({"loss": math.inf} if len(calls) == 2 else {})
 
-    monkeypatch.setattr(training, "assess", infinite)
+    monkeypatch.setattr(loop, "assess", infinite)
     with pytest.raises(DivergedError, match=r"^Epoch 2, validation: the validation loss is not finite"):
         run_task(tmp_path / "run")
     assert len(Run(tmp_path / "run").rows()) == 1

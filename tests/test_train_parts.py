@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from srnn import evaluate, tasks
+from srnn import evaluate, loop, tasks
 from srnn import train as training
 from srnn._check import ConfigError
 from srnn.datasets import Entry, Recordings, Sample
 from srnn.datasets.sample import entries_of
 from srnn.encode import Augment
 from srnn.evaluate import assess
+from srnn.loop import Interrupted, Position
 from srnn.runs import Run, fingerprint, load_checkpoint
 from srnn.tasks.encoders import Shape
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerRecording
 from srnn.tasks.task import Parts
-from srnn.train import Interrupted, Position, fit
+from srnn.train import fit
 
 SIZES = {"train": (14, 3, 1), "validation": (2, 2, 2), "test": (3, 3, 3)}
 """Recordings of each class in each part."""
@@ -99,7 +100,7 @@ def names_of(part):
 
 def orders(task, epochs, seed=0):
     parts = Lazy().load(None)
-    return [training._Loop.order(SimpleNamespace(task=task, seed=seed, at=Position(epoch=e)), parts) for e in range(epochs)]
+    return [loop.Loop.order(SimpleNamespace(task=task, seed=seed, at=Position(epoch=e)), parts) for e in range(epochs)]
 
 
 def test_a_balanced_epoch_draws_each_class_equally_often():
@@ -126,8 +127,8 @@ def test_otherwise_each_recording_is_used_once_an_epoch():
 
 
 def test_a_balanced_run_trains_on_what_was_drawn(tmp_path, monkeypatch):
-    seen, collate = [], training.collate
-    monkeypatch.setattr(training, "collate", lambda samples, *args: seen.extend(s.name for s in samples) or collate(samples, *args))
+    seen, collate = [], loop.collate
+    monkeypatch.setattr(loop, "collate", lambda samples, *args: seen.extend(s.name for s in samples) or collate(samples, *args))
     task = replace(TASK, balanced=True)
     fit(task, tmp_path / "run")
     assert seen == [f"train/{i}" for order in orders(task, 3) for i in order]
@@ -176,8 +177,8 @@ def test_a_stopped_run_sees_the_same_changes(tmp_path, monkeypatch, balanced):
 
 
 def test_each_epoch_changes_the_training_part_anew_and_nothing_else(tmp_path, monkeypatch):
-    trained, assessed, collate = [], [], training.collate
-    monkeypatch.setattr(training, "collate", lambda samples, *args: trained.extend(samples) or collate(samples, *args))
+    trained, assessed, collate = [], [], loop.collate
+    monkeypatch.setattr(loop, "collate", lambda samples, *args: trained.extend(samples) or collate(samples, *args))
     monkeypatch.setattr(evaluate, "collate", lambda samples, *args: assessed.extend(samples) or collate(samples, *args))
     fit(AUGMENTED, tmp_path / "run")
     raw = {e.name: read(e).signal for part in SIZES for e in recordings(part).entries}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srnn import processes
 from srnn._check import ShapeError
 
 
@@ -45,13 +46,40 @@ def evaluated(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 
 def normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tensor:
     """Normalise (B, T, N) over valid steps only; padded steps come out as 0."""
-    rows = current.shape[0] * current.shape[1] if valid is None else int(valid.sum())
-    if rows == 1 and norm.training and isinstance(norm, nn.BatchNorm1d):
-        raise ShapeError("BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval().")
+    if norm.training and isinstance(norm, nn.BatchNorm1d):
+        if processes.shared():
+            return _together(norm, current, valid)
+        if (current.shape[0] * current.shape[1] if valid is None else int(valid.sum())) == 1:
+            raise ShapeError(_ONE)
     if valid is None:
         flat: Tensor = norm(current.flatten(0, 1))
         return flat.view_as(current)
     out = torch.zeros_like(current)
-    if rows:
+    if bool(valid.any()):
         out[valid] = norm(current[valid]).to(out.dtype)
     return out
+
+
+_ONE = "BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval()."
+
+
+def _together(norm: nn.BatchNorm1d, current: Tensor, valid: Tensor | None) -> Tensor:
+    """Batch norm with the statistics of all processes' valid steps: what one process makes of the whole batch."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    live = torch.ones_like(current[..., :1]) if valid is None else valid.unsqueeze(-1).to(current.dtype)
+    count = int(processes.summed(live.detach().double().sum()))
+    if count == 1:
+        raise ShapeError(_ONE)
+    if not count:
+        return torch.zeros_like(current)
+    mean = processes.summed((current * live).sum((0, 1))) / count
+    centred = (current - mean) * live
+    variance = processes.summed((centred * centred).sum((0, 1))) / count
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean.detach(), norm.momentum)
+        norm.running_var.lerp_(variance.detach() * (count / (count - 1)), norm.momentum)
+    return centred * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias * live

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from srnn.train import Progress
+from srnn.loop import Progress
 
 
 class Speed(ProgressColumn):

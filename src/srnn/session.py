@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import os
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from srnn import __version__
+from srnn import __version__, processes
 from srnn._check import ConfigError, check_choice
 from srnn.scan import Choice
 
@@ -53,9 +54,7 @@ class Team:
         """Return the sums over all processes; every process must call it at the same point."""
         if self.world == 1:
             return list(numbers)
-        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(total)
-        return total.tolist()
+        return processes.add_up(torch.tensor(numbers, dtype=torch.float64, device=self.device)).tolist()
 
     def sum_gradients(self, net: torch.nn.Module) -> None:
         """Replace every gradient by its sum over all processes, the same bits on each. One that only others have counts as 0 here."""
@@ -65,23 +64,25 @@ class Team:
         found = self.sum(*(p.grad is not None for p in parameters))  # a process without a valid step in a chunk may lack some
         reached = [p for p, n in zip(parameters, found, strict=True) if n]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in reached]
-        flat = torch.cat([g.flatten() for g in gradients])
-        torch.distributed.all_reduce(flat)
+        flat = processes.add_up(torch.cat([g.flatten() for g in gradients]))
         for p, total in zip(reached, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             p.grad = total.view_as(p)
 
 
 @contextmanager
 def team_of(device: torch.device) -> Iterator[Team]:
-    """Join the processes that torchrun started ($WORLD_SIZE of them), or be alone."""
+    """Join the processes that torchrun started ($WORLD_SIZE of them), or be alone.
+
+    The group is made once a process and ends with it: made anew in the same process, one may meet what is left of the last one, and wait for ever.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Team()
         return
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(torch.distributed.destroy_process_group)
+    with processes.sharing():
         yield Team(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @contextmanager
@@ -141,6 +142,7 @@ def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, A
         "platform": platform.platform(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "device": str(device),
         "backend": backend.name,
         "backend_reason": backend.reason,

@@ -27,11 +27,12 @@ import numpy as np
 import torch
 
 from srnn._check import ConfigError, DataError, RunError, SrnnError, check_range
+from srnn.loop import Interrupted, Progress
 from srnn.runs import Run, write_atomically
 from srnn.space import Dimension, check_honest
 from srnn.tasks.settings import describe, differences, override
 from srnn.tasks.task import Task
-from srnn.train import Interrupted, Progress, fit
+from srnn.train import fit
 
 if TYPE_CHECKING:
     import optuna

@@ -17,6 +17,7 @@ from srnn import train as training
 from srnn._check import ConfigError
 from srnn.datasets import Sample
 from srnn.evaluate import assess
+from srnn.loop import Interrupted, Progress
 from srnn.networks import detached
 from srnn.neurons import ALIF
 from srnn.runs import Run, load_checkpoint
@@ -26,7 +27,7 @@ from srnn.tasks.optimise import Optimiser
 from srnn.tasks.settings import describe, listed, override
 from srnn.tasks.task import Parts, Task, collate
 from srnn.tasks.truncation import Truncation, Whole, chunks, walk
-from srnn.train import Interrupted, Progress, fit
+from srnn.train import fit
 
 LENGTHS = (24, 17, 14, 5)
 POOLS = ("softmax_sum", "mean", "last", "max_over_time", "spike_count")

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     """Compress, train on, evaluate once on the test part, compare."""
     from srnn import report, tables
+    from srnn.loop import Interrupted
     from srnn.progress import shown
     from srnn.runs import Run, load_run
     from srnn.session import find_device
-    from srnn.train import Interrupted, fit
+    from srnn.train import fit
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("srnn compress runs in one process; start it without torchrun.")

@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
     from srnn import report, tables
+    from srnn.loop import Interrupted
     from srnn.progress import shown
     from srnn.runs import DIVERGED, Run
-    from srnn.train import Interrupted, fit
+    from srnn.train import fit
 
     resume = args.resume and (args.seeds is None or (out / "task.json").exists())  # of several seeds some may not have started
     task = task_of(args, args.task)

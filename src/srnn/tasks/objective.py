@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srnn import decode, metrics
+from srnn import decode, metrics, processes
 from srnn._check import ConfigError, check_range
 from srnn.datasets import Sample
 from srnn.networks import Output, Trace, piece_lengths
@@ -83,6 +83,10 @@ class PerStep:
         if self.unlabelled_as is not None:
             labels = torch.where(labels < 0, self.unlabelled_as, labels)
         return torch.where(decode.valid_mask(labels.unsqueeze(-1), lengths, self.skip), labels, -1)
+
+    def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> float:
+        """Return what the loss of a batch is a mean over: recordings, or steps."""
+        return float((self.targets(labels, lengths, steps) >= 0).sum()) if self.mean_over_steps else float(len(labels))
 
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return the loss of a batch, a scalar; of a chunk: its part of that."""
@@ -176,6 +180,10 @@ class PerRecording:
         """Return the labels (B,) that train and count."""
         return labels
 
+    def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> float:
+        """Return what the loss of a batch is a mean over: labelled recordings."""
+        return float((labels >= 0).sum())
+
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return the mean cross-entropy over the labelled recordings of a batch, a scalar; those that end before `first` add nothing."""
         here = labels if lengths is None or not first else torch.where(lengths > first, labels, -1)
@@ -208,6 +216,7 @@ class FiringRate:
     """Firing-rate regulariser (Bittar & Garner 2022): factor · Σ_k [max(0, low - r_k) + max(0, r_k - high)].
 
     r_k is unit k's rate, spikes per step over the valid steps of the batch, before dropout; the sum runs over the units of all spiking layers.
+    Of a batch that several processes share, the rates are those of the whole.
     """
 
     factor: float = 0.5
@@ -217,8 +226,9 @@ class FiringRate:
     def loss(self, trace: Trace) -> Tensor:
         """Return the penalty of a recorded batch, a scalar."""
         total = trace.input.new_zeros(())
+        steps = max(1.0, float(processes.summed(torch.tensor(float(trace.steps), device=trace.input.device))))
         for out, spiking in zip(trace.outputs, trace.spiking, strict=True):
             if spiking:
-                rate = out.sum((0, 1)) / max(1, trace.steps)
+                rate = processes.summed(out.sum((0, 1))) / steps
                 total = total + (self.low - rate).clamp(min=0).sum() + (rate - self.high).clamp(min=0).sum()
         return self.factor * total

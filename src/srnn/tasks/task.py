@@ -289,6 +289,10 @@ class Batch:
         """Return the batch on another device."""
         return Batch(self.x.to(device), self.labels.to(device), self.lengths.to(device))
 
+    def emptied(self) -> Batch:
+        """Return the batch without a valid step or a label: it takes part in nothing."""
+        return Batch(torch.zeros_like(self.x), torch.full_like(self.labels, -1), torch.zeros_like(self.lengths))
+
 
 def collate(samples: Sequence[Sample], steps: int = 0) -> Batch:
     """Pad recordings with zeros (labels with -1) to the longest, or to `steps`, and stack them. Raises `DataError` when channels differ."""

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from srnn import processes
 from srnn._check import ConfigError, check_range
 from srnn.networks import NetworkState, Output, Stack, detached, piece_lengths
 
@@ -67,7 +69,8 @@ def chunks(task: Task, net: Stack, batch: Batch, backend: str) -> Iterator[Chunk
         own, running = whole.add(out, first)
         loss = decode.loss(running if cut.carry_scores else own, batch.labels, lengths, first)
         if task.regulariser is not None and out.trace is not None:
-            share = out.trace.steps / max(1, int(lengths.sum()))
+            here, all_steps = processes.summed(torch.tensor([float(out.trace.steps), float(lengths.sum())], device=batch.x.device)).tolist()
+            share = here / max(1.0, all_steps)
             penalty = task.regulariser.loss(out.trace)
             loss = loss + penalty * (share if decode.adds_up else 1.0)
             penalties = penalties + penalty.detach() * share

@@ -1,0 +1,222 @@
+"""Two processes that share every batch end where one process with the whole batch does, whatever the task; and what happens when one of them dies.
+
+Run by torchrun, this file trains its variants in one group of processes: `python -m torch.distributed.run … tests/test_processes.py FOLDER [NAME…]`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from srnn import processes, tasks
+from srnn.datasets import Sample
+from srnn.loop import Interrupted, Progress
+from srnn.norm import BatchNorm, normalised
+from srnn.runs import Run, load_checkpoint
+from srnn.tasks.encoders import Shape
+from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork
+from srnn.tasks.objective import FiringRate, PerRecording, PerStep
+from srnn.tasks.settings import override
+from srnn.tasks.task import Parts
+from srnn.tasks.truncation import Truncation
+from srnn.train import fit
+
+
+@dataclass(frozen=True)
+class Uneven:
+    """Recordings of 6, 8, 10, 12 and 14 steps, six channels, three classes; with a label a step some steps have none."""
+
+    per_step: bool = False
+    train: int = 9
+
+    simulated: ClassVar[bool] = True
+    shape: ClassVar[Shape] = Shape(14, 6, 100.0, events=True)
+
+    def load(self, data_dir):
+        made = []
+        for part, count in enumerate((self.train, 4, 4)):
+            rng, samples = np.random.default_rng(part), []
+            for k in range(count):
+                steps, label = 6 + 2 * ((3 * k + part) % 5), k % 3
+                busy = np.where(np.arange(6) // 2 == label, 0.8, 0.15)
+                each = np.where(rng.random(steps) < 0.3, -1, label)
+                samples.append(Sample((rng.random((steps, 6)) < busy).astype(np.uint8), each if self.per_step else label, 100.0, f"{part}/{k}"))
+            made.append(samples)
+        return Parts(*made, "a note")
+
+
+NET = AdaptiveNetwork((6,), (True,), output="leaky")
+BASE = replace(
+    tasks.load("ecg_sim"), classes=("a", "b", "c"), data=Uneven(), encode=None, network=NET, decode=PerRecording(), regulariser=None,
+    optimiser=replace(tasks.load("shd").optimiser, lr=0.02, eps=1e-3), batch=4, epochs=3, checkpoint_seconds=0.0,
+)  # fmt: skip
+STEPS = replace(BASE, data=Uneven(per_step=True), decode=PerStep(skip=1))
+BITTAR = CurrentNetwork("RadLIF", 6, dropout=0.0)
+VARIANTS = {
+    "plain": BASE,
+    "batch norm, regulariser": replace(BASE, network=BITTAR, regulariser=FiringRate(low=0.2, high=0.3)),
+    "batch norm, both directions": replace(STEPS, network=replace(BITTAR, bidirectional=True)),
+    "mean over steps, clipped": replace(STEPS, decode=PerStep(mean_over_steps=True), clip_norm=0.1),
+    "chunks, a step each": replace(BASE, truncation=Truncation(4, step_per_chunk=True, carry_scores=True)),
+    "chunks, batch norm, regulariser": replace(STEPS, network=BITTAR, truncation=Truncation(4), regulariser=FiringRate(low=0.2, high=0.3)),
+    "segments": replace(BASE, segment=4),
+    "the highest score": replace(BASE, decode=PerRecording(pool="max_over_time")),
+    "balanced, plateau, early stop": override(replace(BASE, balanced=True, early_stop=1, epochs=4), ["schedule.kind=plateau", "schedule.patience=0"]),
+    "pruned": override(BASE, ["compression=Compression", "compression.bits=4", "compression.sparsity=0.5"]),
+}  # fmt: skip
+
+
+def main(out: str, *names: str) -> None:
+    """Train variants into folders below `out`; "stop" is stopped in the middle of its second epoch, "resume" goes on."""
+    torch.set_num_threads(1)
+    for name in names or VARIANTS:
+        folder = Path(out) / name.replace(" ", "_")
+        if name == "stop":
+            with pytest.raises(Interrupted):
+                fit(BASE, folder, test=False, progress=Progress(batch=stop))
+        elif name == "resume":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # another number of processes
+                fit(BASE, folder, test=False, resume=True)
+        else:
+            fit(VARIANTS[name], folder, test=False)
+
+
+def stop(epoch: int, batch: int, loss: float) -> None:
+    if (epoch, batch) == (1, 2) and os.environ.get("RANK", "0") == "0":
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**{k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}, "OMP_NUM_THREADS": "1", **more}
+
+
+def torchrun(*argv: object, count: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment())
+
+
+def assert_same_run(got: Path, wanted: Path, tolerance: float = 1e-4) -> None:
+    """The same epochs, losses, accuracies, learning rates and weights, up to rounding."""
+    one, two = Run(wanted).rows(), Run(got).rows()
+    assert len(one) == len(two) >= 2
+    for a, b in zip(one, two, strict=True):
+        for key in ("loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "grad_norm_max"):
+            assert b[key] == pytest.approx(a[key], rel=tolerance, abs=tolerance), key
+        assert b["firing_rates"] == pytest.approx(a["firing_rates"], abs=tolerance)
+    before, after = (load_checkpoint(Run(p).checkpoint("last"))[0] for p in (wanted, got))
+    weights = [k for k in before if k.startswith("net.")]
+    assert len(weights) >= 7
+    for key in weights:
+        torch.testing.assert_close(after[key], before[key], atol=tolerance, rtol=tolerance, msg=lambda m, key=key: f"{key}: {m}")
+
+
+def test_two_processes_end_where_one_does(tmp_path):
+    """All variants in one group of processes, which starts once: batches of 4, 4 and 1 recordings, in the last of which a process has none.
+
+    And what one process began two finish, and the other way round, each stopped in the middle of an epoch.
+    """
+    one, two = tmp_path / "one", tmp_path / "two"
+    main(str(one), *VARIANTS, "stop")
+    (one / "stop").rename(tmp_path / "resume")
+    shutil.copytree(tmp_path / "resume", two / "resume")
+    done = torchrun(__file__, two, *VARIANTS, "stop", "resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (two / "stop").rename(one / "resume")
+    assert [len(Run(f / "resume").rows()) for f in (one, tmp_path)] == [1, 1]  # stopped in the second epoch
+    main(str(one), "resume")
+    for name in VARIANTS:
+        folder = name.replace(" ", "_")
+        assert_same_run(two / folder, one / folder)
+    for resumed, counts in ((one / "resume", [2, 1]), (two / "resume", [1, 2])):
+        assert_same_run(resumed, one / "plain")
+        told = Run(resumed).read("env.json")
+        assert [told["processes"], *(e["processes"] for e in told["resumed"])] == counts
+
+
+# ── one of them ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def team(out: Path, codes: tuple[str, str]) -> list[subprocess.Popen[str]]:
+    """Two processes, each with its own program, that find each other as those of two machines do: nobody watches over both."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start = f"import runpy; v = runpy.run_path({__file__!r}); from pathlib import Path; out = Path({str(out)!r}); fit, BASE = v['fit'], v['BASE']\n"
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.PIPE, text=True, env=environment(RANK=str(rank), **group))
+        for rank, code in enumerate(codes)
+    ]
+
+
+def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_path):
+    train = "fit(BASE, out, test=False, progress=v['Progress'](batch=lambda e, b, loss: {}))"
+    die = "__import__('os').kill(__import__('os').getpid(), 9) if (e, b) == (1, 2) else None"
+    first, second = team(tmp_path / "run", (train.format("None"), train.format(die)))
+    said = first.communicate(timeout=120)[1]
+    second.communicate(timeout=120)
+    assert second.returncode == -signal.SIGKILL
+    assert first.returncode == 1
+    assert re.search(r"RunError: another process of this run has ended \(.+\)\. What it said tells why; the last checkpoint is good: start all", said)
+    rows = Run(tmp_path / "run").rows()
+    assert [row["epoch"] for row in rows] == [1]
+    with pytest.warns(UserWarning, match="processes: 2 → 1"):
+        fit(BASE, tmp_path / "run", test=False, resume=True)
+    fit(BASE, tmp_path / "whole", test=False)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_what_one_process_cannot_read_ends_all(tmp_path):
+    """A machine without the data: nobody waits for it, and nothing is left behind."""
+    broken = "from dataclasses import replace; fit(replace(v['tasks'].load('ecg')), out, data_dir='/nowhere')"
+    first, second = team(tmp_path / "run", ("fit(BASE, out, test=False)", broken))
+    said, why = (p.communicate(timeout=120)[1] for p in (first, second))
+    assert (first.returncode, second.returncode) == (1, 1)
+    assert "RunError: another process of this run has ended" in said
+    assert "DataError" in why
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_sum_is_what_it_is_where_one_process_trains():
+    x = torch.randn(3, requires_grad=True)
+    assert processes.summed(x) is x
+    assert not processes.shared()
+
+
+def test_batch_norm_over_processes_is_that_of_torch(monkeypatch):
+    """With one process and sums that are what they are: the same numbers, gradients and running statistics."""
+    torch.manual_seed(0)
+    ours, theirs = (BatchNorm(momentum=0.3).build(5, dtype=torch.float64) for _ in range(2))
+    valid = torch.rand(4, 6) < 0.7
+    for _ in range(2):
+        x = torch.randn(4, 6, 5, dtype=torch.float64)
+        found = []
+        for norm, shared in ((ours, True), (theirs, False)):
+            monkeypatch.setattr(processes, "_shared", shared)
+            monkeypatch.setattr(processes, "add_up", lambda x: x)
+            leaf = x.clone().requires_grad_()
+            y = normalised(norm, leaf, valid)
+            norm.zero_grad()
+            y.square().sin().sum().backward()
+            found.append([y, leaf.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var, norm.num_batches_tracked])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b)
+    assert int(ours.num_batches_tracked) == 2
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
