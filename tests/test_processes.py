@@ -13,58 +13,24 @@ import socket
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import pytest
 import torch
 
-from srnn import processes, tasks
-from srnn.datasets import Sample
+from srnn import processes
 from srnn.loop import Interrupted, Progress
 from srnn.norm import BatchNorm, normalised
 from srnn.runs import Run, load_checkpoint
-from srnn.tasks.encoders import Shape
-from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.settings import override
-from srnn.tasks.task import Parts
 from srnn.tasks.truncation import Truncation
 from srnn.train import fit
 
+sys.path.insert(0, str(Path(__file__).parent))  # run as a program, or by pytest, which puts nothing there
+from uneven import BASE, BITTAR, STEPS
 
-@dataclass(frozen=True)
-class Uneven:
-    """Recordings of 6, 8, 10, 12 and 14 steps, six channels, three classes; with a label a step some steps have none."""
-
-    per_step: bool = False
-    train: int = 9
-
-    simulated: ClassVar[bool] = True
-    shape: ClassVar[Shape] = Shape(14, 6, 100.0, events=True)
-
-    def load(self, data_dir):
-        made = []
-        for part, count in enumerate((self.train, 4, 4)):
-            rng, samples = np.random.default_rng(part), []
-            for k in range(count):
-                steps, label = 6 + 2 * ((3 * k + part) % 5), k % 3
-                busy = np.where(np.arange(6) // 2 == label, 0.8, 0.15)
-                each = np.where(rng.random(steps) < 0.3, -1, label)
-                samples.append(Sample((rng.random((steps, 6)) < busy).astype(np.uint8), each if self.per_step else label, 100.0, f"{part}/{k}"))
-            made.append(samples)
-        return Parts(*made, "a note")
-
-
-NET = AdaptiveNetwork((6,), (True,), output="leaky")
-BASE = replace(
-    tasks.load("ecg_sim"), classes=("a", "b", "c"), data=Uneven(), encode=None, network=NET, decode=PerRecording(), regulariser=None,
-    optimiser=replace(tasks.load("shd").optimiser, lr=0.02, eps=1e-3), batch=4, epochs=3, checkpoint_seconds=0.0,
-)  # fmt: skip
-STEPS = replace(BASE, data=Uneven(per_step=True), decode=PerStep(skip=1))
-BITTAR = CurrentNetwork("RadLIF", 6, dropout=0.0)
 VARIANTS = {
     "plain": BASE,
     "batch norm, regulariser": replace(BASE, network=BITTAR, regulariser=FiringRate(low=0.2, high=0.3)),
@@ -182,7 +148,7 @@ def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_pa
 
 def test_what_one_process_cannot_read_ends_all(tmp_path):
     """A machine without the data: nobody waits for it, and nothing is left behind."""
-    broken = "from dataclasses import replace; fit(replace(v['tasks'].load('ecg')), out, data_dir='/nowhere')"
+    broken = "from srnn import tasks; fit(tasks.load('ecg'), out, data_dir='/nowhere')"
     first, second = team(tmp_path / "run", ("fit(BASE, out, test=False)", broken))
     said, why = (p.communicate(timeout=120)[1] for p in (first, second))
     assert (first.returncode, second.returncode) == (1, 1)

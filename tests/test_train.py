@@ -144,6 +144,7 @@ def test_env_says_what_the_result_depends_on(whole):
         "platform",
         "processor",
         "threads",
+        "together",
         "device",
         "backend",
         "backend_reason",

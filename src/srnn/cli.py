@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srnn._check import DivergedError, SrnnError
-from srnn.commands.parser import Parser
+from srnn.commands.parser import Parser, seeds
 
 _MAIN = """Spiking recurrent neural networks on time-domain signals.
 
@@ -56,7 +56,7 @@ def _parser() -> Parser:
     def run_options(p: argparse.ArgumentParser) -> None:
         data_option(p)
         p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 … (default: cpu)")
-        p.add_argument("--backend", default="auto", help="who runs the time loop: auto or reference (default: auto)")
+        p.add_argument("--backend", default="auto", help="who runs the time loop: auto, cpu, triton or reference (default: auto)")
         why = "the reference loop makes many tiny products; with more threads they wait for each other when the machine is busy"
         p.add_argument("--threads", type=int, default=1, metavar="N", help=f"threads of torch (default 1: {why})")
 
@@ -94,7 +94,9 @@ def _parser() -> Parser:
     train.add_argument("task", help="see `srnn tasks`")
     task_options(train)
     train.add_argument("--seed", type=int, help="seed of weights, order and dropout (default: 0)")
-    train.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="several runs, one after the other")
+    train.add_argument("--seeds", type=seeds, nargs="+", metavar="SEED", help="several runs: seeds, or FIRST:END without END")
+    train.add_argument("--together", type=int, metavar="K", help="so many of them in lockstep, their layers in one launch: on a GPU (default: all); "
+                       "elsewhere one after the other")  # fmt: skip
     train.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: runs/TASK-seedSEED)")
     train.add_argument("--resume", action="store_true", help="continue the run in that folder")
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events into the run folder")
@@ -112,6 +114,8 @@ def _parser() -> Parser:
     )
     sweep.add_argument("--trials", type=int, default=20, metavar="N", help="trials of the study in all (default: 20); interrupted ones do not count")
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="processes started here (default: 1)")
+    sweep.add_argument("--together", type=int, default=1, metavar="K", help="so many trials of a process in lockstep, their layers in one launch: "
+                       "on a GPU; elsewhere one after the other (default: 1)")  # fmt: skip
     sweep.add_argument("--prune", action="store_true", help="stop trials that are worse than the median of the others at the same epoch")
     sweep.add_argument("--journal", type=Path, metavar="FILE", help="file of the study (default: OUT/journal.log)")
     sweep.add_argument("--storage", metavar="URL", help="a database in place of the journal, as sqlite:///study.db (see Optuna's storages)")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srnn import metrics
+from srnn import lockstep, metrics
 from srnn._check import DivergedError, RunError
 from srnn.datasets import Sample
 from srnn.datasets.sample import entries_of
@@ -149,7 +149,7 @@ class Loop:
                 self.diverged("the loss", batch)
             if fresh:
                 self.optimiser.zero_grad()
-            (chunk.loss * share if self.team.world > 1 else chunk.loss).backward()  # type: ignore[no-untyped-call]
+            lockstep.backward(chunk.loss * share if self.team.world > 1 else chunk.loss)
             fresh = chunk.last or (task.truncation is not None and task.truncation.step_per_chunk)
             if fresh:
                 self.step(batch)

@@ -22,19 +22,24 @@ class Speed(ProgressColumn):
         return Text("" if not task.speed else f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
+def _line(row: dict[str, Any], mark: str = " ") -> str:
+    rates = " ".join(f"{r:.3f}" for r in row["firing_rates"])
+    return (
+        f"epoch {row['epoch']:>3}  loss {row['loss']:8.2f}  train {100 * row['train_accuracy']:5.2f} %  "
+        f"valid {100 * row['validation_accuracy']:5.2f} %{mark} rates {rates}  {row['seconds']:.1f} s"
+    )
+
+
+def lines(console: Console, title: str) -> Progress:
+    """Return callbacks that show one of several runs that go on together: a line an epoch, its title in front."""
+    return Progress(epoch=lambda row: console.print(f"{title:>8}  {_line(row)}"))
+
+
 @contextmanager
 def shown(console: Console, title: str) -> Iterator[Progress]:
     """Yield callbacks that show a run on `console`."""
-
-    def line(row: dict[str, Any], mark: str = " ") -> str:
-        rates = " ".join(f"{r:.3f}" for r in row["firing_rates"])
-        return (
-            f"epoch {row['epoch']:>3}  loss {row['loss']:8.2f}  train {100 * row['train_accuracy']:5.2f} %  "
-            f"valid {100 * row['validation_accuracy']:5.2f} %{mark} rates {rates}  {row['seconds']:.1f} s"
-        )
-
     if not console.is_terminal:
-        yield Progress(epoch=lambda row: console.print(line(row)))
+        yield Progress(epoch=lambda row: console.print(_line(row)))
         return
     wide = console.width >= 100  # on a narrow terminal what can be done without goes first
     parts = (TextColumn(title), BarColumn(20), MofNCompleteColumn(), Speed()) if wide else (BarColumn(10), MofNCompleteColumn())
@@ -57,7 +62,7 @@ def shown(console: Console, title: str) -> Iterator[Progress]:
             nonlocal best
             better = row["validation_accuracy"] > best
             best = max(best, row["validation_accuracy"])
-            bar.console.print(Text(line(row, "*" if better else " "), style="bold" if better else ""))
+            bar.console.print(Text(_line(row, "*" if better else " "), style="bold" if better else ""))
             bar.update(task, now=f"epoch {row['epoch']}  best {100 * best:.1f} %  (*: best so far)")
 
         yield Progress(start, batch, epoch)

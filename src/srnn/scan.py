@@ -10,8 +10,8 @@ The driver owns what a neuron does not: the products, the activation, the length
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -117,7 +117,8 @@ def run(
     lengths:   (B,) integers, 0 ≤ L ≤ T, or None = T. From step L on output and potential are 0 and the state is frozen.
     potential: also return the observable potential of every step.
     """
-    return run_many([Job(neuron, activation, current, recurrent, coeffs, state, weight, bias, lengths, potential, backend)])[0]
+    job = Job(neuron, activation, current, recurrent, coeffs, state, weight, bias, lengths, potential, backend)
+    return meeting(job) if meeting is not None else run_many([job])[0]
 
 
 class Job(NamedTuple):
@@ -136,8 +137,19 @@ class Job(NamedTuple):
     backend: str
 
 
+meeting: Callable[[Job], Scanned] | None = None
+"""Where `run` takes its job while several models run in lockstep (`srnn.lockstep`)."""
+
+
+def alike(job: Job) -> tuple[Any, ...]:
+    """Return what jobs that `run_many` takes together have in common."""
+    numbers = tuple(None if t is None else (t.shape, t.dtype) for t in (job.recurrent, job.weight, job.bias, *job.coeffs.values()))
+    sizes = tuple((t.shape[-1], t.dtype, t.device) for t in (job.current, job.state["s"]))
+    return cpu.register(job.neuron, job.activation), tuple(job.coeffs), job.potential, job.backend, numbers, sizes
+
+
 def run_many(jobs: Sequence[Job]) -> list[Scanned]:
-    """Run the same layer of several models, which differ in their numbers only: by Triton in one launch, else one after the other.
+    """Run the same layer of several models (`alike`), by Triton in one launch, else one after the other. Batches may differ in B and T.
 
     Each model gets what it gets alone; where a product is taken at every step of the loop (`kernels.gpu.plan`: stepwise), up to its rounding.
     """
@@ -161,10 +173,14 @@ def _by_cpu(key: str, job: Job) -> Scanned:
 
 
 def _by_triton(key: str, jobs: Sequence[Job]) -> list[Scanned]:
-    """All models in one launch: every input gets a leading axis."""
+    """All models in one launch: every input gets a leading axis, recordings and steps that one has less are there and do not count."""
     job = jobs[0]
     product = gpu.product_type(job.current.device.type, job.state["s"].dtype)
+    sizes = [j.current.shape[:2] for j in jobs]
+    batch, steps = map(max, zip(*sizes, strict=True))
     each = [_inputs(j) for j in jobs]
+    if len(set(sizes)) > 1 or len({j.lengths is None for j in jobs}) > 1:
+        each = [_padded(given, batch, steps) for given in each]
     given = [None if t[0] is None else t[0].unsqueeze(0) if len(t) == 1 else torch.stack(t) for t in zip(*each, strict=True)]
     if given[0] is not None:
         given[0] = given[0].to(job.state["s"].dtype)
@@ -172,7 +188,23 @@ def _by_triton(key: str, jobs: Sequence[Job]) -> list[Scanned]:
         key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs), product
     )
     shown = seen if job.potential else output
-    return [_scanned(j, *parts) for j, *parts in zip(jobs, output.unbind(), shown.unbind(), final.unbind(), strict=True)]
+    results = zip(jobs, sizes, output.unbind(), shown.unbind(), final.unbind(), strict=True)
+    return [_scanned(j, o[:b, :t], p[:b, :t], f[:, :b]) for j, (b, t), o, p, f in results]
+
+
+def _padded(given: list[Tensor | None], batch: int, steps: int) -> list[Tensor | None]:
+    """Return the inputs of a kernel for so many recordings and steps."""
+    x, *weights, state, ends = given
+    assert x is not None
+    assert state is not None
+    more = batch - len(x)
+    ends = torch.full((len(x),), x.shape[1], device=x.device) if ends is None else ends
+    return [
+        functional.pad(x, (0, 0, 0, steps - x.shape[1], 0, more)),
+        *weights,
+        functional.pad(state, (0, 0, 0, more)),
+        functional.pad(ends, (0, more)),
+    ]
 
 
 def _inputs(job: Job) -> list[Tensor | None]:

@@ -85,9 +85,16 @@ def team_of(device: torch.device) -> Iterator[Team]:
         yield Team(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
 
 
+_asked: Callable[[], bool] | None = None
+
+
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a request to stop after the batch; a second one stops at once."""
+    """Turn the first SIGINT or SIGTERM into a request to stop after the batch; a second one stops at once. Within another one, it is the same."""
+    global _asked
+    if _asked is not None:
+        yield _asked
+        return
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -99,9 +106,11 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked.append(number)
 
     old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    _asked = lambda: bool(asked)  # noqa: E731
     try:
-        yield lambda: bool(asked)
+        yield _asked
     finally:
+        _asked = None
         for number, handler in old.items():
             signal.signal(number, handler)
 
@@ -124,8 +133,10 @@ def signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, Any]:
-    """Return what a result depends on beside task and data: versions, machine, backend and why, threads, seed, git commit of the package."""
+def environment(device: torch.device, backend: Choice, seed: int, together: int = 1) -> dict[str, Any]:
+    """Return what a result depends on beside task and data: versions, machine, backend and why, threads, processes, models trained together, seed,
+    git commit of the package.
+    """
     commit = None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         here = Path(__file__).parent
@@ -143,6 +154,7 @@ def environment(device: torch.device, backend: Choice, seed: int) -> dict[str, A
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "together": together,
         "device": str(device),
         "backend": backend.name,
         "backend_reason": backend.reason,

@@ -17,9 +17,10 @@ import os
 import platform
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,11 @@ import torch
 from srnn._check import ConfigError, DataError, RunError, SrnnError, check_range
 from srnn.loop import Interrupted, Progress
 from srnn.runs import Run, write_atomically
+from srnn.session import stop_requests
 from srnn.space import Dimension, check_honest
 from srnn.tasks.settings import describe, differences, override
 from srnn.tasks.task import Task
-from srnn.train import fit
+from srnn.train import fit, fit_together, gains
 
 if TYPE_CHECKING:
     import optuna
@@ -46,6 +48,7 @@ class Sweep:
 
     trials: in the study, of all processes together; interrupted ones do not count. journal: the file of the study, or None and `url` its database.
     out: folder of the runs. prune: stop trials that are worse than the median of the others at the same epoch.
+    together: so many trials of a process in lockstep, where the backend gains from it.
     """
 
     task: Task
@@ -61,10 +64,12 @@ class Sweep:
     backend: str = "auto"
     threads: int = 1
     prune: bool = False
+    together: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""
         check_range("--trials", self.trials, 1)
+        check_range("--together", self.together, 1)
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_honest(self.task)
         if not self.space:
@@ -199,13 +204,27 @@ def work(sweep: Sweep, say: Say = lambda line: None, alive: Callable[[], bool] =
     """
     torch.set_num_threads(sweep.threads)
     study = sweep.open()
+    count = sweep.together if sweep.together > 1 and gains(sweep.task.resolved(sweep.data_dir), sweep.device, sweep.backend) else 1
     me = {"lock": str((sweep.locks / f"worker-{uuid.uuid4().hex}").absolute()), "host": platform.node(), "pid": os.getpid()}
     with FileLock(Path(str(me["lock"]))):
         try:
-            while alive() and (claimed := claim(sweep, study, me)) is not None:
-                _one(sweep, study, *claimed, say, alive)
+            while alive() and (claimed := [c for _ in range(count) if (c := claim(sweep, study, me)) is not None]):
+                if count == 1:
+                    _one(sweep, study, *claimed[0], say, alive)
+                else:
+                    _several(sweep, study, claimed, say, alive)
         finally:
             Path(str(me["lock"])).unlink(missing_ok=True)
+
+
+def _several(sweep: Sweep, study: optuna.Study, claimed: Sequence[tuple[optuna.Trial, tuple[str, ...]]], say: Say, alive: Callable[[], bool]) -> None:
+    """Train trials in lockstep, each of which tells the study for itself; raise what would have ended one of them alone."""
+    with stop_requests() as stopped:
+        ends = fit_together([partial(_one, sweep, study, *c, say, alive) for c in claimed])
+        if stopped():  # between two trainings too
+            raise KeyboardInterrupt
+    if error := next((e for e in ends if isinstance(e, BaseException)), None):
+        raise error
 
 
 def claim(sweep: Sweep, study: optuna.Study, me: dict[str, Any]) -> tuple[optuna.Trial, tuple[str, ...]] | None:

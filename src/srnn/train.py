@@ -7,14 +7,16 @@ that was never stopped.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from srnn import lockstep
 from srnn._check import ConfigError, RunError, check_range
 from srnn.datasets import Sample
 from srnn.evaluate import assess
@@ -24,6 +26,8 @@ from srnn.runs import Run, fingerprint, load_checkpoint, load_weights
 from srnn.session import check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Parts, Task
+
+_T = TypeVar("_T")
 
 
 def fit(
@@ -39,12 +43,13 @@ def fit(
     progress: Progress | None = None,
     test: bool = True,
     start: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+    together: int = 1,
 ) -> dict[str, Any]:
     """Train a task into the run folder `out`, evaluate it once on the test part (test=False: on the validation part), return metrics.json.
 
     The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the last.
     start: a checkpoint (tensors, state) whose weights the run begins with, in place of fresh ones. Where the state has their "validation_accuracy",
-    they may be selected too, as epoch 0.
+    they may be selected too, as epoch 0. together: of so many runs in lockstep this is one (`fit_together`); it is only noted.
 
     Started by torchrun, the processes share every batch and the first one writes (the others return {}): the gradient is that of the whole batch
     for losses that are means over recordings. Random starts and dropout then differ from those of a single process.
@@ -72,7 +77,7 @@ def fit(
         _check_fit(net, task, parts)
         if start is not None:
             load_weights(net, start[0])
-        env = environment(where, net.which_backend(backend=backend), seed)
+        env = environment(where, net.which_backend(backend=backend), seed, together)
         optimiser = task.optimiser.build(net)
         if not resume and team.first:
             Run.create(out, task, seed, fingerprint(parts), env, start)
@@ -90,6 +95,21 @@ def fit(
             result = _finish(task, run, net, parts, seed, backend, test) if team.first else {}
         team.sum(1)  # nobody leaves while another still works
         return result
+
+
+def fit_together(fits: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
+    """Run several `fit`s in lockstep, their layers in one launch where the backend can; return what each gives, or what ended it.
+
+    Every run is what it is alone. A signal asks all of them to stop, and each writes its checkpoint; they are resumed together or each alone.
+    """
+    with stop_requests():
+        return lockstep.together(fits)
+
+
+def gains(task: Task, device: str, backend: str) -> bool:
+    """Return whether runs of a task gain from lockstep: several layers in one launch are known to the triton backend only."""
+    net = task.build().to(find_device(device))
+    return "triton" in net.which_backend(backend=backend).name
 
 
 def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str, test: bool) -> dict[str, Any]:

@@ -211,6 +211,32 @@ def test_models_in_one_launch_are_each_as_alone(way, dtype, monkeypatch):
     assert all(0 < r.output.mean() < 1 for r in together)
 
 
+@runs
+@each_way
+def test_models_with_other_batches_and_lengths_share_a_launch(way):
+    """One has fewer recordings, one fewer steps, two have no lengths: outputs, states and gradients are those of each alone."""
+    nets, sizes = [layer(3, 6, way) for _ in range(3)], [(4, 5), (2, 5), (4, 3)]
+    xs = [torch.randn(*size, 3, device=DEVICE) * 3 for size in sizes]
+    given = [None, torch.tensor([5, 2], device=DEVICE), None]
+    made = []
+    for joint in (True, False):
+        jobs = []
+        for net, x, ends in zip(nets, xs, given, strict=True):
+            net.zero_grad()
+            weight, bias, recurrent = net.connections()
+            coeffs = net.neuron.coeffs(net.constants())
+            jobs.append(scan.Job(net.neuron, net.activation, x, recurrent, coeffs, net.start(len(x)), weight, bias, ends, True, "triton"))
+        assert len({scan.alike(job) for job in jobs}) == 1
+        runs = scan.run_many(jobs) if joint else [scan.run_many([job])[0] for job in jobs]
+        assert [r.output.shape[:2] for r in runs] == sizes
+        sum(r.potential.square().sum() + r.state["u"].sum() for r in runs).backward()
+        found = [*(r.output for r in runs), *(r.state[k] for r in runs for k in r.state), *(p.grad for net in nets for p in net.parameters())]
+        made.append([t.detach().clone() for t in found if t is not None])
+    assert len(made[0]) == len(made[1]) >= 3 * 8
+    for a, b in zip(*made, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
 # ── types of products ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -47,3 +47,11 @@ class Parser(argparse.ArgumentParser):
         message += "" if message.endswith((".", "?")) else "."
         print(f"{self.prog}: {message} `{self.prog} --help` shows what it takes.", file=sys.stderr)
         sys.exit(2)
+
+
+def seeds(text: str) -> list[int]:
+    """Return the seeds that a word of --seeds stands for: "3", or "0:8" for 0 to 7."""
+    first, colon, end = text.partition(":")
+    if not first.isdigit() or (colon and not (end.isdigit() and int(end) > int(first))):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number, or FIRST:END such as 0:8")
+    return list(range(int(first), int(end))) if colon else [int(first)]

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / study
     journal = None if args.storage is not None else args.journal or out / "journal.log"
     sweep = Sweep(task, searched, args.trials, out, study, journal, args.storage, args.data_dir, args.seed, args.device, args.backend,
-                  args.threads, args.prune)  # fmt: skip
+                  args.threads, args.prune, args.together)  # fmt: skip
     new = sweep.prepare()
     _say(f"{'New study' if new else 'Joining the study'} {study!r} in {journal or args.storage}; runs in {out}")
     with signals_interrupt():

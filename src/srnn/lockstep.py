@@ -1,0 +1,165 @@
+"""Several models in lockstep: the code of each runs as if it were alone, and what all of them have arrived at is run in one launch.
+
+A recurrent spiking layer leaves most of a GPU idle, so that the layers of eight models in one launch take about as long as one. Every model's code
+is a coroutine on this one thread (greenlet). Where it runs a layer over time (`scan.run`) or goes backward (`backward`) it waits; when all wait, what
+is alike is run together (`scan.run_many`), and each gets its own result. What torch keeps for everybody, its random numbers and whether gradients
+are wanted, each has for itself. One that ends or fails, or is somewhere else for a while, keeps nobody from going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from srnn import scan
+from srnn._check import SrnnError
+
+try:
+    import greenlet
+except ImportError:
+    greenlet = None
+
+_T = TypeVar("_T")
+
+
+def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
+    """Run functions in lockstep; return what each gives, or the exception that ended it.
+
+    KeyboardInterrupt, wherever it comes, ends all and is raised. One function alone runs as it is.
+    Raises `SrnnError` where greenlet is not installed.
+    """
+    if len(functions) == 1:
+        try:
+            return [functions[0]()]
+        except Exception as error:
+            return [error]
+    if greenlet is None:
+        raise SrnnError('models in one launch need greenlet. Install it with: pip install "srnn[gpu]"')
+    members = [_Member(f) for f in functions]
+    before, scan.meeting = scan.meeting, _meet
+    state = _State()
+    try:
+        for member in members:
+            member.go_on()
+        while waiting := [m for m in members if m.request is not None]:
+            for group in _groups(waiting):
+                _serve(group)
+            for member in waiting:
+                if member.request is None:
+                    member.go_on()
+    finally:
+        scan.meeting = before
+        for member in members:
+            if not member.code.dead:
+                member.code.throw(greenlet.GreenletExit)
+        state.put_back()
+    return [m.result for m in members]
+
+
+def backward(loss: Tensor) -> None:
+    """Differentiate a scalar, as loss.backward() does; in lockstep all losses at once."""
+    member = _here()
+    if member is None:
+        loss.backward()  # type: ignore[no-untyped-call]
+    else:
+        member.ask(loss)
+
+
+class _State:
+    """What torch keeps for everybody and a model has for itself: random numbers, whether gradients are wanted, autocast."""
+
+    def __init__(self) -> None:
+        self.random, self.gradients = torch.get_rng_state(), torch.is_grad_enabled()
+        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+        self.autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
+
+    def put_back(self) -> None:
+        torch.set_rng_state(self.random)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda)
+        self.put_modes()
+
+    def put_modes(self) -> None:
+        torch.set_grad_enabled(self.gradients)
+        for device, (enabled, dtype) in self.autocast.items():
+            torch.set_autocast_enabled(device, enabled)
+            torch.set_autocast_dtype(device, dtype)
+
+    def modes(self) -> tuple[Any, ...]:
+        return self.gradients, *self.autocast.values()
+
+
+class _Member:
+    """One function that runs in lockstep."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.code = greenlet.greenlet(lambda: self._run(function))
+        self.code.member = self
+        self.state = _State()
+        self.request: scan.Job | Tensor | None = None
+        self.answer: Any = None
+        self.result: Any = None
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        try:
+            self.result = function()
+        except (greenlet.GreenletExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.result = error
+
+    def go_on(self) -> None:
+        """Let it run until it waits or ends; called by the hub."""
+        self.state.put_back()
+        self.code.switch()
+
+    def ask(self, request: scan.Job | Tensor) -> Any:
+        """Wait for the answer to a request; called by its own code."""
+        self.request, self.state = request, _State()
+        self.code.parent.switch()
+        answer, self.answer = self.answer, None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def _here() -> _Member | None:
+    """Return the member whose code is running, if one is."""
+    return None if scan.meeting is not _meet else getattr(greenlet.getcurrent(), "member", None)
+
+
+def _meet(job: scan.Job) -> scan.Scanned:
+    member = _here()
+    if member is None:  # within a backward pass, which the hub runs
+        return scan.run_many([job])[0]
+    answer: scan.Scanned = member.ask(job)
+    return answer
+
+
+def _groups(waiting: Sequence[_Member]) -> list[list[_Member]]:
+    """Return those who may be served together: layers that are alike; those who go backward once nobody else is at a layer."""
+    layers = [m for m in waiting if isinstance(m.request, scan.Job)]
+    found: dict[Any, list[_Member]] = {}
+    for member in layers or waiting:
+        alike = scan.alike(member.request) if isinstance(member.request, scan.Job) else "backward"
+        found.setdefault((alike, member.state.modes()), []).append(member)
+    return list(found.values())
+
+
+def _serve(group: Sequence[_Member]) -> None:
+    """Run what these ask for, and give each its answer."""
+    requests = [m.request for m in group]
+    group[0].state.put_modes()
+    try:
+        answers: Sequence[Any] = [None] * len(group)
+        if isinstance(requests[0], Tensor):
+            torch.autograd.backward(requests)  # type: ignore[arg-type]
+        else:
+            answers = scan.run_many(requests)  # type: ignore[arg-type]
+    except Exception as error:
+        answers = [error] * len(group)
+    for member, answer in zip(group, answers, strict=True):
+        member.request, member.answer = None, answer
