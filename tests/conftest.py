@@ -55,6 +55,7 @@ def chromium():
 
 
 COUNTED = {"real_data": ("SRNN_REAL_TESTS", "tests on real data"), "browser": ("SRNN_BROWSER_TESTS", "tests in a browser"),
+           "postgres": ("SRNN_POSTGRES_TESTS", "tests with PostgreSQL"),
            "triton": ("SRNN_TRITON_TESTS", "tests of the triton kernels")}  # fmt: skip
 """Markers whose tests skip where something is not there: the variable that says how many of them must pass, and what they are called."""
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from srnn import cli, space, sweep, tasks, train
+from srnn.locks import FileLock
 from srnn.runs import Run
-from srnn.sweep import FileLock, Sweep
+from srnn.sweep import Sweep
 from srnn.tasks.settings import override
 
 optuna = pytest.importorskip("optuna")
@@ -311,7 +312,7 @@ def test_only_trials_of_processes_that_are_gone_are_marked(tmp_path):
     made = plan(tmp_path, 9)
     made.prepare()
     study = made.open()
-    alive, dead = ({"lock": str(made.locks / name), "host": os.uname().nodename, "pid": 1} for name in ("alive", "dead"))
+    alive, dead = ({"lock": str(made.lock_folder / name), "host": os.uname().nodename, "pid": 1} for name in ("alive", "dead"))
     elsewhere = {"lock": str(tmp_path / "not/here"), "host": "another machine", "pid": 1}
     Path(dead["lock"]).touch()
     with FileLock(Path(alive["lock"])):
@@ -329,10 +330,10 @@ def test_only_trials_of_processes_that_are_gone_are_marked(tmp_path):
 def test_one_process_at_a_time_asks_for_a_trial(tmp_path):
     made = plan(tmp_path, 1)
     made.prepare()
-    me, got = {"lock": str(made.locks / "me"), "host": os.uname().nodename, "pid": 1}, []
+    me, got = {"lock": str(made.lock_folder / "me"), "host": os.uname().nodename, "pid": 1}, []
     askers = [threading.Thread(target=lambda: got.append(sweep.claim(made, made.open(), me))) for _ in range(3)]
-    with FileLock(made.locks / "me"):
-        with FileLock(made.locks / "claim"):
+    with FileLock(made.lock_folder / "me"):
+        with FileLock(made.lock_folder / "claim"):
             for asker in askers:
                 asker.start()
             for asker in askers:
@@ -391,7 +392,7 @@ def test_stopping_stops_every_process_and_marks_their_trials(tmp_path):
     assert "Traceback" not in err
     made = Sweep(override(tiny(), LONG[1::2]), space.parse(tiny(), LR[1:]), 4, tmp_path / "runs", "ecg_sim-sweep", tmp_path / "runs/journal.log")
     assert [(r["state"], r["reason"]) for r in sweep.results(made)["trials"]] == [("interrupted", "interrupted")] * 2
-    assert not list(made.locks.glob("worker-*"))
+    assert not list(made.lock_folder.glob("worker-*"))
 
 
 # ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,12 +12,10 @@ can finish.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import platform
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -28,6 +26,7 @@ import numpy as np
 import torch
 
 from srnn._check import ConfigError, DataError, RunError, SrnnError, check_range
+from srnn.locks import FileLock, FileLocks, Locks, ServerLocks
 from srnn.loop import Interrupted, Progress
 from srnn.runs import Run, write_atomically
 from srnn.session import stop_requests
@@ -80,7 +79,14 @@ class Sweep:
             raise ConfigError("sweep: torchrun trains one run in many processes; a sweep trains many runs. Use --jobs.")
 
     @property
-    def locks(self) -> Path:
+    def locks(self) -> Locks:
+        """What keeps the processes of the study apart: the server of the database, or files."""
+        if self.url is not None and self.url.startswith("postgresql"):
+            return ServerLocks(self.url, self.study)
+        return FileLocks(self.lock_folder)
+
+    @property
+    def lock_folder(self) -> Path:
         """The folder of lock files, shared by all processes of the study."""
         return self.out / ".locks" if self.journal is None else self.journal.with_name(f".{self.journal.name}.locks")
 
@@ -93,13 +99,19 @@ class Sweep:
         made = _optuna()
         pruner = made.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=self.task.epochs // 10)
         try:
-            self.locks.mkdir(parents=True, exist_ok=True)
+            if isinstance(self.locks, FileLocks):
+                self.lock_folder.mkdir(parents=True, exist_ok=True)
             study: optuna.Study = made.create_study(
                 study_name=self.study, storage=self._storage(), direction="maximize", load_if_exists=True, pruner=pruner
             )
             study.get_trials(deepcopy=False)
         except SrnnError:
             raise
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"{self.url} needs the driver {error.name}, which is not installed. "
+                'For PostgreSQL: pip install "srnn[database]", and an address that begins with postgresql+psycopg://.'
+            ) from error
         except OSError as error:
             raise RunError(f"{error.filename or self.journal} cannot be used: {error.strerror}.") from error
         except Exception as error:  # whatever Optuna and the database's driver raise
@@ -112,7 +124,7 @@ class Sweep:
         if self.url is not None:
             return storages.get_storage(self.url)
         assert self.journal is not None
-        lock = FileLock(self.locks / "journal")
+        lock = FileLock(self.lock_folder / "journal")
         with lock:
             _mend(self.journal)
         return storages.JournalStorage(storages.journal.JournalFileBackend(str(self.journal), lock_obj=lock))
@@ -127,7 +139,7 @@ class Sweep:
                 raise RunError(taken)
             self.task.resolved(self.data_dir).load(self.data_dir)
         study = self.open()
-        with FileLock(self.locks / "claim"):
+        with self.locks.claiming():
             stored = study.user_attrs.get("sweep")
             changed = differences({k: v for k, v in stored.items() if k != "id"}, about) if stored else []
             if changed:
@@ -145,31 +157,6 @@ class Sweep:
             if stored is None:
                 study.set_user_attr("sweep", sweep)
         return stored is None
-
-
-class FileLock:
-    """An exclusive lock on a file, for one thread at a time: the kernel frees it when its process ends, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: Any = None
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        file = open(self.path, "a")  # noqa: SIM115 (closed by release)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        self._file.close()
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *about: object) -> None:
-        self.release()
 
 
 def _optuna() -> Any:
@@ -205,16 +192,27 @@ def work(sweep: Sweep, say: Say = lambda line: None, alive: Callable[[], bool] =
     torch.set_num_threads(sweep.threads)
     study = sweep.open()
     count = sweep.together if sweep.together > 1 and gains(sweep.task.resolved(sweep.data_dir), sweep.device, sweep.backend) else 1
-    me = {"lock": str((sweep.locks / f"worker-{uuid.uuid4().hex}").absolute()), "host": platform.node(), "pid": os.getpid()}
-    with FileLock(Path(str(me["lock"]))):
-        try:
-            while alive() and (claimed := [c for _ in range(count) if (c := claim(sweep, study, me)) is not None]):
-                if count == 1:
-                    _one(sweep, study, *claimed[0], say, alive)
-                else:
-                    _several(sweep, study, claimed, say, alive)
-        finally:
-            Path(str(me["lock"])).unlink(missing_ok=True)
+    with _answering(sweep), sweep.locks.worker() as me:
+        while alive() and (claimed := [c for _ in range(count) if (c := claim(sweep, study, me)) is not None]):
+            if count == 1:
+                _one(sweep, study, *claimed[0], say, alive)
+            else:
+                _several(sweep, study, claimed, say, alive)
+
+
+@contextlib.contextmanager
+def _answering(sweep: Sweep) -> Iterator[None]:
+    """Make one error of all that comes when the database goes away."""
+    import sqlalchemy
+
+    gone = (_optuna().exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+    try:
+        yield
+    except gone as error:
+        raise RunError(
+            f"{sweep.journal or sweep.url} does not answer any more: {_first(error.__cause__ or error)}. "
+            "What was in training is marked as interrupted; the same command joins the study again."
+        ) from error
 
 
 def _several(sweep: Sweep, study: optuna.Study, claimed: Sequence[tuple[optuna.Trial, tuple[str, ...]]], say: Say, alive: Callable[[], bool]) -> None:
@@ -230,7 +228,7 @@ def _several(sweep: Sweep, study: optuna.Study, claimed: Sequence[tuple[optuna.T
 def claim(sweep: Sweep, study: optuna.Study, me: dict[str, Any]) -> tuple[optuna.Trial, tuple[str, ...]] | None:
     """Return the next trial and its settings, or None when the study has enough. No two processes are in here at once."""
     optuna = _optuna()
-    with FileLock(sweep.locks / "claim"):
+    with sweep.locks.claiming():
         reap(sweep, study)
         known = study.get_trials(deepcopy=False)
         if sum(not t.user_attrs.get("interrupted") for t in known) >= sweep.trials:
@@ -254,23 +252,11 @@ def reap(sweep: Sweep, study: optuna.Study) -> int:
             old = t.datetime_start is None or (datetime.now() - t.datetime_start).total_seconds() > 60
             ended = sweep.journal is not None or old
         else:
-            ended = _ended(worker)
+            ended = sweep.locks.ended(worker)
         if ended:
             _fail(study, optuna.Trial(study, t._trial_id), "interrupted: its process has ended", interrupted=True)
             found += 1
     return found
-
-
-def _ended(worker: dict[str, Any]) -> bool:
-    """Whether a process that held its lock file is gone; of one on another machine whose lock is not seen here nothing is known."""
-    try:
-        with open(worker["lock"]) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    except FileNotFoundError:
-        return bool(worker["host"] == platform.node())
-    except OSError:
-        return False
 
 
 def _fail(study: optuna.Study, trial: optuna.Trial, reason: str, *, interrupted: bool = False) -> None:
@@ -334,7 +320,7 @@ def results(sweep: Sweep) -> dict[str, Any]:
     """Return the study so far: {"study", "task", "simulated", "seed", "wanted", "trials": a row each, "best": a row or None}."""
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
     study = sweep.open()
-    with FileLock(sweep.locks / "claim"):
+    with sweep.locks.claiming():
         reap(sweep, study)
     rows = []
     for t in study.get_trials(deepcopy=False):
