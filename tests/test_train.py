@@ -143,8 +143,12 @@ def test_env_says_what_the_result_depends_on(whole):
         "numpy",
         "platform",
         "processor",
+        "processes",
         "threads",
         "together",
+        "precision",
+        "deterministic",
+        "graph",
         "device",
         "backend",
         "backend_reason",
@@ -235,7 +239,8 @@ def test_training_does_not_depend_on_evaluation(whole, tmp_path, monkeypatch):
         assess(*args, **kwargs)
         return assess(*args, **kwargs)
 
-    monkeypatch.setattr(loop, "assess", twice)
+    for module in (loop, training):
+        monkeypatch.setattr(module, "assess", twice)
     run_task(tmp_path / "twice")
     assert len(calls) == 4
     assert_same(final(whole), final(tmp_path / "twice"))

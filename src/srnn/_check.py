@@ -120,7 +120,7 @@ def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
         raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
     if lengths.is_floating_point() or lengths.is_complex() or str(lengths.dtype) == "torch.bool":
         raise ShapeError(f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long().")
-    if _compiling():
+    if hidden():
         return
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:
@@ -132,7 +132,7 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
     """Raise `DataError` where x (B, T, C) holds a NaN or an infinity at a valid step: such a neuron would never spike again, unseen."""
     import torch
 
-    if _compiling() or bool(torch.isfinite(x.detach().sum())):  # one pass over x, most of the time
+    if hidden() or bool(torch.isfinite(x.detach().sum())):  # one pass over x, most of the time
         return
     bad = ~torch.isfinite(x)
     if valid is not None:
@@ -144,8 +144,8 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
         )
 
 
-def _compiling() -> bool:
-    """Whether torch.compile is reading this: a look at values would break the graph, so that checks of values are left out."""
+def hidden() -> bool:
+    """Whether values may not be looked at, so that checks of values are left out: torch.compile is reading this, or a CUDA graph is captured."""
     import torch
 
-    return torch.compiler.is_compiling()
+    return torch.compiler.is_compiling() or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())  # type: ignore[no-untyped-call]

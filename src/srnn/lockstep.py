@@ -69,12 +69,13 @@ def backward(loss: Tensor) -> None:
 
 
 class _State:
-    """What torch keeps for everybody and a model has for itself: random numbers, whether gradients are wanted, autocast."""
+    """What torch keeps for everybody and a model has for itself: random numbers, whether gradients are wanted, types of products, determinism."""
 
     def __init__(self) -> None:
         self.random, self.gradients = torch.get_rng_state(), torch.is_grad_enabled()
         self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
         self.autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
+        self.precision, self.deterministic = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
 
     def put_back(self) -> None:
         torch.set_rng_state(self.random)
@@ -87,9 +88,11 @@ class _State:
         for device, (enabled, dtype) in self.autocast.items():
             torch.set_autocast_enabled(device, enabled)
             torch.set_autocast_dtype(device, dtype)
+        torch.set_float32_matmul_precision(self.precision)
+        torch.use_deterministic_algorithms(self.deterministic)
 
     def modes(self) -> tuple[Any, ...]:
-        return self.gradients, *self.autocast.values()
+        return self.gradients, *self.autocast.values(), self.precision, self.deterministic
 
 
 class _Member:

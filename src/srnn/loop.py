@@ -21,6 +21,7 @@ from srnn._check import DivergedError, RunError
 from srnn.datasets import Sample
 from srnn.datasets.sample import entries_of
 from srnn.evaluate import assess, first_not_finite
+from srnn.graphed import Graphed
 from srnn.networks import Stack
 from srnn.runs import Run, load_checkpoint, load_weights, pack_optimiser, save_checkpoint, unpack_optimiser
 from srnn.session import Team
@@ -78,6 +79,7 @@ class Loop:
     stopped: Callable[[], bool]
     team: Team
     write: Callable[[dict[str, Any]], None] = lambda row: None
+    graph: Graphed | None = None
 
     def __post_init__(self) -> None:
         self.schedule = self.task.schedule.build(self.optimiser, max(1, self.task.epochs))
@@ -144,12 +146,15 @@ class Loop:
         if self.team.world > 1:  # the loss is a mean over recordings or steps, of which each process has some
             weight = task.decode.weight(batch.labels, batch.lengths, batch.x.shape[1]) if mine else 0.0
             share = weight / max(1.0, self.team.sum(weight)[0])
-        for chunk in chunks(task, self.net, batch, self.backend):
+        for chunk in chunks(task, self.net, batch, self.backend) if self.graph is None else [self.graph.step(batch)]:
             if self.team.sum(not bool(torch.isfinite(chunk.loss)))[0]:
                 self.diverged("the loss", batch)
             if fresh:
                 self.optimiser.zero_grad()
-            lockstep.backward(chunk.loss * share if self.team.world > 1 else chunk.loss)
+            if self.graph is not None:
+                self.graph.put_gradients()
+            else:
+                lockstep.backward(chunk.loss * share if self.team.world > 1 else chunk.loss)
             fresh = chunk.last or (task.truncation is not None and task.truncation.step_per_chunk)
             if fresh:
                 self.step(batch)

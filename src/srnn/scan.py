@@ -86,7 +86,14 @@ def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, backend: str) -> Tensor:
-    """Return W x + b for all steps: x (B, T, C), weight (N, C). On the cpu backend, what is zero in x costs nothing. backend: as chosen."""
+    """Return W x + b for all steps: x (B, T, C), weight (N, C). backend: as chosen.
+
+    On the cpu backend, what is zero in x costs nothing; on the triton backend factors are rounded under autocast, sums are not.
+    """
+    if backend == "triton" and torch.is_autocast_enabled(x.device.type):
+        kind = torch.get_autocast_dtype(x.device.type)
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.linear(x.to(kind).to(weight.dtype), weight.to(kind).to(weight.dtype), bias)
     if backend != "cpu":
         return functional.linear(x, weight, bias)
     y: Tensor = torch.ops.srnn.linear(x.contiguous(), weight.contiguous(), bias)

@@ -12,7 +12,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -35,6 +35,48 @@ def find_device(name: str) -> torch.device:
     if not index.isdigit() or int(index) >= count:
         raise ConfigError(f"device {name!r} cannot be used here: there are {count} devices of kind {kind}.")
     return torch.device(name)
+
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a run uses a GPU: in which type products are taken, whether the same run must give the same bits, whether its steps are a CUDA graph.
+
+    precision: "tf32" or "bfloat16" change numbers, and so spikes: only where they are asked for. deterministic: torch takes no algorithm whose result
+    depends on the order in which threads come; the scans themselves never do.
+    """
+
+    precision: str = "float32"
+    deterministic: bool = False
+    graph: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse precisions that do not exist."""
+        check_choice("precision", self.precision, PRECISIONS)
+
+    @contextmanager
+    def on(self, device: torch.device, backend: str) -> Iterator[None]:
+        """Work so while this is open. Raises `ConfigError` where the layers do not run by Triton, which alone knows other types and graphs."""
+        if self == Mode():
+            yield
+            return
+        if backend != "triton":
+            asked = f"--precision {self.precision}" if self.precision != "float32" else "--graph" if self.graph else "--deterministic"
+            raise ConfigError(f"{asked} is for the triton backend, on a GPU (--device cuda); here layers run by {backend}. Leave it out.")
+        before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be so; it is read when it first multiplies
+            torch.use_deterministic_algorithms(True)
+        if self.precision == "tf32":
+            torch.set_float32_matmul_precision("high")
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            torch.use_deterministic_algorithms(before[1])
 
 
 @dataclass(frozen=True)
@@ -133,7 +175,7 @@ def signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def environment(device: torch.device, backend: Choice, seed: int, together: int = 1) -> dict[str, Any]:
+def environment(device: torch.device, backend: Choice, seed: int, together: int = 1, mode: Mode | None = None) -> dict[str, Any]:
     """Return what a result depends on beside task and data: versions, machine, backend and why, threads, processes, models trained together, seed,
     git commit of the package.
     """
@@ -155,6 +197,7 @@ def environment(device: torch.device, backend: Choice, seed: int, together: int 
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "together": together,
+        **asdict(mode or Mode()),
         "device": str(device),
         "backend": backend.name,
         "backend_reason": backend.reason,

@@ -20,10 +20,11 @@ from srnn import lockstep
 from srnn._check import ConfigError, RunError, check_range
 from srnn.datasets import Sample
 from srnn.evaluate import assess
+from srnn.graphed import Graphed
 from srnn.loop import Loop, Progress
 from srnn.networks import Stack, count_parameters
 from srnn.runs import Run, fingerprint, load_checkpoint, load_weights
-from srnn.session import check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
+from srnn.session import Mode, check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
 from srnn.tasks.settings import describe, differences
 from srnn.tasks.task import Parts, Task
 
@@ -44,21 +45,25 @@ def fit(
     test: bool = True,
     start: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
     together: int = 1,
+    mode: Mode | None = None,
 ) -> dict[str, Any]:
     """Train a task into the run folder `out`, evaluate it once on the test part (test=False: on the validation part), return metrics.json.
 
     The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the last.
     start: a checkpoint (tensors, state) whose weights the run begins with, in place of fresh ones. Where the state has their "validation_accuracy",
     they may be selected too, as epoch 0. together: of so many runs in lockstep this is one (`fit_together`); it is only noted.
+    mode: how a GPU is used.
 
     Started by torchrun, the processes share every batch and the first one writes (the others return {}): the gradient is that of the whole batch
-    for losses that are means over recordings. Random starts and dropout then differ from those of a single process.
+    whatever the loss is a mean over. Random starts and dropout then differ from those of a single process.
     Raises `DataError`, `ConfigError`, `RunError`, `DivergedError`, and `Interrupted` after SIGINT or SIGTERM.
     """
     check_range("seed", seed, 0, 2**32 - 1)
-    where = find_device(device)
+    where, mode = find_device(device), mode or Mode()
     if tensorboard:
         check_tensorboard()
+    if mode.graph and together > 1:
+        raise ConfigError("--graph captures the step of one run; those of --together meet in between. Use one of them.")
     with team_of(where) as team:
         if resume:
             run = Run.open(out)
@@ -66,6 +71,8 @@ def fit(
             Run.check_free(out)
             if start is None and not task.epochs:
                 raise ConfigError("epochs is 0 without weights to start from: there would be no network. Set it to at least 1.")
+        if mode.graph and team.world > 1:
+            raise ConfigError("--graph captures the step of one process; those of torchrun add up in between. Use one of them.")
         task = task.resolved(data_dir)
         if resume:  # what can be refused at once is refused before the data is read
             _check_same(run, task, seed)
@@ -77,14 +84,18 @@ def fit(
         _check_fit(net, task, parts)
         if start is not None:
             load_weights(net, start[0])
-        env = environment(where, net.which_backend(backend=backend), seed, together)
+        with mode.on(where, net.which_backend(backend=backend).name):
+            chosen = net.which_backend(backend=backend)
+            graph = Graphed(net, task, backend) if mode.graph else None
+        env = environment(where, chosen, seed, together, mode)
         optimiser = task.optimiser.build(net)
         if not resume and team.first:
             Run.create(out, task, seed, fingerprint(parts), env, start)
         team.sum(1)  # nobody goes on before the folder is there
         run = Run.open(out)
-        with run.locked() if team.first else nullcontext(), stop_requests() as stopped:
+        with run.locked() if team.first else nullcontext(), stop_requests() as stopped, mode.on(where, chosen.name):
             loop = Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, team)
+            loop.graph = graph
             loop.begin()
             if resume:
                 loop.restore()
@@ -170,8 +181,8 @@ def _note_environment(run: Run, now: dict[str, Any]) -> None:
     """Add the environment in which a run goes on to env.json; warn when it may move the bits."""
     before = run.read("env.json")
     run.write("env.json", {**before, "resumed": [*before.get("resumed", []), now]})
-    before = {"processes": 1, **before}
-    names = ("torch", "threads", "processes", "processor", "device", "backend")
+    before = {"processes": 1, "precision": "float32", **before}
+    names = ("torch", "threads", "processes", "processor", "device", "backend", "precision")
     changed = [f"{k}: {before.get(k)} → {now[k]}" for k in names if before.get(k) != now[k]]
     if changed:
         warnings.warn(f"{run.path} goes on in another environment ({'; '.join(changed)}): it may not end with the same bits.", stacklevel=3)

@@ -46,10 +46,12 @@ class _Wanted:
 
     def fit(self, args: argparse.Namespace, progress: Progress | None, together: int = 1) -> dict[str, Any]:
         """Train."""
+        from srnn.session import Mode
         from srnn.train import fit
 
         return fit(self.task, self.out, data_dir=args.data_dir, seed=self.seed, device=args.device, backend=args.backend, resume=self.resume,
-                   tensorboard=args.tensorboard, progress=progress, together=together)  # fmt: skip
+                   tensorboard=args.tensorboard, progress=progress, together=together,
+                   mode=Mode(args.precision, args.deterministic, args.graph))  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,9 +140,10 @@ def _stopped(args: argparse.Namespace, wanted: _Wanted, error: BaseException) ->
     from srnn.runs import DIVERGED, Run
 
     if isinstance(error, Interrupted):
-        given = {"data-dir": (args.data_dir, None), "device": (args.device, "cpu"), "backend": (args.backend, "auto"), "threads": (args.threads, 1)}
+        given = {"data-dir": (args.data_dir, None), "device": (args.device, "cpu"), "backend": (args.backend, "auto"), "threads": (args.threads, 1),
+                 "precision": (args.precision, "float32")}  # fmt: skip
         more = "".join(f" --{name} {shlex.quote(str(value))}" for name, (value, usual) in given.items() if value != usual)
-        more += " --tensorboard" if args.tensorboard else ""
+        more += "".join(f" --{name}" for name in ("tensorboard", "deterministic", "graph") if getattr(args, name))
         print(f"{error}\nGo on with: srnn train {wanted.task.name} --resume --out {shlex.quote(str(wanted.out))}{more}", file=sys.stderr)
         raise KeyboardInterrupt from None
     if isinstance(error, DivergedError):
