@@ -30,7 +30,7 @@ test: $(READY)  ## all tests, in two processes
 $(TRITON)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TRITON)
 	$(TRITON)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(TRITON)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . triton pytest pytest-timeout pytest-xdist
+	$(TRITON)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[gpu]" triton pytest pytest-timeout pytest-xdist
 	touch $@
 
 test-triton: $(TRITON)/.ready  ## the GPU kernels, under Triton's interpreter: parity of every neuron in every way

@@ -67,7 +67,7 @@ def compare(net: srnn.Stack, x: Tensor, labels: Tensor, reference: Forward, cand
     ref, got = reference(net, x), candidate(net, x)
     assert ref.trace is not None
     assert got.trace is not None
-    same = torch.ones(x.shape[0], dtype=torch.bool)
+    same = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
     spikes = 0
     for a, b, binary in zip(ref.trace.outputs, got.trace.outputs, ref.trace.spiking, strict=True):
         if binary:

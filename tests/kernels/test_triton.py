@@ -9,6 +9,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,9 @@ from srnn._check import ConfigError
 from srnn.activations import Identity, Soft, Spike
 from srnn.init import Constant, Normal
 from srnn.kernels import cpu, gpu
+from srnn.runs import Run, load_checkpoint
 from srnn.surrogates import FastSigmoid
+from srnn.train import fit, fit_together
 
 pytestmark = pytest.mark.triton
 runs = pytest.mark.skipif(not (gpu.interpreting() or torch.cuda.is_available()), reason="no GPU, and TRITON_INTERPRET is not 1")
@@ -375,6 +379,37 @@ def test_constants_of_every_kind(monkeypatch):
     assert_same(results(net, x, "triton"), results(net, x, "reference"))
 
 
+@runs
+def test_seeds_in_lockstep_share_launches_and_are_each_as_alone(tmp_path, monkeypatch):
+    """Training, validation and test of two seeds through the kernels: each run's results are those of it alone, its weights up to rounding."""
+    monkeypatch.setattr(gpu, "TILE", 1024 if gpu.interpreting() else gpu.TILE)
+    sys.path.insert(0, str(ROOT / "tests"))
+    from uneven import BASE, Uneven
+
+    task = replace(BASE, data=Uneven(train=4), epochs=1)
+    launches, launch = [], gpu.Kernel._launch
+
+    def noted(self, name, way, arrays, shape, *rest):
+        launches.append(shape[0])
+        launch(self, name, way, arrays, shape, *rest)
+
+    monkeypatch.setattr(gpu.Kernel, "_launch", noted)
+    fits = [partial(fit, task, tmp_path / f"s{k}", seed=k, backend="triton", device=DEVICE) for k in range(2)]
+    together = fit_together(fits)
+    assert all(isinstance(r, dict) for r in together), together
+    assert launches.count(2) > 0.8 * len(launches) > 5
+    launches.clear()
+    alone = fit(task, tmp_path / "alone", seed=1, backend="triton", device=DEVICE)
+    assert set(launches) == {1}
+    for key in ("epochs", "test_accuracy", "validation_accuracy", "parameters", "test_confusion"):
+        assert alone[key] == together[1][key]
+    assert alone["test_loss"] == pytest.approx(together[1]["test_loss"], rel=1e-5)
+    assert alone["backend"] == "triton"
+    weights = [load_checkpoint(Run(tmp_path / name).checkpoint("last"))[0] for name in ("s1", "alone")]
+    for key in (k for k in weights[0] if k.startswith("net.")):  # batches of other lengths are summed in other blocks
+        torch.testing.assert_close(weights[0][key], weights[1][key], atol=1e-5, rtol=1e-5)
+
+
 # ── compiled without a GPU ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -398,3 +433,17 @@ print(len(found), len({r.what for r in found}), len({(r.way.name, r.name, r.arch
     assert models >= 20
     assert kinds == 8
     assert 16 < registers <= 255
+
+
+@runs
+def test_the_script_for_a_gpu_runs():
+    """`python -m benchmarks.gpu --dry`: the tables that a GPU is to fill, tiny, under the interpreter; parity holds there too."""
+    if not gpu.interpreting():
+        pytest.skip("on a GPU it is run for itself")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.gpu", "--dry"], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    for words in ("Parity with the reference loop", "times say nothing", "outputs of each are those of it alone", "An epoch", "torch.nn.LSTM"):
+        assert words in done.stdout
