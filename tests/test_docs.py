@@ -15,7 +15,7 @@ import srnn
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 
-HERE = {"export-c": 1, "own-data": 1, "papers": 1, "report": 1, "speed": 1, "start": 1, "stream": 1, "surrogates": 1}
+HERE = {"export-c": 1, "gpu": 2, "own-data": 1, "papers": 1, "report": 1, "speed": 1, "start": 1, "stream": 1, "surrogates": 1}
 """Pages whose blocks are run by this file, in order, and how many they have."""
 
 ELSEWHERE = {

@@ -158,8 +158,8 @@ def alike(job: Job) -> tuple[Any, ...]:
 def run_many(jobs: Sequence[Job]) -> list[Scanned]:
     """Run the same layer of several models (`alike`), by Triton in one launch, else one after the other. Batches may differ in B and T.
 
-    Each model gets what it gets alone: up to rounding where a product is taken at every step of the loop (`kernels.gpu.plan`: stepwise) or batches differ
-    in B or T, else bit for bit.
+    Each model gets what it gets alone: up to rounding where a product is taken at every step of the loop (`kernels.gpu.plan`: stepwise) or batches
+    differ in B or T, else bit for bit.
     """
     job = jobs[0]
     key = cpu.register(job.neuron, job.activation)
