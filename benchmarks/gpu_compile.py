@@ -31,7 +31,8 @@ from srnn.kernels import cpu, gpu
 from srnn.neuron import Neuron
 from srnn.surrogates import FastSigmoid, MultiGaussian
 
-ARCHITECTURES = (80, 90)
+ARCHITECTURES = {80: 163 * 1024, 90: 227 * 1024}
+"""Compute capabilities without their point (A100; H100 and H200), and the bytes of shared memory that a program may use there."""
 FLAGS = {
     "forward": {"LENGTHS": True, "POTENTIAL": True, "KEEP": True},
     "backward": {"LENGTHS": True, "OUTPUT": True, "POTENTIAL": True},
@@ -101,21 +102,25 @@ def jobs(everything: bool, architectures: tuple[int, ...]) -> list[tuple[Neuron,
             ways = [gpu.plan(11, neuron.gates, recurrent, product, gpu.SHARED) for recurrent, product in ((True, "float32"), (False, "float64"))]
         else:
             given = [(n, p) for p in ("float32", "tf32", "bfloat16") for n in (32, 64, 128, 256)] + [(400, "float32"), (400, "float64")]
-            ways = [gpu.plan(n, 1, True, product, gpu.SHARED) for n, product in given]
-        for way in dict.fromkeys(ways):
-            dtype = torch.float64 if way.product == "float64" else torch.float32
-            found += [(neuron, activation, way, dtype, name, arch) for name in FLAGS for arch in architectures]
+            ways = []
+        for arch in architectures:
+            if not everything:
+                ways = [gpu.plan(n, 1, True, product, ARCHITECTURES[arch]) for n, product in given]
+            for way in dict.fromkeys(ways):
+                dtype = torch.float64 if way.product == "float64" else torch.float32
+                found += [(neuron, activation, way, dtype, name, arch) for name in FLAGS]
     return found
 
 
 def one(job: tuple[Neuron, Activation, gpu.Plan, torch.dtype, str, int]) -> Compiled | str:
-    """Compile one kernel; return what came, or why it does not compile."""
+    """Compile one kernel; return what came, or why it does not compile, or could not be launched."""
     neuron, activation, way, dtype, name, arch = job
     try:
-        return compile_for(gpu.kernel(cpu.register(neuron, activation)), name, way, way.width, dtype, arch)
+        made = compile_for(gpu.kernel(cpu.register(neuron, activation)), name, way, way.width, dtype, arch)
+        why = "" if made.shared <= ARCHITECTURES[arch] else f"{made.shared} bytes of shared memory, {ARCHITECTURES[arch]} are there"
     except Exception as error:
-        last = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        return f"{type(neuron).__name__}, {type(activation).__name__}, {way.name}, {name}, sm_{arch}: {last}"
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return f"{type(neuron).__name__}, {type(activation).__name__}, {way.name}, {name}, sm_{arch}: {why}" if why else made
 
 
 def table(rows: list[Compiled]) -> Any:

@@ -60,7 +60,11 @@ REFERENCE = {
     "Streams": ("stream", "A trained network on live samples.", ("stream",)),
     "Compression and export": ("export", "Smaller networks; C, ONNX, NIR, torch.export.", ("compress", "export", "fidelity")),
     "Analysis and reports": ("analysis", "Figures that return their numbers; the report of a run.", ("analysis", "figures", "report")),
-    "Tasks and training": ("tasks", "Tasks as rows of a table, the training loop, run folders.", ("tasks", "train", "evaluate", "runs", "sweep")),
+    "Tasks and training": (
+        "tasks",
+        "Tasks as rows of a table, the training loop, run folders.",
+        ("tasks", "train", "loop", "lockstep", "graphed", "processes", "evaluate", "runs", "sweep", "locks"),
+    ),
 }
 """The reference: title of a page → its name, what it says, the modules and packages that are on it."""
 

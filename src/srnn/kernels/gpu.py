@@ -60,13 +60,13 @@ def plan(neurons: int, gates: int, recurrent: bool, product: str, shared: int | 
     width = max(16, 1 << (neurons - 1).bit_length())
     if recurrent and product != "float64" and not STEPWISE and width <= 256:
         kept = gates * width * width * (8 if product == "float32" else PRODUCTS[product].itemsize)  # R, in float32 in two parts (tf32x3)
-        if kept + 128 * width <= min(_shared() if shared is None else shared, _REGISTERS):
+        if kept + 192 * width <= min(_shared() if shared is None else shared, _REGISTERS):
             return Plan("persistent", 16, width, min(16, width // 8), product)
     width = min(width, TILE)
     return Plan("stepwise" if recurrent else "pointwise", TILE // width, width, 4, product)
 
 
-_REGISTERS = 168 * 1024
+_REGISTERS = 180 * 1024
 """More of R than this leaves the step too few of a multiprocessor's registers (256 KiB)."""
 
 
@@ -180,9 +180,10 @@ class Kernel:
         models, batch, length, n = shape
         grid = (-(-batch // way.rows), -(-n // way.width), models)
         here = next(a for a in arrays if a is not None)  # stands where there is nothing to read
-        getattr(self.module, name)[grid](
-            *(here if a is None else a for a in arrays), batch, length, *steps, N=n, **flags, **self.options(way), **launch_options(way)
-        )
+        with torch.cuda.device_of(here):  # type: ignore[no-untyped-call]
+            getattr(self.module, name)[grid](
+                *(here if a is None else a for a in arrays), batch, length, *steps, N=n, **flags, **self.options(way), **launch_options(way)
+            )
 
     @staticmethod
     def options(way: Plan) -> dict[str, Any]:
