@@ -75,7 +75,8 @@ class _State:
         self.random, self.gradients = torch.get_rng_state(), torch.is_grad_enabled()
         self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
         self.autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
-        self.precision, self.deterministic = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+        self.precision = torch.get_float32_matmul_precision()
+        self.deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
     def put_back(self) -> None:
         torch.set_rng_state(self.random)
@@ -89,7 +90,7 @@ class _State:
             torch.set_autocast_enabled(device, enabled)
             torch.set_autocast_dtype(device, dtype)
         torch.set_float32_matmul_precision(self.precision)
-        torch.use_deterministic_algorithms(self.deterministic)
+        torch.use_deterministic_algorithms(self.deterministic[0], warn_only=self.deterministic[1])
 
     def modes(self) -> tuple[Any, ...]:
         return self.gradients, *self.autocast.values(), self.precision, self.deterministic
