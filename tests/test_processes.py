@@ -20,9 +20,11 @@ import pytest
 import torch
 
 from srnn import processes
+from srnn._check import ConfigError
 from srnn.loop import Interrupted, Progress
 from srnn.norm import BatchNorm, normalised
 from srnn.runs import Run, load_checkpoint
+from srnn.session import find_device
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.settings import override
 from srnn.tasks.truncation import Truncation
@@ -161,6 +163,16 @@ def test_a_sum_is_what_it_is_where_one_process_trains():
     x = torch.randn(3, requires_grad=True)
     assert processes.summed(x) is x
     assert not processes.shared()
+
+
+def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert find_device("cuda") == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert [find_device(name) for name in ("cuda", "cuda:1", "cpu")] == [torch.device("cuda:2"), torch.device("cuda:1"), torch.device("cpu")]
+    monkeypatch.setenv("LOCAL_RANK", "4")
+    with pytest.raises(ConfigError, match="device 'cuda' cannot be used here: there are 4 devices of kind cuda"):
+        find_device("cuda")
 
 
 def test_batch_norm_over_processes_is_that_of_torch(monkeypatch):

@@ -28,13 +28,17 @@ from srnn.scan import Choice
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device called `name`. Raises `ConfigError` when it cannot be used here."""
+    """Return the device called `name`; of "cuda" without a number, each of the processes that torchrun started takes its own.
+
+    Raises `ConfigError` when it cannot be used here.
+    """
     kind = check_choice("device", name.split(":")[0], ("cpu", "cuda"))
     count = torch.cuda.device_count() if kind == "cuda" else 1
-    index = name.partition(":")[2] or "0"
+    own = os.environ.get("LOCAL_RANK") if kind == "cuda" else None
+    index = name.partition(":")[2] or own or "0"
     if not index.isdigit() or int(index) >= count:
         raise ConfigError(f"device {name!r} cannot be used here: there are {count} devices of kind {kind}.")
-    return torch.device(name)
+    return torch.device(kind, int(index)) if own is not None else torch.device(name)
 
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -121,7 +125,8 @@ def team_of(device: torch.device) -> Iterator[Team]:
         yield Team()
         return
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        gpu = device.type == "cuda"
+        torch.distributed.init_process_group("nccl" if gpu else "gloo", device_id=device if gpu else None)
         atexit.register(torch.distributed.destroy_process_group)
     with processes.sharing():
         yield Team(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
