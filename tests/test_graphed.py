@@ -154,6 +154,12 @@ def test_what_cannot_be_captured_is_refused_before_anything_is_written(capture, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(GPU, reason="there is a GPU")
+def test_without_a_gpu_there_is_nothing_to_capture(capture):
+    with pytest.raises(ConfigError, match="cannot be trained as a CUDA graph: there is no GPU"):
+        Graphed(net_of(BASE), BASE, "auto")
+
+
 def test_what_turns_out_while_training_is_refused_too(capture, monkeypatch):
     parts = BASE.load(None)
     normed = replace(BASE, network=replace(BITTAR, dropout=0.0))

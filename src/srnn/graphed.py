@@ -58,6 +58,7 @@ class Graphed:
             "segments run layers again within the backward pass" if task.segment is not None else "",
             "a firing-rate regulariser counts steps" if task.regulariser is not None else "",
             "random starts are drawn on the CPU" if not isinstance(task.start, Zeros) else "",
+            "there is no GPU" if capture is capture_cuda and not torch.cuda.is_available() else "",
             f"the backend is {net.which_backend(backend=backend).name}" if net.which_backend(backend=backend).name != "triton" else "",
         ):
             if why:
