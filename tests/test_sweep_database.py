@@ -38,7 +38,7 @@ class Server:
     """A PostgreSQL server on a free port of this machine; it refuses to run as root, and is then run by the user postgres."""
 
     def __init__(self, programs: Path) -> None:
-        self.programs, self.folder = programs, Path(tempfile.mkdtemp(prefix="srnn-postgres-"))
+        self.programs, self.folder = programs, Path(tempfile.mkdtemp(prefix="postgres-of-a-test-"))
         self.user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         if os.getuid() == 0:
             shutil.chown(self.folder, self.user)
@@ -55,6 +55,12 @@ class Server:
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -h 127.0.0.1 -F"
         self._run("pg_ctl", "-D", self.folder / "data", "-o", options, "-l", self.folder / "log", "-w", "start")
+
+    def create(self, database: str) -> None:
+        import psycopg
+
+        with psycopg.connect(f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {database}")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
@@ -101,6 +107,17 @@ def test_two_that_share_only_the_database(server, tmp_path):
     assert sorted(runs[0] + runs[1]) == [f"trial-{k:04d}" for k in range(7)]
     assert all(runs)
     assert not list(tmp_path.rglob(".locks"))
+
+
+def test_all_that_start_at_once_find_one_study(server, tmp_path):
+    """In a new database, whose tables nobody has made yet."""
+    server.create("fresh")
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_sweep_database import plan; from pathlib import Path\n"
+    code += "print(plan(Path(sys.argv[1]), sys.argv[2], 'fresh', 1).prepare())"
+    argv = [sys.executable, "-c", code]
+    several = [subprocess.Popen([*argv, str(tmp_path / str(k)), server.url("fresh")], stdout=subprocess.PIPE, text=True) for k in range(4)]
+    said = [p.communicate(timeout=120)[0].strip() for p in several]
+    assert sorted(said) == ["False", "False", "False", "True"]
 
 
 def test_of_one_that_is_killed_the_server_knows(server, tmp_path):

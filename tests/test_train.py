@@ -655,28 +655,6 @@ def test_a_folder_left_by_a_process_killed_while_it_began_is_taken_over(tmp_path
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
-    """torchrun: both take a share of every batch (one of five recordings leaves the last share uneven), the first one writes."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    settings = [*TINY, "data.train=9", "batch=4"]  # batches of 4, 4 and 1: in the last one a process has nothing
-    run_task(one, settings=settings)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "srnn", "train", "ecg_sim"]
-    command += ["--out", str(two), "--json", *(word for s in settings for word in ("--set", s))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)  # once, by the first process
-    assert printed == Run(two).read("metrics.json")
-    assert [row["epoch"] for row in Run(two).rows()] == [1, 2, 3]
-    a, b = (load_checkpoint(Run(out).checkpoint("last"))[0] for out in (one, two))
-    weights = [key for key in a if key.startswith("net.")]
-    assert len(weights) >= 9
-    for key in weights:
-        torch.testing.assert_close(b[key], a[key], atol=1e-5, rtol=1e-5)
-    for alone, shared in zip(Run(one).rows(), Run(two).rows(), strict=True):
-        assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-5)
-        assert shared["train_accuracy"] == pytest.approx(alone["train_accuracy"])
-
-
 # ── numbers that are not finite ──────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -91,20 +91,20 @@ class FileLocks:
 class ServerLocks:
     """Advisory locks of a PostgreSQL server, each held by a connection: freed when that ends, or gives no sign of life for two minutes."""
 
-    def __init__(self, url: str, study: str) -> None:
+    def __init__(self, url: str) -> None:
         import sqlalchemy
 
         alive = {"keepalives": 1, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
         self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=alive)
-        self._text, self._study = sqlalchemy.text, study
+        self._text = sqlalchemy.text
 
     def _ask(self, connection: Any, function: str, name: str) -> bool:
-        key = int.from_bytes(hashlib.sha256(f"srnn {self._study} {name}".encode()).digest()[:8], "big", signed=True)
+        key = int.from_bytes(hashlib.sha256(f"srnn {name}".encode()).digest()[:8], "big", signed=True)
         return bool(connection.execute(self._text(f"SELECT {function}(:key)"), {"key": key}).scalar())
 
     @contextmanager
     def claiming(self) -> Iterator[None]:
-        """Keep all other processes of the study out."""
+        """Keep all other processes out, those of other studies in this database too: one makes the tables."""
         with self._engine.connect() as connection:
             self._ask(connection, "pg_advisory_lock", "claim")
             yield  # the connection's end frees it

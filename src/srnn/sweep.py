@@ -82,7 +82,7 @@ class Sweep:
     def locks(self) -> Locks:
         """What keeps the processes of the study apart: the server of the database, or files."""
         if self.url is not None and self.url.startswith("postgresql"):
-            return ServerLocks(self.url, self.study)
+            return ServerLocks(self.url)
         return FileLocks(self.lock_folder)
 
     @property
@@ -101,10 +101,11 @@ class Sweep:
         try:
             if isinstance(self.locks, FileLocks):
                 self.lock_folder.mkdir(parents=True, exist_ok=True)
-            study: optuna.Study = made.create_study(
-                study_name=self.study, storage=self._storage(), direction="maximize", load_if_exists=True, pruner=pruner
-            )
-            study.get_trials(deepcopy=False)
+            with self.locks.claiming():  # of several that start at once one makes the tables and the study
+                study: optuna.Study = made.create_study(
+                    study_name=self.study, storage=self._storage(), direction="maximize", load_if_exists=True, pruner=pruner
+                )
+                study.get_trials(deepcopy=False)
         except SrnnError:
             raise
         except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, nll_loss
 
-from srnn import BatchNorm, Bidirectional, Layer, LayerNorm, Readout, Stack, tasks
+from srnn import BatchNorm, Bidirectional, Layer, LayerNorm, Readout, Stack, loop, tasks
 from srnn import train as training
 from srnn._check import ConfigError
 from srnn.datasets import Sample
@@ -21,6 +21,7 @@ from srnn.loop import Interrupted, Progress
 from srnn.networks import detached
 from srnn.neurons import ALIF
 from srnn.runs import Run, load_checkpoint
+from srnn.session import Team
 from srnn.tasks.encoders import Shape
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.optimise import Optimiser
@@ -315,7 +316,7 @@ def test_processes_take_the_same_number_of_steps(tmp_path, monkeypatch, each):
         tensor.copy_(total)
 
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
-    monkeypatch.setattr(training._Loop, "end_epoch", lambda self, parts: None)
+    monkeypatch.setattr(loop.Loop, "end_epoch", lambda self, parts: None)
     task = toy(Truncation(7, step_per_chunk=each), decode=PerStep(), network=ToyNetwork(norm="layer"), batch=2, lengths=(24, 5, 6, 17, 3))
     parts, nets, steps, failed = task.load(None), {}, {0: 0, 1: 0, 2: 0}, []
 
@@ -324,7 +325,7 @@ def test_processes_take_the_same_number_of_steps(tmp_path, monkeypatch, each):
         optimiser = task.optimiser.build(nets[rank])
         optimiser.register_step_post_hook(lambda *_: steps.update({rank: steps[rank] + 1}))
         try:
-            training._Loop(task, None, nets[rank], optimiser, "auto", 0, torch.device("cpu"), Progress(), lambda: False, team).one_epoch(parts, 3)
+            loop.Loop(task, None, nets[rank], optimiser, "auto", 0, torch.device("cpu"), Progress(), lambda: False, team).one_epoch(parts, 3)
         except BaseException as error:
             failed.append(error)
             barrier.abort()
@@ -332,8 +333,8 @@ def test_processes_take_the_same_number_of_steps(tmp_path, monkeypatch, each):
     for rank in (0, 1, 2):
         torch.manual_seed(0)
         nets[rank] = task.build()
-    member(2, training.Team())
-    threads = [threading.Thread(target=member, args=(rank, training.Team(rank, 2))) for rank in (0, 1)]
+    member(2, Team())
+    threads = [threading.Thread(target=member, args=(rank, Team(rank, 2))) for rank in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
