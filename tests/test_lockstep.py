@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from srnn import lockstep, scan, session, space
 from srnn import tasks as srnn_tasks
 from srnn import train as training
 from srnn._check import ConfigError, DivergedError, SrnnError
+from srnn.commands import train as train_command
 from srnn.loop import Interrupted, Progress
 from srnn.networks import UniformStart
 from srnn.runs import Run, load_checkpoint
@@ -203,7 +205,14 @@ def test_an_exception_is_its_own_and_an_interrupt_is_everybodys(monkeypatch):
 
 
 def test_one_alone_needs_nothing_and_several_need_greenlet(monkeypatch):
+    assert lockstep.available()
     monkeypatch.setattr(lockstep, "greenlet", None)
+    assert not lockstep.available()
+    args = SimpleNamespace(together=None, task="ecg_sim", device="cpu", backend="auto", variant=None, set=[])
+    monkeypatch.setattr(training, "gains", lambda *a: True)
+    assert train_command._together(args, 3) == 1  # nobody asked for it
+    args.together = 2
+    assert train_command._together(args, 3) == 2
     assert lockstep.together([lambda: 1]) == [1]
     with pytest.raises(SrnnError, match=r'need greenlet\. Install it with: pip install "srnn\[gpu\]"'):
         lockstep.together([lambda: 1, lambda: 2])

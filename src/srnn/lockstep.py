@@ -25,6 +25,11 @@ except ImportError:
 _T = TypeVar("_T")
 
 
+def available() -> bool:
+    """Return whether several models can run in lockstep here: whether greenlet is installed."""
+    return greenlet is not None
+
+
 def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
     """Run functions in lockstep; return what each gives, or the exception that ended it.
 

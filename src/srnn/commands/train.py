@@ -88,9 +88,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _together(args: argparse.Namespace, seeds: int) -> int:
     """Return how many runs are trained in lockstep: as many as --together says, or all, where the backend gains from it."""
+    from srnn import lockstep
     from srnn.train import gains
 
-    wanted = min(seeds, args.together or seeds) if int(os.environ.get("WORLD_SIZE", "1")) == 1 else 1
+    usual = seeds if lockstep.available() else 1
+    wanted = min(seeds, args.together or usual) if int(os.environ.get("WORLD_SIZE", "1")) == 1 else 1
     return wanted if wanted > 1 and gains(task_of(args, args.task), args.device, args.backend) else 1
 
 
