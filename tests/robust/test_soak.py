@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
+
+import pytest
 
 soak = importlib.import_module("benchmarks.soak")
 
 
-def test_nothing_grows() -> None:
+def test_nothing_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # what other processes put into the common folder is theirs
     found = soak.measure(30, 100)
     assert list(found) == ["30 epochs", "100 streams"]
     assert {name: soak.leaks(numbers) for name, numbers in found.items()} == {"30 epochs": [], "100 streams": []}, found
