@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,6 +84,14 @@ def ways(n: int, product: str) -> list[str]:
     return ["persistent", "stepwise"] if gpu.plan(n, 1, True, product).name == "persistent" else ["stepwise"]
 
 
+@functools.cache
+def calibrated(shape: Shape) -> srnn.Stack:
+    """Return the network of a shape, firing at its rate, on the CPU; who moves it takes a copy."""
+    net = networks.build(shape)
+    networks.calibrate(net, shape, shape.data()[0])
+    return net
+
+
 # ── parity ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -89,10 +99,8 @@ def compared(shape: Shape, place: Place) -> list[dict[str, Any]]:
     """Compare every way with the reference loop on the same device, in float32 and float64; exact sums, so that no spike may differ."""
     rows = []
     x, y = shape.data()
-    net = networks.build(shape)
-    networks.calibrate(net, shape, x)
     for dtype in (torch.float32, torch.float64):
-        moved = net.to(place.device, dtype)
+        moved = copy.deepcopy(calibrated(shape)).to(place.device, dtype)
         given = x.to(place.device, dtype), y.to(place.device)
         for name in ways(shape.hidden[0], str(dtype).removeprefix("torch.")):
             with way(name):
@@ -154,9 +162,7 @@ def layer_steps(shape: Shape, kind: str, place: Place) -> dict[str, Callable[[],
     """Return what is timed for a shape in a precision; what cannot be made is left out, and says so when it is run."""
     n = shape.hidden[0]
     x = shape.data()[0].to(place.device)
-    net = networks.build(shape)
-    networks.calibrate(net, shape, shape.data()[0])
-    layer = net.layers[0].to(place.device)
+    layer = copy.deepcopy(calibrated(shape).layers[0]).to(place.device)
     steps: dict[str, Callable[[], object]] = {}
 
     def add(name: str, run: Callable[[Tensor], Tensor], module: nn.Module, how: str = "", capture: bool = False) -> None:
@@ -182,7 +188,7 @@ def layer_steps(shape: Shape, kind: str, place: Place) -> dict[str, Callable[[],
 
     if kind == "float32":
         add("reference loop", lambda x: layer(x, backend="reference").output, layer, capture=True)
-        if not place.dry:
+        if shape is LAYERS[0]:  # half a minute of compilation a shape
             add("reference loop, step compiled", compiled(layer), layer)
     for name in ways(n, kind):
         add(name, lambda x: layer(x, backend="triton").output, layer, name, capture=True)

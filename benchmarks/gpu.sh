@@ -7,8 +7,9 @@ out=${1:-${OUT:-build/gpu}}
 python=${PYTHON:-python3}
 mkdir -p "$out"
 export PYTHONPATH=$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-$python -c "import numpy, scipy, safetensors, jsonargparse, rich, shtab, greenlet, matplotlib, jinja2, pytest" 2> /dev/null \
-  || $python -m pip install -q -c constraints.txt numpy scipy safetensors "jsonargparse[signatures]" rich shtab greenlet matplotlib jinja2 pytest pytest-timeout
+export CUBLAS_WORKSPACE_CONFIG=:4096:8 # the kernels' tests ask torch for deterministic algorithms
+$python -c "import numpy, scipy, safetensors, jsonargparse, rich, shtab, greenlet, matplotlib, jinja2, pytest, xdist" 2> /dev/null \
+  || $python -m pip install -q -c constraints.txt numpy scipy safetensors "jsonargparse[signatures]" rich shtab greenlet matplotlib jinja2 pytest pytest-timeout pytest-xdist
 failed=0
 step() { # name, seconds it may take, command …
   local name=$1 limit=$2 begun=$SECONDS
@@ -18,7 +19,7 @@ step() { # name, seconds it may take, command …
   echo "── $name: exit code $code, $((SECONDS - begun)) s"
   [ "$code" = 0 ] || failed=1
 }
-step parity 200 $python -m pytest -q -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/test_graphed.py --deselect tests/kernels/test_triton.py::test_the_script_for_a_gpu_runs
+step parity 200 $python -m pytest -q -n "${WORKERS:-8}" -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/test_graphed.py --deselect tests/kernels/test_triton.py::test_the_script_for_a_gpu_runs
 step table 280 $python -m benchmarks.gpu --rounds 5 --json "$out/gpu.json"
 step ecg_sim 60 $python -m srnn train ecg_sim --device cuda --graph --seed 1 --set epochs=20 --out "$out/ecg_sim"
 if [ -d "${SRNN_DATA:-../shared/data}" ] || [ -d shared/data ]; then
