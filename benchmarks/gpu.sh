@@ -8,7 +8,7 @@ python=${PYTHON:-python3}
 mkdir -p "$out"
 export PYTHONPATH=$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 export CUBLAS_WORKSPACE_CONFIG=:4096:8 # the kernels' tests ask torch for deterministic algorithms
-$python -c "import numpy, scipy, safetensors, jsonargparse, rich, shtab, greenlet, matplotlib, jinja2, pytest, xdist" 2> /dev/null \
+$python -c "import numpy, scipy, safetensors, jsonargparse, rich, shtab, greenlet, matplotlib, jinja2, pytest, pytest_timeout, xdist" 2> /dev/null \
   || $python -m pip install -q -c constraints.txt numpy scipy safetensors "jsonargparse[signatures]" rich shtab greenlet matplotlib jinja2 pytest pytest-timeout pytest-xdist
 failed=0
 step() { # name, seconds it may take, command …
