@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -20,8 +21,10 @@ pytestmark = pytest.mark.browser
 class Seen:
     """A page, and what must not happen on it."""
 
-    def __init__(self, browser, url: str, **options) -> None:
+    def __init__(self, browser, url: str, through=None, **options) -> None:
         self.context = browser.new_context(**options)
+        if through:
+            self.context.route_web_socket(re.compile("/live"), through)
         self.page, self.errors, self.requests = self.context.new_page(), [], []
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
@@ -245,11 +248,29 @@ def test_names_are_text(see, tmp_path) -> None:
         made.close()
 
 
+def late(socket) -> None:
+    """Pass on what page and server say; but when the page asks for the microphone, it first hears a state that was on its way."""
+    server, states = socket.connect_to_server(), []
+
+    def to_page(message: str | bytes) -> None:
+        if isinstance(message, str) and json.loads(message)["type"] == "state":
+            states.append(message)
+        socket.send(message)
+
+    def to_server(message: str | bytes) -> None:
+        if isinstance(message, str) and json.loads(message).get("source") == "microphone":
+            socket.send(states[-1])
+        server.send(message)
+
+    server.on_message(to_page)
+    socket.on_message(to_server)
+
+
 def test_a_microphone_makes_steps(launch, digits, tmp_path) -> None:
     write_wav(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000), 48000)
     made, browser = serve(*digits), launch(tmp_path / "tone.wav")
     try:
-        seen = Seen(browser, made.server.url)
+        seen = Seen(browser, made.server.url, late)
         seen.until(LIVE)
         seen.page.select_option("#source", label="Microphone")
         seen.until("srnn.state.source === 'microphone' && document.getElementById('name').textContent.startsWith('word ')")

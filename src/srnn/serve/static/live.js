@@ -123,9 +123,9 @@ function hear(what) {
     options("source", Object.entries(what.sources).map(([key, s]) => [key, s.title]));
     if (document.body.dataset.link !== "live") say("Connected", true);
     document.body.dataset.link = "live";
-  } else if (what.type === "state") { state = what; if (about) { showState(); if (what.source !== "microphone") quiet(); } }
+  } else if (what.type === "state") { state = what; heard(what.source); if (about) showState(); }
   else if (what.type === "left_out") put("left-out", String(what.frames));
-  else if (what.type === "refused") { $("alert").hidden = false; put("alert", what.why); }
+  else if (what.type === "refused") { $("alert").hidden = false; put("alert", what.why); if (!microphone?.taken) quiet(); }
 }
 
 let asked = false, drawnAt = 0;
@@ -147,30 +147,32 @@ setInterval(() => { if (socket?.readyState === WebSocket.OPEN && performance.now
 // ── the microphone ──
 
 async function listen() {
+  quiet();
+  const started = microphone = {};
   try {
     const { rate } = about.sources.microphone;
     if (!navigator.mediaDevices) throw new Error("The browser gives a microphone only to pages of this machine, or over https.");
-    const context = new AudioContext(), started = { context };
-    microphone = started;
+    const context = started.context = new AudioContext();
     started.stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
     await context.audioWorklet.addModule("static/microphone.js");
     await context.resume();
-    if (microphone !== started) { quiet(started); return; }
+    if (microphone !== started) { quiet(started); return; } // somebody chose something else meanwhile
     const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0, processorOptions: { rate } });
     node.port.onmessage = ({ data }) => { if (microphone === started && !state.paused && state.source === "microphone") send(data); };
     context.createMediaStreamSource(started.stream).connect(node);
     send({ source: "microphone" });
-    started.asked = true;
   } catch (error) {
-    quiet(); touched.delete("source"); value("source", state.source);
+    quiet(started); touched.delete("source"); value("source", state.source);
     $("alert").hidden = false; put("alert", `No microphone: ${error.message}`);
   }
 }
 function quiet(which = microphone) {
-  if (!which || (which === microphone && !which.asked && socket?.readyState === WebSocket.OPEN && $("source").value === "microphone")) return;
-  which.stream?.getTracks().forEach((track) => track.stop());
-  which.context.close().catch(() => {});
+  which?.stream?.getTracks().forEach((track) => track.stop());
+  which?.context?.close().catch(() => {});
   if (which === microphone) microphone = null;
+}
+function heard(source) { // states on their way when the microphone was asked for still name the source before it
+  if (source === "microphone") { if (microphone) microphone.taken = true; } else if (microphone?.taken) quiet();
 }
 
 // ── controls ──
@@ -181,7 +183,7 @@ on("reset", "click", () => send({ reset: true }));
 on("speed", "change", (v) => send({ speed: Number(v) }));
 on("noise", "input", (v) => send({ noise: Number(v) }));
 on("lead", "change", (v) => send({ lead: v === "" ? null : Number(v) }));
-on("source", "change", (v) => (v === "microphone" ? listen() : send({ source: v })));
+on("source", "change", (v) => { if (v === "microphone") listen(); else { quiet(); send({ source: v }); } });
 const go = (k) => { if (state.count && state.source !== "microphone") send({ recording: ((k % state.count) + state.count) % state.count }); };
 on("recording", "change", (v) => { if (v >= 1) go(Math.round(v) - 1); });
 on("previous", "click", () => go(state.index - 1));
