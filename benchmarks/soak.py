@@ -87,6 +87,7 @@ def leaks(found: dict[str, tuple[float, float]]) -> list[str]:
 def measure(epochs: int, count: int) -> dict[str, dict[str, tuple[float, float]]]:
     """Return what grew, by what was done."""
     torch.set_num_threads(1)
+    gc.freeze()  # what was there before is not looked through after each epoch
     jobs: dict[str, Callable[[Path], list[dict[str, float]]]] = {
         f"{epochs} epochs": lambda folder: training(epochs, folder),
         f"{count} streams": lambda folder: streams(count, folder),
@@ -95,6 +96,7 @@ def measure(epochs: int, count: int) -> dict[str, dict[str, tuple[float, float]]
     for name, job in jobs.items():
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             found[name] = grown(job(Path(folder)))
+    gc.unfreeze()
     return found
 
 

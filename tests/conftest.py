@@ -9,6 +9,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # and so in the processes that tests start
 
 
 @pytest.fixture(scope="session")

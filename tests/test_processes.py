@@ -69,7 +69,7 @@ def stop(epoch: int, batch: int, loss: float) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**{k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}, "OMP_NUM_THREADS": "1", **more}
+    return {**{k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}, **more}
 
 
 def torchrun(*argv: object, count: int = 2) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ def slurm(tmp_path):
 
     def job(script: str, *argv: object, **about: object) -> subprocess.Popen[str]:
         given = {"SLURM_JOB_ID": os.getpid(), "SLURM_JOB_NODELIST": "n1", "SLURM_JOB_NUM_NODES": 1, "QUEUE": tmp_path / "queue", **about}
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{bin}:{os.environ['PATH']}", **{k: str(v) for k, v in given.items()}}
+        env = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}", **{k: str(v) for k, v in given.items()}}
         command = ["bash", str(SCRIPTS / script), *map(str, argv)]
         return subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

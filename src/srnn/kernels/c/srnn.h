@@ -69,23 +69,6 @@ typedef real vec __attribute__((vector_size(VL * sizeof(real)), aligned(sizeof(r
 static inline vec load(const real *p) { return *(const vec *)p; }
 static inline void store(real *p, vec v) { *(vec *)p = v; }
 
-/* c + a b in one rounding, by name where the processor has it: left to itself, GCC splits such chains on some processors (256-bit Zen), in one loop
-   and not in another, and two groupings of a sum would differ. Without a fused instruction every one is split, so that they agree again. */
-#if defined(__FMA__) || defined(__AVX512F__)
-#include <immintrin.h>
-#if defined(__AVX512F__) && defined(DOUBLE)
-static inline vec add_product(vec c, real a, vec b) { return (vec)_mm512_fmadd_pd(_mm512_set1_pd(a), (__m512d)b, (__m512d)c); }
-#elif defined(__AVX512F__)
-static inline vec add_product(vec c, real a, vec b) { return (vec)_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c); }
-#elif defined(DOUBLE)
-static inline vec add_product(vec c, real a, vec b) { return (vec)_mm256_fmadd_pd(_mm256_set1_pd(a), (__m256d)b, (__m256d)c); }
-#else
-static inline vec add_product(vec c, real a, vec b) { return (vec)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c); }
-#endif
-#else
-static inline vec add_product(vec c, real a, vec b) { return c + a * b; }
-#endif
-
 /* Have n numbers brought near while other work goes on. */
 static inline void fetch(const real *from, long n) {
     for (long i = 0; i < n; i += 64 / (long)sizeof(real)) __builtin_prefetch(from + i);
