@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import copy
 import functools
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ import srnn
 from benchmarks import networks, parity, report, timing
 from benchmarks.shapes import Shape
 from srnn import scan
+from srnn.graphed import capture_cuda
 from srnn.kernels import gpu
 
 LAYERS = (
@@ -112,89 +114,51 @@ def compared(shape: Shape, place: Place) -> list[dict[str, Any]]:
 # ── layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass
 class Step:
-    """Forward and backward pass of a module on x, and waiting until the GPU has done it."""
+    """Forward and backward pass of a module on x, in a precision and a way, from a CUDA graph if asked for; and waiting for the device."""
 
-    def __init__(self, run: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor, place: Place) -> None:
-        self.run, self.module, self.x, self.place = run, module, x, place
+    run: Callable[[Tensor], Tensor]
+    module: nn.Module
+    x: Tensor
+    place: Place
+    kind: str = "float32"
+    way: str = ""
+    graph: bool = False
+    replay: Callable[[], None] | None = None
 
     def work(self) -> None:
         """Hand the work to the device."""
         self.module.zero_grad(set_to_none=True)
         self.run(self.x).square().sum().backward()
 
+    def launch(self) -> None:
+        """Hand it over in its precision and way; capture it first if that is asked for."""
+        with precision(self.kind, self.place.device), way(self.way):
+            if self.graph and self.replay is None:
+                self.replay = capture_cuda(self.work, self.module)
+            (self.replay or self.work)()
+
     def __call__(self) -> None:
-        self.work()
+        self.launch()
         self.place.done()
 
 
-def graphed(step: Step) -> Callable[[], None]:
-    """Return the same work replayed from a CUDA graph."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            step.work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    step.module.zero_grad(set_to_none=True)
-    with torch.cuda.graph(graph):
-        step.work()
-
-    def replay() -> None:
-        graph.replay()
-        step.place.done()
-
-    return replay
-
-
-def within(context: Callable[[], Any], step: Callable[[], object]) -> Callable[[], None]:
-    """Return the step inside a context that is entered anew every time."""
-
-    def run() -> None:
-        with context():
-            step()
-
-    return run
-
-
-def layer_steps(shape: Shape, kind: str, place: Place) -> dict[str, Callable[[], object]]:
-    """Return what is timed for a shape in a precision; what cannot be made is left out, and says so when it is run."""
-    n = shape.hidden[0]
-    x = shape.data()[0].to(place.device)
+def layer_steps(shape: Shape, kind: str, place: Place) -> dict[str, Step]:
+    """Return what is timed for a shape in a precision."""
+    n, x = shape.hidden[0], shape.data()[0].to(place.device)
     layer = copy.deepcopy(calibrated(shape).layers[0]).to(place.device)
-    steps: dict[str, Callable[[], object]] = {}
-
-    def add(name: str, run: Callable[[Tensor], Tensor], module: nn.Module, how: str = "", capture: bool = False) -> None:
-        def made(capture: bool) -> Callable[[], object]:
-            kept: list[Callable[[], object]] = []
-
-            def first_and_then() -> None:
-                if not kept:
-                    step = Step(run, module, x, place)
-                    kept.append(graphed(step) if capture else step)
-                kept[0]()
-
-            return within(lambda: context(), first_and_then)
-
-        @contextlib.contextmanager
-        def context() -> Iterator[None]:
-            with precision(kind, place.device), way(how):
-                yield
-
-        steps[name] = made(False)
-        if capture and not place.dry:
-            steps[f"{name}, graph"] = made(True)
-
-    if kind == "float32":
-        add("reference loop", lambda x: layer(x, backend="reference").output, layer, capture=True)
-        if shape is LAYERS[0]:  # half a minute of compilation a shape
-            add("reference loop, step compiled", compiled(layer), layer)
-    for name in ways(n, kind):
-        add(name, lambda x: layer(x, backend="triton").output, layer, name, capture=True)
+    lstm = nn.LSTM(shape.inputs, n, batch_first=True).to(place.device)
+    steps: dict[str, Step] = {}
+    captured = (False,) if place.dry else (False, True)
+    for graph in captured if kind == "float32" else ():
+        steps[f"reference loop{', graph' * graph}"] = Step(lambda x: layer(x, backend="reference").output, layer, x, place, kind, graph=graph)
+    if kind == "float32" and shape is LAYERS[0]:  # half a minute of compilation a shape
+        steps["reference loop, step compiled"] = Step(compiled(layer), layer, x, place, kind)
+    for name, graph in itertools.product(ways(n, kind), captured):
+        steps[f"{name}{', graph' * graph}"] = Step(lambda x: layer(x, backend="triton").output, layer, x, place, kind, name, graph)
     if kind != "bfloat16" or not place.dry:
-        lstm = nn.LSTM(shape.inputs, n, batch_first=True).to(place.device)
-        add("torch.nn.LSTM", lambda x: lstm(x)[0], lstm)
+        steps["torch.nn.LSTM"] = Step(lambda x: lstm(x)[0], lstm, x, place, kind)
     return steps
 
 
@@ -260,15 +224,14 @@ class Epoch:
     def __init__(self, shape: Shape, steps: int, graph: bool, place: Place) -> None:
         x, y = (t.to(place.device) for t in shape.data())
         net = networks.build(shape).to(place.device)
-        self.optimiser, self.steps, self.place = torch.optim.Adam(net.parameters(), lr=networks.LEARNING_RATE), steps, place
-        step = Step(lambda x: nn.functional.cross_entropy(net(x, backend="triton").potential.mean(1), y), net, x, place)
-        self.step = graphed(step) if graph else step.work
+        self.optimiser, self.steps = torch.optim.Adam(net.parameters(), lr=networks.LEARNING_RATE), steps
+        self.step = Step(lambda x: nn.functional.cross_entropy(net(x, backend="triton").potential.mean(1), y), net, x, place, graph=graph)
 
     def __call__(self) -> None:
         for _ in range(self.steps):
-            self.step()
+            self.step.launch()
             self.optimiser.step()
-        self.place.done()
+        self.step.place.done()
 
 
 # ── the tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────

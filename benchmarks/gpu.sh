@@ -22,8 +22,8 @@ step() { # name, seconds it may take, command …
 step parity 200 $python -m pytest -q -n "${WORKERS:-8}" -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/test_graphed.py --deselect tests/kernels/test_triton.py::test_the_script_for_a_gpu_runs
 step table 280 $python -m benchmarks.gpu --rounds 5 --json "$out/gpu.json"
 step ecg_sim 60 $python -m srnn train ecg_sim --device cuda --graph --seed 1 --set epochs=20 --out "$out/ecg_sim"
-if [ -d "${SRNN_DATA:-../shared/data}" ] || [ -d shared/data ]; then
-  data=${SRNN_DATA:-$([ -d shared/data ] && echo shared/data || echo ../shared/data)}
+for data in "${SRNN_DATA:-}" shared/data ../shared/data; do [ -d "$data" ] && break; done
+if [ -d "$data" ]; then
   step ecg 120 $python -m srnn train ecg --data-dir "$data" --device cuda --set epochs=30 --seeds 0:8 --together 8 --out "$out/ecg"
   step smnist 200 $python -m srnn train smnist --data-dir "$data" --device cuda --precision bfloat16 --graph --set epochs=2 --out "$out/smnist"
 fi

@@ -31,7 +31,7 @@ from srnn.kernels import cpu, gpu
 from srnn.neuron import Neuron
 from srnn.surrogates import FastSigmoid, MultiGaussian
 
-ARCHITECTURES = {80: 163 * 1024, 90: 227 * 1024}
+ARCHITECTURES = {80: 163 * 1024, 90: gpu.SHARED}
 """Compute capabilities without their point (A100; H100 and H200), and the bytes of shared memory that a program may use there."""
 FLAGS = {
     "forward": {"LENGTHS": True, "POTENTIAL": True, "KEEP": True},
@@ -60,7 +60,7 @@ def compile_for(kernel: gpu.Kernel, name: str, way: gpu.Plan, neurons: int, dtyp
     from triton.compiler import ASTSource
 
     function = getattr(kernel.module, name)
-    fixed = {**gpu.Kernel.options(way), **FLAGS[name], "N": neurons}
+    fixed = {**gpu.constexprs(way), **FLAGS[name], "N": neurons}
     sizes = {"B": "i32", "T": "i32", "first": "i32", "last": "i32", "lengths": "*i64"}
     real = "*fp64" if dtype is torch.float64 else "*fp32"
     signature = {a: "constexpr" if a in fixed else sizes.get(a, real) for a in function.arg_names}

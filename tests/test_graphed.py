@@ -14,9 +14,10 @@ import torch
 
 from srnn import graphed, loop, session, tasks
 from srnn import train as training
-from srnn._check import ConfigError, hidden
+from srnn._check import ConfigError, ShapeError, check_finite, values_hidden
 from srnn.graphed import Graphed, capture_cuda
 from srnn.kernels import gpu
+from srnn.layers import valid_steps
 from srnn.networks import Stack, UniformStart
 from srnn.runs import Run, load_checkpoint
 from srnn.scan import Choice
@@ -180,6 +181,18 @@ def test_what_turns_out_while_training_is_refused_too(capture, monkeypatch):
         Graphed(net_of(BASE), BASE, "auto", fails).step(collate(parts.train[:2]).to(DEVICE))
 
 
+def test_while_a_graph_is_captured_nothing_looks_at_values(monkeypatch):
+    x, late = torch.full((2, 3, 6), torch.nan), torch.tensor([3, 9])
+    assert not values_hidden()
+    with pytest.raises(ShapeError, match="lengths holds 9"):
+        valid_steps("net", x, late)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert values_hidden()
+    assert valid_steps("net", x, late).all()  # a mask, where otherwise None says that all steps are valid
+    check_finite("net", x, None)
+
+
 # ── modes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -206,5 +219,4 @@ def test_a_mode_holds_while_it_is_on():
         Mode("half")
     with pytest.raises(ConfigError, match="--together meet in between"):
         fit(BASE, Path("nowhere"), mode=Mode(graph=True), together=2)
-    assert not hidden()
     assert session.PRECISIONS == ("float32", "tf32", "bfloat16")

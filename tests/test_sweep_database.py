@@ -86,7 +86,7 @@ def start(folder: Path, url: str, study: str, trials: int, *more: str) -> subpro
     folder.mkdir(exist_ok=True)
     argv = [sys.executable, "-m", "srnn", "sweep", "ecg_sim", *SEARCH, "--trials", str(trials), "--storage", url, "--study", study, "--json"]
     argv += [word for s in (*SET, *(more or ("epochs=1",))) for word in ("--set", s)]
-    return subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def plan(folder: Path, url: str, study: str, trials: int, *more: str) -> Sweep:
@@ -118,6 +118,14 @@ def test_all_that_start_at_once_find_one_study(server, tmp_path):
     several = [subprocess.Popen([*argv, str(tmp_path / str(k)), server.url("fresh")], stdout=subprocess.PIPE, text=True) for k in range(4)]
     said = [p.communicate(timeout=120)[0].strip() for p in several]
     assert sorted(said) == ["False", "False", "False", "True"]
+
+
+def test_the_server_asks_for_a_sign_of_life(server):
+    """Of a machine that goes away without a word the server knows after two minutes."""
+    locks = plan(Path("unused"), server.url(), "asked", 1).locks
+    with locks._engine.connect() as connection:
+        asked = [connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar() for name in ("idle", "interval", "count")]
+    assert [int(a) for a in asked] == [60, 15, 4]
 
 
 def test_of_one_that_is_killed_the_server_knows(server, tmp_path):

@@ -120,7 +120,7 @@ def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
         raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
     if lengths.is_floating_point() or lengths.is_complex() or str(lengths.dtype) == "torch.bool":
         raise ShapeError(f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long().")
-    if hidden():
+    if values_hidden():
         return
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:
@@ -132,7 +132,7 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
     """Raise `DataError` where x (B, T, C) holds a NaN or an infinity at a valid step: such a neuron would never spike again, unseen."""
     import torch
 
-    if hidden() or bool(torch.isfinite(x.detach().sum())):  # one pass over x, most of the time
+    if values_hidden() or bool(torch.isfinite(x.detach().sum())):  # one pass over x, most of the time
         return
     bad = ~torch.isfinite(x)
     if valid is not None:
@@ -144,7 +144,7 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
         )
 
 
-def hidden() -> bool:
+def values_hidden() -> bool:
     """Whether values may not be looked at, so that checks of values are left out: torch.compile is reading this, or a CUDA graph is captured."""
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -30,6 +31,8 @@ EXTRAS = {
     "report": "draws figures and the report of a run",
     "track": "writes TensorBoard events",
     "search": "searches settings: `srnn sweep`",
+    "database": "keeps searches in PostgreSQL: `srnn sweep --storage`",
+    "gpu": "trains several runs in one launch: `srnn train --together`",
     "stream": "reads serial ports: `srnn stream`",
     "serve": "shows the live page: `srnn serve`",
     "export": "writes and runs ONNX and NIR",
@@ -143,7 +146,10 @@ def _threads() -> Check:
 def _gpu() -> Check:
     if not torch.cuda.is_available():
         return Check("GPU", "missing", "none that torch can use", "not needed")
-    return Check("GPU", "ok", f"{torch.cuda.get_device_name()}: networks run on it by the reference loop (--device cuda); kernels are for the CPU")
+    name = torch.cuda.get_device_name()
+    if importlib.util.find_spec("triton") is None:
+        return Check("GPU", "missing", f"{name}, without Triton: networks run on it by the reference loop", "pip install triton")
+    return Check("GPU", "ok", f"{name}: networks train on it by the triton kernels (--device cuda)")
 
 
 def _extras() -> Iterator[Check]:

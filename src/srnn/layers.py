@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srnn import init, scan
-from srnn._check import ConfigError, ShapeError, check_instance, check_lengths, check_range, check_signal, check_sizes, hidden
+from srnn._check import ConfigError, ShapeError, check_instance, check_lengths, check_range, check_signal, check_sizes, values_hidden
 from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu
 from srnn.kernels.fixed_weights import check_bits, rounded
@@ -377,7 +377,7 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
         return None
     check_lengths(who, lengths, x.shape[0], x.shape[1])
     mask: Tensor = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device).unsqueeze(1)
-    return None if not hidden() and bool(mask.all()) else mask
+    return None if not values_hidden() and bool(mask.all()) else mask
 
 
 def _mask(weight: Tensor, there: Tensor, what: str, sparsity: float) -> Tensor | None:

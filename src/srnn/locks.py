@@ -94,8 +94,9 @@ class ServerLocks:
     def __init__(self, url: str) -> None:
         import sqlalchemy
 
-        alive = {"keepalives": 1, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
-        self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=alive)
+        asks = {"tcp_keepalives_idle": 60, "tcp_keepalives_interval": 15, "tcp_keepalives_count": 4}  # how the server asks whether we are there
+        options = {"options": " ".join(f"-c {name}={value}" for name, value in asks.items())}
+        self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
         self._text = sqlalchemy.text
 
     def _ask(self, connection: Any, function: str, name: str) -> bool:

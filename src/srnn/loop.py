@@ -144,7 +144,7 @@ class Loop:
         """Train on a batch of `total` recordings, of which this process has `mine`; in place of none it has one without steps or label."""
         task, fresh, share = self.task, True, 1.0
         if self.team.world > 1:  # the loss is a mean over recordings or steps, of which each process has some
-            weight = task.decode.weight(batch.labels, batch.lengths, batch.x.shape[1]) if mine else 0.0
+            weight = float(task.decode.weight(batch.labels, batch.lengths, batch.x.shape[1])) if mine else 0.0
             share = weight / max(1.0, self.team.sum(weight)[0])
         for chunk in chunks(task, self.net, batch, self.backend) if self.graph is None else [self.graph.step(batch)]:
             if self.team.sum(not bool(torch.isfinite(chunk.loss)))[0]:
@@ -154,7 +154,7 @@ class Loop:
             if self.graph is not None:
                 self.graph.put_gradients()
             else:
-                lockstep.backward(chunk.loss * share if self.team.world > 1 else chunk.loss)
+                lockstep.backward(chunk.loss * share)
             fresh = chunk.last or (task.truncation is not None and task.truncation.step_per_chunk)
             if fresh:
                 self.step(batch)

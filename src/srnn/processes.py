@@ -6,6 +6,7 @@ process must come to a sum at the same point, forward and backward; one without 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,11 @@ from torch import Tensor
 from srnn._check import RunError
 
 _shared = False
+
+
+def started() -> int:
+    """Return how many processes torchrun started for this run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager

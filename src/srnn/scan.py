@@ -90,10 +90,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, backend: str) -> T
 
     On the cpu backend, what is zero in x costs nothing; on the triton backend factors are rounded under autocast, sums are not.
     """
-    if backend == "triton" and torch.is_autocast_enabled(x.device.type):
-        kind = torch.get_autocast_dtype(x.device.type)
+    if backend == "triton":
+        product = gpu.product_type(x.device.type, weight.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            return functional.linear(x.to(kind).to(weight.dtype), weight.to(kind).to(weight.dtype), bias)
+            return functional.linear(gpu.rounded_to(x.to(weight.dtype), product), gpu.rounded_to(weight, product), bias)
     if backend != "cpu":
         return functional.linear(x, weight, bias)
     y: Tensor = torch.ops.srnn.linear(x.contiguous(), weight.contiguous(), bias)
@@ -182,16 +182,15 @@ def _by_cpu(key: str, job: Job) -> Scanned:
 
 def _by_triton(key: str, jobs: Sequence[Job]) -> list[Scanned]:
     """All models in one launch: every input gets a leading axis, recordings and steps that one has less are there and do not count."""
+    jobs = [j._replace(current=j.current.to(j.state["s"].dtype)) for j in jobs]  # of a shorter type under autocast
     job = jobs[0]
-    product = gpu.product_type(job.current.device.type, job.state["s"].dtype)
+    product = gpu.product_type(job.current.device.type, job.current.dtype)
     sizes = [j.current.shape[:2] for j in jobs]
     batch, steps = map(max, zip(*sizes, strict=True))
     each = [_inputs(j) for j in jobs]
     if len(set(sizes)) > 1 or len({j.lengths is None for j in jobs}) > 1:
         each = [_padded(given, batch, steps) for given in each]
     given = [None if t[0] is None else t[0].unsqueeze(0) if len(t) == 1 else torch.stack(t) for t in zip(*each, strict=True)]
-    if given[0] is not None:
-        given[0] = given[0].to(job.state["s"].dtype)
     output, seen, final, _, _ = torch.ops.srnn.scan_models(
         key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs), product
     )

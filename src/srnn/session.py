@@ -69,7 +69,8 @@ class Mode:
         if backend != "triton":
             asked = f"--precision {self.precision}" if self.precision != "float32" else "--graph" if self.graph else "--deterministic"
             raise ConfigError(f"{asked} is for the triton backend, on a GPU (--device cuda); here layers run by {backend}. Leave it out.")
-        before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+        precision = torch.get_float32_matmul_precision()
+        deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be so; it is read when it first multiplies
             torch.use_deterministic_algorithms(True)
@@ -79,8 +80,8 @@ class Mode:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 yield
         finally:
-            torch.set_float32_matmul_precision(before[0])
-            torch.use_deterministic_algorithms(before[1])
+            torch.set_float32_matmul_precision(precision)
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def team_of(device: torch.device) -> Iterator[Team]:
 
     The group is made once a process and ends with it: made anew in the same process, one may meet what is left of the last one, and wait for ever.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if processes.started() == 1:
         yield Team()
         return
     if not torch.distributed.is_initialized():
@@ -153,7 +154,11 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked.append(number)
 
     old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    _asked = lambda: bool(asked)  # noqa: E731
+
+    def asked_for() -> bool:
+        return bool(asked)
+
+    _asked = asked_for
     try:
         yield _asked
     finally:
@@ -200,7 +205,7 @@ def environment(device: torch.device, backend: Choice, seed: int, together: int 
         "platform": platform.platform(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": processes.started(),
         "together": together,
         **asdict(mode or Mode()),
         "device": str(device),

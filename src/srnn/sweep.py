@@ -12,7 +12,6 @@ can finish.
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from srnn import processes
 from srnn._check import ConfigError, DataError, RunError, SrnnError, check_range
 from srnn.locks import FileLock, FileLocks, Locks, ServerLocks
 from srnn.loop import Interrupted, Progress
@@ -75,7 +75,7 @@ class Sweep:
             raise ConfigError("sweep: nothing is searched. Give at least one --search, such as --search optimiser.lr=1e-3:1e-1:log.")
         if (self.journal is None) == (self.url is None):
             raise ConfigError("sweep: --journal and --storage: give one of them.")
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if processes.started() > 1:
             raise ConfigError("sweep: torchrun trains one run in many processes; a sweep trains many runs. Use --jobs.")
 
     @property
@@ -246,14 +246,14 @@ def claim(sweep: Sweep, study: optuna.Study, me: dict[str, Any]) -> tuple[optuna
 
 def reap(sweep: Sweep, study: optuna.Study) -> int:
     """Mark trials whose process has ended as interrupted; return how many. The caller holds the lock."""
-    optuna, found = _optuna(), 0
+    optuna, found, locks = _optuna(), 0, sweep.locks
     for t in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         worker = t.user_attrs.get("worker")
         if worker is None:  # killed while it claimed; where processes share no lock, it may be about to sign
             old = t.datetime_start is None or (datetime.now() - t.datetime_start).total_seconds() > 60
             ended = sweep.journal is not None or old
         else:
-            ended = sweep.locks.ended(worker)
+            ended = locks.ended(worker)
         if ended:
             _fail(study, optuna.Trial(study, t._trial_id), "interrupted: its process has ended", interrupted=True)
             found += 1

@@ -55,6 +55,13 @@ def layer(inputs: int, n: int, way: str = "persistent", activation: object = Non
     return made.to(DEVICE)
 
 
+def job(net: srnn.Layer, x: Tensor, lengths: Tensor | None = None) -> scan.Job:
+    """What a layer asks of `scan.run_many`."""
+    weight, bias, recurrent = net.connections()
+    coeffs = net.neuron.coeffs(net.constants())
+    return scan.Job(net.neuron, net.activation, x, recurrent, coeffs, net.start(len(x)), weight, bias, lengths, True, "triton")
+
+
 def results(net: srnn.Layer, x: Tensor, backend: str, lengths: Tensor | None = None, state: object = None) -> dict[str, Tensor]:
     """Outputs, final state and all gradients of a loss over all of them."""
     x = x.clone().requires_grad_()
@@ -185,12 +192,7 @@ def test_models_in_one_launch_are_each_as_alone(way, dtype, monkeypatch):
     xs, lengths = [torch.randn(4, 5, 3, device=DEVICE, dtype=dtype) * 3 for _ in nets], [torch.randint(0, 6, (4,), device=DEVICE) for _ in nets]
 
     def jobs() -> list[scan.Job]:
-        made = []
-        for net, x, ends in zip(nets, xs, lengths, strict=True):
-            weight, bias, recurrent = net.connections()
-            coeffs = net.neuron.coeffs(net.constants())
-            made.append(scan.Job(net.neuron, net.activation, x, recurrent, coeffs, net.start(4), weight, bias, ends, True, "triton"))
-        return made
+        return [job(net, x, ends) for net, x, ends in zip(nets, xs, lengths, strict=True)]
 
     def gradients(made: list[scan.Scanned]) -> list[Tensor]:
         for net in nets:
@@ -204,7 +206,7 @@ def test_models_in_one_launch_are_each_as_alone(way, dtype, monkeypatch):
     together = scan.run_many(jobs())
     got = gradients(together)
     shared = len(launches)
-    alone = [scan.run_many([job])[0] for job in jobs()]
+    alone = [scan.run_many([j])[0] for j in jobs()]
     wanted = gradients(alone)
     assert len(launches) - shared == 3 * shared  # so many more, one after the other
     exact = way == "pointwise" or (way == "persistent" and dtype is torch.float32)
@@ -227,11 +229,9 @@ def test_models_with_other_batches_and_lengths_share_a_launch(way):
         jobs = []
         for net, x, ends in zip(nets, xs, given, strict=True):
             net.zero_grad()
-            weight, bias, recurrent = net.connections()
-            coeffs = net.neuron.coeffs(net.constants())
-            jobs.append(scan.Job(net.neuron, net.activation, x, recurrent, coeffs, net.start(len(x)), weight, bias, ends, True, "triton"))
-        assert len({scan.alike(job) for job in jobs}) == 1
-        runs = scan.run_many(jobs) if joint else [scan.run_many([job])[0] for job in jobs]
+            jobs.append(job(net, x, ends))
+        assert len({scan.alike(j) for j in jobs}) == 1
+        runs = scan.run_many(jobs) if joint else [scan.run_many([j])[0] for j in jobs]
         assert [r.output.shape[:2] for r in runs] == sizes
         sum(r.potential.square().sum() + r.state["u"].sum() for r in runs).backward()
         found = [*(r.output for r in runs), *(r.state[k] for r in runs for k in r.state), *(p.grad for net in nets for p in net.parameters())]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Compress, train on, evaluate once on the test part, compare."""
-    from srnn import report, tables
+    from srnn import processes, report, tables
     from srnn.loop import Interrupted
     from srnn.progress import shown
     from srnn.runs import Run, load_run
     from srnn.session import find_device
     from srnn.train import fit
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes.started() > 1:
         raise ConfigError("srnn compress runs in one process; start it without torchrun.")
     set_threads(args)
     source, task, seed, net = load_run(args.run, find_device(args.device))

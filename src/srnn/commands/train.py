@@ -56,14 +56,14 @@ class _Wanted:
 
 def run(args: argparse.Namespace) -> int:
     """Train; of several seeds, also print mean and sd."""
-    from srnn import tables
+    from srnn import processes, tables
     from srnn.runs import Run
 
     if args.seeds is not None and args.seed is not None:
         raise ConfigError("--seed and --seeds: give one of them.")
     if args.together is not None:
         check_range("--together", args.together, 1)
-        if args.together > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if args.together > 1 and processes.started() > 1:
             raise ConfigError("--together trains several runs in one process; torchrun trains one run in several. Use one of them.")
     set_threads(args)
     seeds = [s for given in args.seeds for s in given] if args.seeds is not None else [args.seed]
@@ -88,11 +88,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _together(args: argparse.Namespace, seeds: int) -> int:
     """Return how many runs are trained in lockstep: as many as --together says, or all, where the backend gains from it."""
-    from srnn import lockstep
+    from srnn import lockstep, processes
     from srnn.train import gains
 
     usual = seeds if lockstep.available() else 1
-    wanted = min(seeds, args.together or usual) if int(os.environ.get("WORLD_SIZE", "1")) == 1 else 1
+    wanted = min(seeds, args.together or usual) if processes.started() == 1 else 1
     return wanted if wanted > 1 and gains(task_of(args, args.task), args.device, args.backend) else 1
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from srnn._check import ConfigError, SrnnError
-from srnn.kernels.graph import Graph, Op, Value
+from srnn.kernels.graph import TAKES_TRUTH, TRUTH, Graph, Op, Value
 
 try:
     from onnx import TensorProto, helper, numpy_helper
@@ -27,9 +27,6 @@ _PLAIN = {
     "minimum": "Min", "maximum": "Max", "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal",
     "and": "And", "or": "Or", "not": "Not", "where": "Where", "copy": "Identity",
 }  # fmt: skip
-_TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
-_TAKES_TRUTH = {"where": 1, "and": 2, "or": 2, "not": 1}
-"""So many of the first arguments are truth values."""
 
 
 def onnx_type(dtype: torch.dtype) -> int:
@@ -88,10 +85,10 @@ def print_step(nodes: Nodes, graph: Graph, given: Mapping[str, str], constants: 
     for op in graph.needed(graph.outputs):
         still = all(isinstance(a, float) or a in fixed for a in op.args)
         where = nodes.root if still else nodes
-        args = [_argument(where, a, names, truths, k < _TAKES_TRUTH.get(op.name, 0)) for k, a in enumerate(op.args)]
+        args = [_argument(where, a, names, truths, k < TAKES_TRUTH.get(op.name, 0)) for k, a in enumerate(op.args)]
         names[op.result] = _print(where, op, args)
         fixed |= {op.result} if still else set()
-        truths |= {op.result} if op.name in _TRUTH else set()
+        truths |= {op.result} if op.name in TRUTH else set()
     found = {}
     for name, value in graph.outputs.items():
         made = _argument(nodes, value, names, truths, False)

@@ -33,7 +33,7 @@ from srnn.kernels.trace import Program, TraceError
 
 DTYPES = (torch.float32, torch.float64)
 PRODUCTS = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-"""The types in which products may be taken, and how their factors are kept; sums are taken in float32, states always."""
+"""The types in which products may be taken, and those of which their factors are values. Sums and states are never of a shorter type than float32."""
 
 STEPWISE = False
 """True: R is never kept on the chip, whatever the size. Tests and benchmarks set it."""
@@ -43,6 +43,9 @@ TILE = 128
 
 SHARED = 227 * 1024
 """Bytes of shared memory that a program may use where no GPU says it: an H100's."""
+
+_REGISTERS = 180 * 1024
+"""More of R than this leaves the step too few of a multiprocessor's registers (256 KiB)."""
 
 
 class Plan(NamedTuple):
@@ -64,10 +67,6 @@ def plan(neurons: int, gates: int, recurrent: bool, product: str, shared: int | 
             return Plan("persistent", 16, width, min(16, width // 8), product)
     width = min(width, TILE)
     return Plan("stepwise" if recurrent else "pointwise", TILE // width, width, 4, product)
-
-
-_REGISTERS = 180 * 1024
-"""More of R than this leaves the step too few of a multiprocessor's registers (256 KiB)."""
 
 
 def _shared() -> int:
@@ -102,7 +101,7 @@ def described(key: str, product: str, neurons: int, recurrent: bool) -> str:
     """Say in a few words how a layer of so many neurons runs."""
     way = plan(neurons, kernel(key).program.gates, recurrent, product)
     kept = {"persistent": f"R ({neurons} × {neurons}) on the chip", "stepwise": "a product and a kernel a step", "pointwise": "no R"}[way.name]
-    return f"{way.name}: {kept}, products in {product}{' (tf32x3)' if way == ('persistent', *way[1:4], 'float32') else ''}"
+    return f"{way.name}: {kept}, products in {product}{' (tf32x3)' if way.name == 'persistent' and product == 'float32' else ''}"
 
 
 def product_type(device: str, dtype: torch.dtype) -> str:
@@ -118,8 +117,8 @@ class Kernel:
     """A neuron with its activation, printed for Triton. Raises `TraceError` where that cannot be."""
 
     def __init__(self, program: Program) -> None:
-        self.program, self.source = program, print_triton(program)
-        self.module = _loaded(program.name, self.source)
+        self.program = program
+        self.module = _loaded(program.name, print_triton(program))
 
     def forward(self, given: Inputs, product: str, potential: bool, backward: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Run over time: output and potential (M, B, T, N), final state (M, S + 1, B, N); for the backward pass the states before every step
@@ -134,7 +133,7 @@ class Kernel:
         if current is x and (way.name == "stepwise" or (backward and R is not None)):
             current = x.clone()  # R s is added to it
         flags = {"LENGTHS": given.lengths is not None, "POTENTIAL": potential, "KEEP": backward}
-        rounded = None if R is None else _rounded(R, product)
+        rounded = None if R is None else rounded_to(R, product)
         arrays = (current, rounded, given.constants, given.lengths, final, output, seen, kept)
         for first, last in _launches(way, x.shape[2]):
             if way.name == "stepwise":
@@ -157,7 +156,7 @@ class Kernel:
         g_constants = state.new_zeros(len(state), len(self.program.coeffs), *state.shape[2:])
         way = plan(state.shape[-1], self.program.gates, R is not None, product)
         flags = {"LENGTHS": given.lengths is not None, "OUTPUT": g_output is not None, "POTENTIAL": g_potential is not None}
-        rounded = None if R is None else _rounded(R, product)
+        rounded = None if R is None else rounded_to(R, product)
         arrays = (current, rounded, given.constants, given.lengths, state, output, kept, g_output, g_potential, g_current, carry, g_constants)
         for first, last in reversed(_launches(way, x.shape[2])):
             self._launch("backward", way, arrays, output.shape, (first, last), flags)
@@ -182,25 +181,24 @@ class Kernel:
         here = next(a for a in arrays if a is not None)  # stands where there is nothing to read
         with torch.cuda.device_of(here):  # type: ignore[no-untyped-call]
             getattr(self.module, name)[grid](
-                *(here if a is None else a for a in arrays), batch, length, *steps, N=n, **flags, **self.options(way), **launch_options(way)
+                *(here if a is None else a for a in arrays), batch, length, *steps, N=n, **flags, **constexprs(way), **launch_options(way)
             )
 
-    @staticmethod
-    def options(way: Plan) -> dict[str, Any]:
-        """Return the compile-time arguments that follow from the way a layer runs."""
-        import triton.language as tl
 
-        kept = str(PRODUCTS[way.product]).removeprefix("torch.")
-        if kept == "bfloat16" and interpreting():  # Triton 3.7's interpreter multiplies the bits of bfloat16 as if they were whole numbers
-            kept = "float32"
-        precision = {"float32": "tf32x3", "tf32": "tf32"}.get(way.product)
-        return {
-            "RECURRENT": way.name == "persistent",
-            "PRODUCT": getattr(tl, kept),
-            "PRECISION": precision,
-            "ROWS": way.rows,
-            "WIDTH": way.width,
-        }
+def constexprs(way: Plan) -> dict[str, Any]:
+    """Return the kernels' compile-time arguments that follow from the way a layer runs."""
+    import triton.language as tl
+
+    kept = str(PRODUCTS[way.product]).removeprefix("torch.")
+    if kept == "bfloat16" and interpreting():  # Triton 3.7's interpreter multiplies the bits of bfloat16 as if they were whole numbers
+        kept = "float32"
+    return {
+        "RECURRENT": way.name == "persistent",
+        "PRODUCT": getattr(tl, kept),
+        "PRECISION": {"float32": "tf32x3", "tf32": "tf32"}.get(way.product),
+        "ROWS": way.rows,
+        "WIDTH": way.width,
+    }
 
 
 def launch_options(way: Plan) -> dict[str, Any]:
@@ -218,9 +216,9 @@ def _check_size(given: Inputs, gates: int) -> None:
     """Raise `ConfigError` for a layer whose numbers a kernel cannot count: places within one model have 31 bits."""
     batch, n = given.state.shape[2:]
     steps = given.x.shape[2]
-    if batch * steps * gates * n >= 2**31:
+    if (count := batch * steps * gates * n) >= 2**31:
         raise ConfigError(
-            f"triton: a layer of {n} neurons over {batch} recordings of {steps} steps has {batch * steps * gates * n:,} currents; "
+            f"triton: a layer of {n} neurons over {batch} recordings of {steps} steps has {count:,} currents; "
             "expected fewer than 2,147,483,648. Use a smaller batch, or segment=."
         )
 
@@ -253,8 +251,8 @@ def _allowed(product: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _rounded(a: Tensor, product: str) -> Tensor:
-    """Return a factor as the products have it: its value in a 16-bit type, kept in its own."""
+def rounded_to(a: Tensor, product: str) -> Tensor:
+    """Return a factor as the products have it: a value of a 16-bit type, kept in its own."""
     return a.to(PRODUCTS[product]).to(a.dtype)
 
 
@@ -262,7 +260,7 @@ def _product(a: Tensor, b: Tensor, product: str) -> Tensor:
     """Return a (M, …, K) times b (M, K, N), model by model."""
     result = a.new_empty(*a.shape[:-1], b.shape[-1])
     with _allowed(product):
-        for to, one, other in zip(result, _rounded(a, product), _rounded(b, product), strict=True):
+        for to, one, other in zip(result, rounded_to(a, product), rounded_to(b, product), strict=True):
             torch.mm(one.reshape(-1, one.shape[-1]), other, out=to.view(-1, to.shape[-1]))
     return result
 
@@ -280,7 +278,7 @@ def _weights(grad: Tensor, x: Tensor, product: str) -> Tensor:
 
 def _add_product(to: Tensor, a: Tensor, b: Tensor, product: str, *, rounded: bool = True) -> None:
     """Add a (M, B, K) times b (M, K, N) to `to`. rounded: so is a; a gradient keeps what tf32 leaves of it."""
-    a, b = _rounded(a, product) if rounded else a, _rounded(b, product)
+    a, b = rounded_to(a, product) if rounded else a, rounded_to(b, product)
     with _allowed(product):
         if len(to) == 1:
             to[0].addmm_(a[0], b[0])

@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from srnn.kernels import gpu
 from srnn.kernels.cpu import Inputs
-from srnn.kernels.ops import INPUTS, gradient_shapes, no_second_derivative, nothing
+from srnn.kernels.ops import INPUTS, gradient_shapes, gradients, keep, no_second_derivative, nothing
 
 
 @torch.library.custom_op(
@@ -44,24 +43,7 @@ def _(key: str, *given: Any) -> Any:
     return gradient_shapes(*given[:6], needs_x=given[13], coeffs=given[14])
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    key, *given, _, _, _, coeffs, product = inputs
-    ctx.set_materialize_grads(False)
-    seen, _, _, kept, total = output
-    ctx.save_for_backward(*given, seen, kept, total)
-    ctx.about = key, coeffs, product
-
-
-def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-    key, coeffs, product = ctx.about
-    saved = ctx.saved_tensors
-    wanted = (None if g is None or not g.numel() else g.contiguous() for g in grads[:3])
-    *found, g_coeffs, g_state = torch.ops.srnn.scan_models_backward(key, *saved, *wanted, bool(ctx.needs_input_grad[1]), coeffs, product)
-    g_constants = functional.pad(g_coeffs, (0, 0, 0, saved[4].shape[-2] - coeffs))
-    return None, *(g if g.numel() else None for g in found), g_constants, g_state, *[None] * 6
-
-
-_scan.register_autograd(_gradients, setup_context=_keep)
+_scan.register_autograd(gradients(_scan_backward), setup_context=keep)
 _scan_backward.register_autograd(no_second_derivative, setup_context=nothing)
 for _op in (_scan, _scan_backward):
     for _device in ("cuda", "cpu"):

@@ -11,6 +11,9 @@ Value = str | float
 TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
 """Operations whose result is 0 or 1."""
 
+TAKES_TRUTH = {"where": 1, "and": 2, "or": 2, "not": 1}
+"""Operations that take truth values: so many of the first arguments."""
+
 
 def currents(gates: int) -> tuple[str, ...]:
     """Return the names of a step's input currents: "I", or "I0", "I1" … of a gated cell."""

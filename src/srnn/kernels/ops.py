@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,20 +59,26 @@ def gradient_shapes(x: Tensor, *like: Tensor | None, needs_x: bool, coeffs: int)
     return (*grads, constants.new_empty(*constants.shape[:-2], coeffs, constants.shape[-1]), g_state)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    key, *given, _, _, _, coeffs = inputs
+def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Keep what the gradients of a scan are computed from. inputs: key, `INPUTS`, potential, backward, gates, coeffs, and what else there is."""
+    key, *given = inputs[:8]
     ctx.set_materialize_grads(False)
     seen, _, _, kept, total = output
     ctx.save_for_backward(*given, seen, kept, total)
-    ctx.key, ctx.coeffs = key, coeffs
+    ctx.key, ctx.rest = key, inputs[11:]
 
 
-def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-    saved = ctx.saved_tensors
-    wanted = (None if g is None or not g.numel() else g.contiguous() for g in grads[:3])
-    *found, g_coeffs, g_state = torch.ops.srnn.scan_backward(ctx.key, *saved, *wanted, bool(ctx.needs_input_grad[1]), ctx.coeffs)
-    g_constants = functional.pad(g_coeffs, (0, 0, 0, saved[4].shape[0] - ctx.coeffs))
-    return None, *(g if g.numel() else None for g in found), g_constants, g_state, *[None] * 5
+def gradients(operation: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """Return what torch calls for the gradients of a scan, which `operation` computes from what `keep` kept."""
+
+    def back(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        saved, coeffs = ctx.saved_tensors, ctx.rest[0]
+        wanted = (None if g is None or not g.numel() else g.contiguous() for g in grads[:3])
+        *found, g_coeffs, g_state = operation(ctx.key, *saved, *wanted, bool(ctx.needs_input_grad[1]), *ctx.rest)
+        g_constants = functional.pad(g_coeffs, (0, 0, 0, saved[4].shape[-2] - coeffs))
+        return None, *(g if g.numel() else None for g in found), g_constants, g_state, *[None] * (4 + len(ctx.rest))
+
+    return back
 
 
 @torch.library.custom_op("srnn::linear", mutates_args=(), schema="(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
@@ -125,7 +131,7 @@ def nothing(ctx: Any, inputs: Any, output: Any) -> None:
     """Keep nothing for a derivative that is refused."""
 
 
-_scan.register_autograd(_gradients, setup_context=_keep)
+_scan.register_autograd(gradients(_scan_backward), setup_context=keep)
 _linear.register_autograd(_linear_gradients, setup_context=_linear_keep)
 for _op in (_scan_backward, _linear_backward):
     _op.register_autograd(no_second_derivative, setup_context=nothing)

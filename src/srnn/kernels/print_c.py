@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from srnn.kernels.graph import TRUTH, Graph, Op, Value, currents
+from srnn.kernels.graph import TAKES_TRUTH, TRUTH, Graph, Op, Value, currents
 from srnn.kernels.trace import Program
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|"}
@@ -114,7 +114,7 @@ class _Printer:
         return self._value(v, {v: v} if isinstance(v, str) else {}, truth=True)
 
     def _line(self, op: Op, names: dict[str, str]) -> str:
-        truths = {"where": 1, "and": 2, "or": 2, "not": 1}.get(op.name, 0)  # so many of the first arguments are truth values
+        truths = TAKES_TRUTH.get(op.name, 0)
         args = [self._value(a, names, k < truths) for k, a in enumerate(op.args)]
         text = args[0] if op.name == "copy" else f"{op.name}_real({', '.join(args)})" if op.name in _CALLS else _FORMS[op.name](*args)
         return f"const {'int' if op.result in self.truths else 'real'} {op.result} = {text};"

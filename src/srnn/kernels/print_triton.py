@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from srnn.kernels.graph import TRUTH, Graph, Op, Value, currents
+from srnn.kernels.graph import TAKES_TRUTH, TRUTH, Graph, Op, Value, currents
 from srnn.kernels.trace import Program
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|"}
@@ -125,7 +125,7 @@ class _Kernel:
         return found[::-1]
 
     def _line(self, op: Op) -> str:
-        truths = {"where": 1, "and": 2, "or": 2, "not": 1}.get(op.name, 0)  # so many of the first arguments are truth values
+        truths = TAKES_TRUTH.get(op.name, 0)
         return f"{op.result} = {_FORMS[op.name](*(self._value(a, k < truths) for k, a in enumerate(op.args)))}"
 
     def _value(self, v: Value, truth: bool = False) -> str:

@@ -84,16 +84,16 @@ class PerStep:
             labels = torch.where(labels < 0, self.unlabelled_as, labels)
         return torch.where(decode.valid_mask(labels.unsqueeze(-1), lengths, self.skip), labels, -1)
 
-    def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> float:
-        """Return what the loss of a batch is a mean over: recordings, or steps."""
-        return float((self.targets(labels, lengths, steps) >= 0).sum()) if self.mean_over_steps else float(len(labels))
+    def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> Tensor:
+        """Return how many the loss of a batch is a mean over: recordings, or steps that count."""
+        return (self.targets(labels, lengths, steps) >= 0).sum() if self.mean_over_steps else labels.new_full((), len(labels))
 
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return the loss of a batch, a scalar; of a chunk: its part of that."""
-        targets = self.targets(labels, lengths, first + scores.shape[1])
-        chunk = targets[:, first : first + scores.shape[1]]
+        steps = first + scores.shape[1]
+        chunk = self.targets(labels, lengths, steps)[:, first:steps]
         total = functional.nll_loss(scores.flatten(0, 1), chunk.flatten(), ignore_index=-1, reduction="sum")
-        return total / ((targets >= 0).sum().clamp(min=1) if self.mean_over_steps else len(labels))
+        return total / self.weight(labels, lengths, steps).clamp(min=1)
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
         """Return accuracy (published convention: mean over recordings of the fraction of steps), accuracy_labelled (labelled steps only,
@@ -180,14 +180,15 @@ class PerRecording:
         """Return the labels (B,) that train and count."""
         return labels
 
-    def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> float:
-        """Return what the loss of a batch is a mean over: labelled recordings."""
-        return float((labels >= 0).sum())
+    def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> Tensor:
+        """Return how many the loss of a batch is a mean over: labelled recordings."""
+        return (labels >= 0).sum()
 
     def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
         """Return the mean cross-entropy over the labelled recordings of a batch, a scalar; those that end before `first` add nothing."""
         here = labels if lengths is None or not first else torch.where(lengths > first, labels, -1)
-        return functional.cross_entropy(self.scale * scores, here, ignore_index=-1, reduction="sum") / (labels >= 0).sum().clamp(min=1)
+        total = functional.cross_entropy(self.scale * scores, here, ignore_index=-1, reduction="sum")
+        return total / self.weight(labels, lengths).clamp(min=1)
 
     def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
         """Return accuracy, confusion and recall (None for a class without any) over recordings."""
