@@ -4,7 +4,7 @@
 
 Layers: forward and backward of one recurrent ALIF layer, W x included, beside the eager loop, torch.compile of its step, and torch.nn.LSTM (cuDNN) of
 the same width at the same precision. "graph": replayed from a CUDA graph. Seeds: the same layer of 1, 2, 4 and 8 models in one launch.
-Epoch: training steps of an SHD-sized network on data that lies on the GPU.
+Epoch: training steps of the task shd on made-up data that lies on the GPU, of one model and of eight in lockstep.
 No ratio is printed where a layer does not compute what the reference computes.
 SpikingJelly's fused neurons know no recurrent product within their loop over time, and are therefore not in the table.
 --dry: tiny, under Triton's interpreter on a CPU (TRITON_INTERPRET=1): does the script run? Its times say nothing.
@@ -29,9 +29,13 @@ from torch import Tensor, nn
 import srnn
 from benchmarks import networks, parity, report, timing
 from benchmarks.shapes import Shape
-from srnn import scan
-from srnn.graphed import capture_cuda
+from srnn import lockstep, scan, tasks
+from srnn.graphed import Graphed, capture_cuda
 from srnn.kernels import gpu
+from srnn.tasks import optimise
+from srnn.tasks.settings import override
+from srnn.tasks.task import Batch
+from srnn.tasks.truncation import chunks
 
 LAYERS = (
     Shape("SHD", 64, 250, 700, (128,), 20, 0.02),
@@ -40,6 +44,7 @@ LAYERS = (
     Shape("ECG", 64, 1301, 4, (36,), 6, 0.08),
 )
 EPOCH = Shape("SHD, whole", 64, 250, 700, (128, 128), 20, 0.02)
+TINY_EPOCH = Shape("SHD, tiny", 4, 12, 700, (16,), 20, 0.02)
 RECORDINGS = 8156
 TINY = (Shape("tiny", 8, 10, 5, (16,), 3, 0.5, rate=0.2), Shape("tiny, wide", 4, 5, 4, (130,), 3, 0.5, rate=0.2))
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -136,7 +141,7 @@ class Step:
         """Hand it over in its precision and way; capture it first if that is asked for."""
         with precision(self.kind, self.place.device), way(self.way):
             if self.graph and self.replay is None:
-                self.replay = capture_cuda(self.work, self.module)
+                self.replay, _ = capture_cuda(self.work, list(self.module.buffers()))
             (self.replay or self.work)()
 
     def __call__(self) -> None:
@@ -219,19 +224,36 @@ def seed_steps(shape: Shape, counts: tuple[int, ...], place: Place) -> tuple[dic
 
 
 class Epoch:
-    """So many training steps of a network: forward and backward pass, from a CUDA graph or not, and Adam."""
+    """Training steps of the task shd, of so many models in lockstep, from a CUDA graph or not: forward pass, loss, backward pass and Adam."""
 
-    def __init__(self, shape: Shape, steps: int, graph: bool, place: Place) -> None:
-        x, y = (t.to(place.device) for t in shape.data())
-        net = networks.build(shape).to(place.device)
-        self.optimiser, self.steps = torch.optim.Adam(net.parameters(), lr=networks.LEARNING_RATE), steps
-        self.step = Step(lambda x: nn.functional.cross_entropy(net(x, backend="triton").potential.mean(1), y), net, x, place, graph=graph)
+    def __init__(self, models: int, steps: int, graph: bool, place: Place) -> None:
+        task = tasks.load("shd")
+        if place.dry:
+            task = override(task, ["network.hidden=[16]"])
+        x, y = (t.to(place.device) for t in (TINY_EPOCH if place.dry else EPOCH).data())
+        self.batch = Batch(x, y, torch.full_like(y, x.shape[1]))
+        self.task, self.steps, self.graph, self.place = task, steps, graph, place
+        self.nets = [task.build().to(place.device) for _ in range(models)]
+        self.optimisers = [task.optimiser.build(net) for net in self.nets]
+        made = zip(self.nets, self.optimisers, strict=True)
+        self.graphs = [Graphed(net, task, optimiser, "triton", models) for net, optimiser in made] if graph else []
 
     def __call__(self) -> None:
+        for result in lockstep.together([functools.partial(self.run, k) for k in range(len(self.nets))]):
+            if isinstance(result, BaseException):
+                raise result
+        self.place.done()
+
+    def run(self, k: int) -> None:
+        """The steps of one model."""
         for _ in range(self.steps):
-            self.step.launch()
-            self.optimiser.step()
-        self.step.place.done()
+            if self.graph:
+                self.graphs[k].step(self.batch)
+                continue
+            self.optimisers[k].zero_grad()
+            (chunk,) = chunks(self.task, self.nets[k], self.batch, "triton")
+            lockstep.backward(chunk.loss)
+            optimise.step(self.nets[k], self.optimisers[k], self.task.clip_norm, optimise.gradient_norm(self.nets[k]))
 
 
 # ── the tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,13 +310,16 @@ def main(argv: list[str] | None = None) -> int:
         out.print(report.table(title, ("models", "forward + backward", "time of one"), lines))
         found["seeds"] += [{"shape": shape.name, "what": name, "same": same, **kept.as_dict()} for name, kept in times.items()]
 
-    shape, recordings = (TINY[0], 16) if args.dry else (EPOCH, RECORDINGS)
+    recordings, batch = (8, TINY_EPOCH.batch) if args.dry else (RECORDINGS, EPOCH.batch)
     steps = {
-        f"{recordings} recordings{', graph' if graph else ''}": Epoch(shape, -(-recordings // shape.batch), graph, place)
-        for graph in ((False,) if args.dry else (False, True))
+        f"{models} model{'s' * (models > 1)}{', graph' * graph}": Epoch(models, -(-recordings // batch), graph, place)
+        for graph, models in itertools.product((False,) if args.dry else (False, True), (1, counts[-1]))
     }
     times = timing.alternate(steps, 1 if args.dry else 3)
-    out.print(report.table("An epoch", ("what", "time"), [[name, report.time_cell(kept)] for name, kept in times.items()]))
+    lines = [
+        [name, report.time_cell(kept), f"{kept.median / times['1 model' + ', graph' * ('graph' in name)].median:.2f}"] for name, kept in times.items()
+    ]
+    out.print(report.table(f"An epoch of {recordings} recordings in batches of {batch}", ("what", "time", "time of one"), lines))
     found["epoch"] = [{"what": name, **kept.as_dict()} for name, kept in times.items()]
     report.write_json(args.json, found)
     return int(not all(holds.values()))

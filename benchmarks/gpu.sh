@@ -24,7 +24,8 @@ step table 280 $python -m benchmarks.gpu --rounds 5 --json "$out/gpu.json"
 step ecg_sim 60 $python -m srnn train ecg_sim --device cuda --graph --seed 1 --set epochs=20 --out "$out/ecg_sim"
 for data in "${SRNN_DATA:-}" shared/data ../shared/data; do [ -d "$data" ] && break; done
 if [ -d "$data" ]; then
-  step ecg 120 $python -m srnn train ecg --data-dir "$data" --device cuda --set epochs=30 --seeds 0:8 --together 8 --out "$out/ecg"
+  step ecg 60 $python -m srnn train ecg --data-dir "$data" --device cuda --set epochs=30 --graph --out "$out/ecg-one"
+  step ecg_eight 120 $python -m srnn train ecg --data-dir "$data" --device cuda --set epochs=30 --graph --seeds 0:8 --together 8 --out "$out/ecg"
   step smnist 200 $python -m srnn train smnist --data-dir "$data" --device cuda --precision bfloat16 --graph --set epochs=2 --out "$out/smnist"
 fi
 exit $failed

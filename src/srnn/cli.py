@@ -99,7 +99,7 @@ def _parser() -> Parser:
                        "elsewhere one after the other")  # fmt: skip
     train.add_argument("--precision", default="float32", help="type of products on a GPU: float32, tf32 or bfloat16 (default: float32, as on a CPU)")
     train.add_argument("--deterministic", action="store_true", help="on a GPU: the same bits every time (on a CPU they always are)")
-    train.add_argument("--graph", action="store_true", help="on a GPU: forward and backward pass as one CUDA graph")
+    train.add_argument("--graph", action="store_true", help="on a GPU: a training step, of all runs in lockstep, as one CUDA graph")
     train.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: runs/TASK-seedSEED)")
     train.add_argument("--resume", action="store_true", help="continue the run in that folder")
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events into the run folder")

@@ -1,15 +1,16 @@
 """Several models in lockstep: the code of each runs as if it were alone, and what all of them have arrived at is run in one launch.
 
 A recurrent spiking layer leaves most of a GPU idle, so that the layers of eight models in one launch take about as long as one. Every model's code
-is a coroutine on this one thread (greenlet). Where it runs a layer over time (`scan.run`) or goes backward (`backward`) it waits; when all wait, what
-is alike is run together (`scan.run_many`), and each gets its own result. What torch keeps for everybody, its random numbers and whether gradients
-are wanted, each has for itself. One that ends or fails, or is somewhere else for a while, keeps nobody from going on.
+is a coroutine on this one thread (greenlet). Where it runs a layer over time (`scan.run`), goes backward (`backward`) or comes to something else that
+is done for all (`jointly`) it waits; when all wait, what is alike is run together, and each gets its own result. What torch keeps for everybody,
+its random numbers and whether gradients are wanted, each has for itself. One that ends or fails, or is somewhere else for a while, keeps nobody
+from going on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -64,13 +65,31 @@ def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
     return [m.result for m in members]
 
 
+def jointly(function: Callable[[list[Any]], Sequence[Any]], mine: Any, alike: Any = None) -> Any:
+    """Return what a function of what several models have, which gives a result for each, gives for `mine`.
+
+    In lockstep all who have come to the same function with an equal `alike` are in the list, when nobody is left at a layer; else `mine` alone is.
+    """
+    member = _here()
+    return function([mine])[0] if member is None else member.ask(_Request(function, mine, alike))
+
+
 def backward(loss: Tensor) -> None:
     """Differentiate a scalar, as loss.backward() does; in lockstep all losses at once."""
-    member = _here()
-    if member is None:
-        loss.backward()  # type: ignore[no-untyped-call]
-    else:
-        member.ask(loss)
+    jointly(_backward, loss)
+
+
+def _backward(losses: list[Tensor]) -> list[None]:
+    torch.autograd.backward(losses)
+    return [None] * len(losses)
+
+
+class _Request(NamedTuple):
+    """What a member waits for."""
+
+    function: Callable[[list[Any]], Sequence[Any]]
+    mine: Any
+    alike: Any
 
 
 class _State:
@@ -78,8 +97,9 @@ class _State:
 
     def __init__(self) -> None:
         self.random, self.gradients = torch.get_rng_state(), torch.is_grad_enabled()
-        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+        self.cuda = None if not torch.cuda.is_initialized() or torch.cuda.is_current_stream_capturing() else torch.cuda.get_rng_state()  # type: ignore[no-untyped-call]
         self.autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
+        self.cached = torch.is_autocast_cache_enabled()
         self.precision = torch.get_float32_matmul_precision()
         self.deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
@@ -94,6 +114,7 @@ class _State:
         for device, (enabled, dtype) in self.autocast.items():
             torch.set_autocast_enabled(device, enabled)
             torch.set_autocast_dtype(device, dtype)
+        torch.set_autocast_cache_enabled(self.cached)
         torch.set_float32_matmul_precision(self.precision)
         torch.use_deterministic_algorithms(self.deterministic[0], warn_only=self.deterministic[1])
 
@@ -108,7 +129,7 @@ class _Member:
         self.code = greenlet.greenlet(lambda: self._run(function))
         self.code.member = self
         self.state = _State()
-        self.request: scan.Job | Tensor | None = None
+        self.request: _Request | None = None
         self.answer: Any = None
         self.result: Any = None
 
@@ -125,7 +146,7 @@ class _Member:
         self.state.put_back()
         self.code.switch()
 
-    def ask(self, request: scan.Job | Tensor) -> Any:
+    def ask(self, request: _Request) -> Any:
         """Wait for the answer to a request; called by its own code."""
         self.request, self.state = request, _State()
         self.code.parent.switch()
@@ -141,33 +162,26 @@ def _here() -> _Member | None:
 
 
 def _meet(job: scan.Job) -> scan.Scanned:
-    member = _here()
-    if member is None:  # within a backward pass, which the hub runs
-        return scan.run_many([job])[0]
-    answer: scan.Scanned = member.ask(job)
+    answer: scan.Scanned = jointly(scan.run_many, job, scan.alike(job))  # within a backward pass, which the hub runs, alone
     return answer
 
 
 def _groups(waiting: Sequence[_Member]) -> list[list[_Member]]:
-    """Return those who may be served together: layers that are alike; those who go backward once nobody else is at a layer."""
-    layers = [m for m in waiting if isinstance(m.request, scan.Job)]
+    """Return those who may be served together: layers that are alike; whatever else once nobody is at a layer."""
+    requests = [(m, m.request) for m in waiting if m.request is not None]
+    layers = [(m, r) for m, r in requests if isinstance(r.mine, scan.Job)]
     found: dict[Any, list[_Member]] = {}
-    for member in layers or waiting:
-        alike = scan.alike(member.request) if isinstance(member.request, scan.Job) else "backward"
-        found.setdefault((alike, member.state.modes()), []).append(member)
+    for member, request in layers or requests:
+        found.setdefault((request.function, request.alike, member.state.modes()), []).append(member)
     return list(found.values())
 
 
 def _serve(group: Sequence[_Member]) -> None:
     """Run what these ask for, and give each its answer."""
-    requests = [m.request for m in group]
+    requests = [m.request for m in group if m.request is not None]
     group[0].state.put_modes()
     try:
-        answers: Sequence[Any] = [None] * len(group)
-        if isinstance(requests[0], Tensor):
-            torch.autograd.backward(requests)  # type: ignore[arg-type]
-        else:
-            answers = scan.run_many(requests)  # type: ignore[arg-type]
+        answers = requests[0].function([r.mine for r in requests])
     except Exception as error:
         answers = [error] * len(group)
     for member, answer in zip(group, answers, strict=True):

@@ -25,8 +25,9 @@ from srnn.graphed import Graphed
 from srnn.networks import Stack
 from srnn.runs import Run, load_checkpoint, load_weights, pack_optimiser, save_checkpoint, unpack_optimiser
 from srnn.session import Team
+from srnn.tasks import optimise
 from srnn.tasks.task import Batch, Parts, Task, collate
-from srnn.tasks.truncation import chunks
+from srnn.tasks.truncation import Chunk, chunks
 
 
 class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
@@ -142,22 +143,11 @@ class Loop:
 
     def one_batch(self, batch: Batch, mine: int, total: int) -> None:
         """Train on a batch of `total` recordings, of which this process has `mine`; in place of none it has one without steps or label."""
-        task, fresh, share = self.task, True, 1.0
+        task, share = self.task, 1.0
         if self.team.world > 1:  # the loss is a mean over recordings or steps, of which each process has some
             weight = float(task.decode.weight(batch.labels, batch.lengths, batch.x.shape[1])) if mine else 0.0
             share = weight / max(1.0, self.team.sum(weight)[0])
-        for chunk in chunks(task, self.net, batch, self.backend) if self.graph is None else [self.graph.step(batch)]:
-            if self.team.sum(not bool(torch.isfinite(chunk.loss)))[0]:
-                self.diverged("the loss", batch)
-            if fresh:
-                self.optimiser.zero_grad()
-            if self.graph is not None:
-                self.graph.put_gradients()
-            else:
-                lockstep.backward(chunk.loss * share)
-            fresh = chunk.last or (task.truncation is not None and task.truncation.step_per_chunk)
-            if fresh:
-                self.step(batch)
+        chunk = self.train(batch, share) if self.graph is None else self.replay(self.graph, batch)
         assert chunk.scores is not None
         assert chunk.total is not None
         correct, counted = metrics.hits(chunk.scores, task.decode.targets(batch.labels, batch.lengths, batch.x.shape[1]))
@@ -167,19 +157,44 @@ class Loop:
         self.at.correct += int(correct_sum)
         self.at.counted += int(counted_sum)
 
+    def train(self, batch: Batch, share: float) -> Chunk:
+        """Train on a batch chunk by chunk; return the last one."""
+        fresh, truncation = True, self.task.truncation
+        for chunk in chunks(self.task, self.net, batch, self.backend):
+            if self.team.sum(not bool(torch.isfinite(chunk.loss)))[0]:
+                self.diverged("the loss", batch)
+            if fresh:
+                self.optimiser.zero_grad()
+            lockstep.backward(chunk.loss * share)
+            fresh = chunk.last or (truncation is not None and truncation.step_per_chunk)
+            if fresh:
+                self.step(batch)
+        return chunk
+
     def step(self, batch: Batch) -> None:
         """One step of the optimiser with the gradients of all processes, the same on each."""
-        net, clip = self.net, self.task.clip_norm
-        self.team.sum_gradients(net)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
-        if not bool(torch.isfinite(norm)):  # found before clipping spreads it over every gradient
-            self.diverged("the gradient norm", batch)
-        if clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(net.parameters(), clip, norm)
-        self.optimiser.step()
-        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):  # or the next checkpoint would keep it
-            self.diverged("a parameter after the step of the optimiser", batch)
+        self.team.sum_gradients(self.net)
+        norm = optimise.gradient_norm(self.net)
+        self.check(norm, "the gradient norm", batch)  # before clipping spreads it over every gradient
+        self.took(norm, optimise.step(self.net, self.optimiser, self.task.clip_norm, norm), batch)
+
+    def replay(self, graph: Graphed, batch: Batch) -> Chunk:
+        """Train on a batch as a CUDA graph."""
+        made = graph.step(batch)
+        self.check(made.chunk.loss, "the loss", batch)
+        self.check(made.norm, "the gradient norm", batch)
+        self.took(made.norm, made.largest, batch)
+        return made.chunk
+
+    def took(self, norm: Tensor, largest: Tensor, batch: Batch) -> None:
+        """Check the parameters after a step, before a checkpoint would keep them, and note the norm of its gradient."""
+        self.check(largest, "a parameter after the step of the optimiser", batch)
         self.at.grad_norm = max(self.at.grad_norm, float(norm))
+
+    def check(self, value: Tensor, what: str, batch: Batch) -> None:
+        """Stop where a scalar, the same on all processes, is not finite."""
+        if not bool(torch.isfinite(value)):
+            self.diverged(what, batch)
 
     def end_epoch(self, parts: Parts[Sample]) -> None:
         """Validate, step the schedule, log, write `last` and, if it is the best so far, `best`."""

@@ -77,7 +77,7 @@ class Mode:
         if self.precision == "tf32":
             torch.set_float32_matmul_precision("high")
         try:
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False):  # weights change meanwhile
                 yield
         finally:
             torch.set_float32_matmul_precision(precision)

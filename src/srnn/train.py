@@ -62,8 +62,6 @@ def fit(
     where, mode = find_device(device), mode or Mode()
     if tensorboard:
         check_tensorboard()
-    if mode.graph and together > 1:
-        raise ConfigError("--graph captures the step of one run; those of --together meet in between. Use one of them.")
     with team_of(where) as team:
         if resume:
             run = Run.open(out)
@@ -84,11 +82,11 @@ def fit(
         _check_fit(net, task, parts)
         if start is not None:
             load_weights(net, start[0])
+        optimiser = task.optimiser.build(net)
         with mode.on(where, net.which_backend(backend=backend).name):
             chosen = net.which_backend(backend=backend)
-            graph = Graphed(net, task, backend) if mode.graph else None
+            graph = Graphed(net, task, optimiser, backend, together) if mode.graph else None
         env = environment(where, chosen, seed, together, mode)
-        optimiser = task.optimiser.build(net)
         if not resume and team.first:
             Run.create(out, task, seed, fingerprint(parts), env, start)
         team.sum(1)  # nobody goes on before the folder is there

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from srnn._check import ConfigError, check_range, suggest
 from srnn.networks import Stack
@@ -45,6 +47,19 @@ class Optimiser:
         return make(
             [{"params": ps, "lr": self.lr * factor} for factor, ps in groups.items()], lr=self.lr, eps=self.eps, weight_decay=self.weight_decay
         )
+
+
+def gradient_norm(net: Stack) -> Tensor:
+    """Return the norm of the gradient, a scalar."""
+    return torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
+
+
+def step(net: Stack, optimiser: torch.optim.Optimizer, clip: float | None, norm: Tensor) -> Tensor:
+    """Clip a gradient of this norm to `clip`, and step. Return the largest size of a parameter then, not finite where one is not."""
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(net.parameters(), clip, norm)
+    optimiser.step()
+    return torch.nn.utils.get_total_norm([p.detach() for p in net.parameters()], math.inf)
 
 
 @dataclass(frozen=True)
