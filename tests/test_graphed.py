@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import sys
 from dataclasses import replace
 from functools import partial
@@ -258,15 +259,39 @@ def test_while_a_graph_is_captured_nothing_looks_at_values(monkeypatch):
     check_finite("net", x, None)
 
 
+def test_trials_of_a_sweep_are_one_graph_in_their_mode(graphs, capture, srnn, tmp_path):
+    """Their rates differ, and their batches: those of one size share a graph."""
+    pytest.importorskip("optuna")
+    argv = ["sweep", "ecg_sim", *itertools.chain(*(("--set", s) for s in TINY)), "--search", "optimiser.lr=1e-3:1e-2:log", "--trials", 2]
+    argv += ["--together", 2, "--graph", "--precision", "tf32", "--device", DEVICE, "--out", tmp_path / "s"]
+    code, out, err = srnn(*argv, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [t["state"] for t in found["trials"]] == ["complete"] * 2
+    assert graphs == [0, 0, 1, 1, 2, 2] * 3
+    if not GPU:
+        assert capture.captured == [2, 2]
+    assert found["command"].endswith(f"{' --device cuda' * GPU} --precision tf32 --graph")
+    env = Run(tmp_path / "s/trial-0001").read("env.json")
+    assert (env["together"], env["precision"], env["graph"]) == (2, "tf32", True)
+    code, _, err = srnn(*argv, "--set", "network.dropout=0.1", "--study", "other", "--journal", tmp_path / "j", "--out", tmp_path / "o")
+    assert code == 2
+    assert "would not drop what each drops alone" in err
+    assert not (tmp_path / "o").exists()
+
+
 # ── modes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.skipif(GPU, reason="there is a GPU")
-@pytest.mark.parametrize(("option", "said"), [(["--precision", "bfloat16"],) * 2, (["--graph"],) * 2, (["--deterministic"],) * 2])
-def test_on_a_cpu_they_are_refused(srnn, tmp_path, option, said):
-    code, _, err = srnn("train", "ecg_sim", *itertools.chain(*(("--set", s) for s in TINY)), *option, "--out", tmp_path / "run")
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize("option", [["--precision", "bfloat16"], ["--graph"], ["--deterministic"]])
+def test_on_a_cpu_they_are_refused(srnn, tmp_path, command, option):
+    more = ["--search", "optimiser.lr=1e-3:1e-2"] if command == "sweep" else []
+    code, _, err = srnn(command, "ecg_sim", *itertools.chain(*(("--set", s) for s in TINY)), *option, *more, "--out", tmp_path / "run")
     assert code == 2
-    assert err == f"srnn train: {' '.join(said)} is for the triton backend, on a GPU (--device cuda); here layers run by cpu. Leave it out.\n"
+    wanted = "is for the triton backend, on a GPU (--device cuda); here layers run by cpu. Leave it out."
+    assert err == f"srnn {command}: {' '.join(option)} {wanted}\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -60,6 +60,11 @@ def _parser() -> Parser:
         why = "the reference loop makes many tiny products; with more threads they wait for each other when the machine is busy"
         p.add_argument("--threads", type=int, default=1, metavar="N", help=f"threads of torch (default 1: {why})")
 
+    def mode_options(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--precision", default="float32", help="type of products on a GPU: float32, tf32 or bfloat16 (default: float32, as on a CPU)")
+        p.add_argument("--deterministic", action="store_true", help="on a GPU: the same bits every time (on a CPU they always are)")
+        p.add_argument("--graph", action="store_true", help="on a GPU: a training step, of all runs in lockstep, as one CUDA graph")
+
     listing = command("tasks", "List the tasks, or every setting of one.", "  srnn tasks\n  srnn tasks ecg     all settings, as --set takes them")
     listing.add_argument("task", nargs="?", help="show the settings and variants of this task")
     data_option(listing)
@@ -97,9 +102,7 @@ def _parser() -> Parser:
     train.add_argument("--seeds", type=seeds, nargs="+", metavar="SEED", help="several runs: seeds, or FIRST:END without END")
     train.add_argument("--together", type=int, metavar="K", help="so many of them in lockstep, their layers in one launch: on a GPU (default: all); "
                        "elsewhere one after the other")  # fmt: skip
-    train.add_argument("--precision", default="float32", help="type of products on a GPU: float32, tf32 or bfloat16 (default: float32, as on a CPU)")
-    train.add_argument("--deterministic", action="store_true", help="on a GPU: the same bits every time (on a CPU they always are)")
-    train.add_argument("--graph", action="store_true", help="on a GPU: a training step, of all runs in lockstep, as one CUDA graph")
+    mode_options(train)
     train.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: runs/TASK-seedSEED)")
     train.add_argument("--resume", action="store_true", help="continue the run in that folder")
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events into the run folder")
@@ -119,6 +122,7 @@ def _parser() -> Parser:
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="processes started here (default: 1)")
     sweep.add_argument("--together", type=int, default=1, metavar="K", help="so many trials of a process in lockstep, their layers in one launch: "
                        "on a GPU; elsewhere one after the other (default: 1)")  # fmt: skip
+    mode_options(sweep)
     sweep.add_argument("--prune", action="store_true", help="stop trials that are worse than the median of the others at the same epoch")
     sweep.add_argument("--journal", type=Path, metavar="FILE", help="file of the study (default: OUT/journal.log)")
     sweep.add_argument("--storage", metavar="URL", help="a database in place of the journal, as sqlite:///study.db (see Optuna's storages)")

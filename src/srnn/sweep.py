@@ -15,7 +15,7 @@ import contextlib
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,11 @@ from srnn._check import ConfigError, DataError, RunError, SrnnError, check_range
 from srnn.locks import FileLock, FileLocks, Locks, ServerLocks
 from srnn.loop import Interrupted, Progress
 from srnn.runs import Run, write_atomically
-from srnn.session import stop_requests
+from srnn.session import Mode, stop_requests
 from srnn.space import Dimension, check_honest
 from srnn.tasks.settings import describe, differences, override
 from srnn.tasks.task import Task
-from srnn.train import fit, fit_together, gains
+from srnn.train import check_mode, fit, fit_together, gains
 
 if TYPE_CHECKING:
     import optuna
@@ -47,7 +47,7 @@ class Sweep:
 
     trials: in the study, of all processes together; interrupted ones do not count. journal: the file of the study, or None and `url` its database.
     out: folder of the runs. prune: stop trials that are worse than the median of the others at the same epoch.
-    together: so many trials of a process in lockstep, where the backend gains from it.
+    together: so many trials of a process in lockstep, where the backend gains from it. mode: how a GPU is used.
     """
 
     task: Task
@@ -64,6 +64,7 @@ class Sweep:
     threads: int = 1
     prune: bool = False
     together: int = 1
+    mode: Mode = field(default_factory=Mode)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""
@@ -133,6 +134,7 @@ class Sweep:
     def prepare(self) -> bool:
         """Make the study and its folder, or join one that searches the same; return whether it is new. Raises `SrnnError` when it cannot be."""
         _optuna()
+        check_mode(self.task.resolved(self.data_dir), self.device, self.backend, self.mode, self.together)
         about = {"task": self.task.name, "resolved": describe(self.task), "search": [d.text for d in self.space], "seed": self.seed}
         taken, mark = f"{self.out} holds the runs of another sweep. Choose another folder with --out.", Run(self.out)
         if self.journal is None or not self.journal.exists():  # before anything is written
@@ -196,7 +198,7 @@ def work(sweep: Sweep, say: Say = lambda line: None, alive: Callable[[], bool] =
     with _answering(sweep), sweep.locks.worker() as me:
         while alive() and (claimed := [c for _ in range(count) if (c := claim(sweep, study, me)) is not None]):
             if count == 1:
-                _one(sweep, study, *claimed[0], say, alive)
+                _one(sweep, study, *claimed[0], 1, say, alive)
             else:
                 _several(sweep, study, claimed, say, alive)
 
@@ -219,7 +221,7 @@ def _answering(sweep: Sweep) -> Iterator[None]:
 def _several(sweep: Sweep, study: optuna.Study, claimed: Sequence[tuple[optuna.Trial, tuple[str, ...]]], say: Say, alive: Callable[[], bool]) -> None:
     """Train trials in lockstep, each of which tells the study for itself; raise what would have ended one of them alone."""
     with stop_requests() as stopped:
-        ends = fit_together([partial(_one, sweep, study, *c, say, alive) for c in claimed])
+        ends = fit_together([partial(_one, sweep, study, *c, len(claimed), say, alive) for c in claimed])
         if stopped():  # between two trainings too
             raise KeyboardInterrupt
     if error := next((e for e in ends if isinstance(e, BaseException)), None):
@@ -267,8 +269,10 @@ def _fail(study: optuna.Study, trial: optuna.Trial, reason: str, *, interrupted:
     study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
 
 
-def _one(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, settings: tuple[str, ...], say: Say, alive: Callable[[], bool]) -> None:
-    """Train one trial and tell the study how it went."""
+def _one(
+    sweep: Sweep, study: optuna.Study, trial: optuna.Trial, settings: tuple[str, ...], together: int, say: Say, alive: Callable[[], bool]
+) -> None:
+    """Train one trial, of so many in lockstep, and tell the study how it went."""
     optuna, name = _optuna(), f"trial {trial.number}"
     say(f"{name}: {' '.join(settings)}")
 
@@ -283,7 +287,7 @@ def _one(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, settings: tuple
         task = override(sweep.task, settings)
         check_honest(task)
         found = fit(task, sweep.folder(trial.number), data_dir=sweep.data_dir, seed=sweep.seed, device=sweep.device, backend=sweep.backend,
-                    progress=Progress(epoch=epoch), test=False)  # fmt: skip
+                    progress=Progress(epoch=epoch), test=False, together=together, mode=sweep.mode)  # fmt: skip
     except optuna.TrialPruned as pruned:
         trial.set_user_attr("reason", f"pruned {pruned}: worse than the median of the others")
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)

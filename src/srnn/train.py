@@ -115,6 +115,15 @@ def fit_together(fits: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
         return lockstep.together(fits)
 
 
+def check_mode(task: Task, device: str, backend: str, mode: Mode, together: int = 1) -> None:
+    """Raise `ConfigError` where a task cannot be trained in a mode, as `fit` would."""
+    where = find_device(device)
+    net = task.build().to(where)
+    with mode.on(where, net.which_backend(backend=backend).name):
+        if mode.graph:
+            Graphed(net, task, task.optimiser.build(net), backend, together)
+
+
 def gains(task: Task, device: str, backend: str) -> bool:
     """Return whether runs of a task gain from lockstep: several layers in one launch are known to the triton backend only."""
     net = task.build().to(find_device(device))

@@ -12,6 +12,7 @@ from srnn._check import check_range
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from srnn.session import Mode
     from srnn.tasks.task import Task
 
 
@@ -48,6 +49,21 @@ def changed(args: argparse.Namespace, task: Task) -> Task:
     if args.variant is not None:
         task = varied(task, args.variant)
     return override(task, args.set)
+
+
+def mode_of(args: argparse.Namespace) -> Mode:
+    """Return how a GPU is to be used."""
+    from srnn.session import Mode
+
+    return Mode(args.precision, args.deterministic, args.graph)
+
+
+def as_given(args: argparse.Namespace) -> list[str]:
+    """Return the options that say where the data is and how it is trained, those that were given."""
+    usual = {"data_dir": None, "device": "cpu", "backend": "auto", "threads": 1, "precision": "float32"}
+    words = [(f"--{name.replace('_', '-')}", str(getattr(args, name))) for name, value in usual.items() if getattr(args, name) != value]
+    flags = [f"--{name}" for name in ("tensorboard", "deterministic", "graph") if getattr(args, name, False)]
+    return [*(word for pair in words for word in pair), *flags]
 
 
 def set_threads(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, SrnnError, check_range
-from srnn.commands.shared import show, task_of
+from srnn.commands.shared import as_given, mode_of, show, task_of
 
 if TYPE_CHECKING:
     from srnn.sweep import Sweep
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / study
     journal = None if args.storage is not None else args.journal or out / "journal.log"
     sweep = Sweep(task, searched, args.trials, out, study, journal, args.storage, args.data_dir, args.seed, args.device, args.backend,
-                  args.threads, args.prune, args.together)  # fmt: skip
+                  args.threads, args.prune, args.together, mode_of(args))  # fmt: skip
     new = sweep.prepare()
     _say(f"{'New study' if new else 'Joining the study'} {study!r} in {journal or args.storage}; runs in {out}")
     with signals_interrupt():
@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if best is not None:
         given = [*args.set, *(f"{path}={value}" for path, value in best["settings"].items())]
         parts = ["srnn", "train", args.task, *(["--variant", args.variant] if args.variant else [])]
-        parts += [text for setting in given for text in ("--set", setting)] + ["--seed", str(args.seed)]
-        command = shlex.join(parts + (["--data-dir", str(args.data_dir)] if args.data_dir else []))
+        command = shlex.join([*parts, *(text for setting in given for text in ("--set", setting)), "--seed", str(args.seed), *as_given(args)])
     mark = " (SIMULATED DATA)" if found["simulated"] else ""
     lines = [_line(row) for row in found["trials"]]
     columns = ("trial", "state", "validation", "epochs", "rate", "settings", "reason")

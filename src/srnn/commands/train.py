@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from srnn._check import ConfigError, DivergedError, SrnnError, check_range
-from srnn.commands.shared import changed, console, set_threads, show, task_of
+from srnn.commands.shared import as_given, changed, console, mode_of, set_threads, show, task_of
 
 if TYPE_CHECKING:
     from srnn.loop import Progress
@@ -46,12 +46,10 @@ class _Wanted:
 
     def fit(self, args: argparse.Namespace, progress: Progress | None, together: int = 1) -> dict[str, Any]:
         """Train."""
-        from srnn.session import Mode
         from srnn.train import fit
 
         return fit(self.task, self.out, data_dir=args.data_dir, seed=self.seed, device=args.device, backend=args.backend, resume=self.resume,
-                   tensorboard=args.tensorboard, progress=progress, together=together,
-                   mode=Mode(args.precision, args.deterministic, args.graph))  # fmt: skip
+                   tensorboard=args.tensorboard, progress=progress, together=together, mode=mode_of(args))  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -142,11 +140,8 @@ def _stopped(args: argparse.Namespace, wanted: _Wanted, error: BaseException) ->
     from srnn.runs import DIVERGED, Run
 
     if isinstance(error, Interrupted):
-        given = {"data-dir": (args.data_dir, None), "device": (args.device, "cpu"), "backend": (args.backend, "auto"), "threads": (args.threads, 1),
-                 "precision": (args.precision, "float32")}  # fmt: skip
-        more = "".join(f" --{name} {shlex.quote(str(value))}" for name, (value, usual) in given.items() if value != usual)
-        more += "".join(f" --{name}" for name in ("tensorboard", "deterministic", "graph") if getattr(args, name))
-        print(f"{error}\nGo on with: srnn train {wanted.task.name} --resume --out {shlex.quote(str(wanted.out))}{more}", file=sys.stderr)
+        again = shlex.join(["srnn", "train", wanted.task.name, "--resume", "--out", str(wanted.out), *as_given(args)])
+        print(f"{error}\nGo on with: {again}", file=sys.stderr)
         raise KeyboardInterrupt from None
     if isinstance(error, DivergedError):
         Run(wanted.out).write(DIVERGED, {"message": str(error)})
