@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -125,7 +125,8 @@ class Graphed:
         norm = optimise.gradient_norm(self.net)
         with self._capturable():
             largest = optimise.step(self.net, self.optimiser, self.task.clip_norm, norm)
-        return Step(chunk, norm, largest)
+        # What led to the loss is let go: a parameter's place in it belongs to the stream it ran on, and the next capture runs on another.
+        return Step(replace(chunk, loss=chunk.loss.detach()), norm, largest)
 
     def settle(self) -> None:
         """Put rates and counts of steps where a graph reads them."""

@@ -176,17 +176,17 @@ class Loop:
         self.team.sum_gradients(self.net)
         norm = optimise.gradient_norm(self.net)
         self.check(norm, "the gradient norm", batch)  # before clipping spreads it over every gradient
-        self.took(norm, optimise.step(self.net, self.optimiser, self.task.clip_norm, norm), batch)
+        self.stepped(norm, optimise.step(self.net, self.optimiser, self.task.clip_norm, norm), batch)
 
     def replay(self, graph: Graphed, batch: Batch) -> Chunk:
         """Train on a batch as a CUDA graph."""
         made = graph.step(batch)
         self.check(made.chunk.loss, "the loss", batch)
         self.check(made.norm, "the gradient norm", batch)
-        self.took(made.norm, made.largest, batch)
+        self.stepped(made.norm, made.largest, batch)
         return made.chunk
 
-    def took(self, norm: Tensor, largest: Tensor, batch: Batch) -> None:
+    def stepped(self, norm: Tensor, largest: Tensor, batch: Batch) -> None:
         """Check the parameters after a step, before a checkpoint would keep them, and note the norm of its gradient."""
         self.check(largest, "a parameter after the step of the optimiser", batch)
         self.at.grad_norm = max(self.at.grad_norm, float(norm))
