@@ -232,7 +232,7 @@ class Epoch:
             task = override(task, ["network.hidden=[16]"])
         x, y = (t.to(place.device) for t in (TINY_EPOCH if place.dry else EPOCH).data())
         self.batch = Batch(x, y, torch.full_like(y, x.shape[1]))
-        self.task, self.steps, self.graph, self.place = task, steps, graph, place
+        self.task, self.steps, self.place = task, steps, place
         self.nets = [task.build().to(place.device) for _ in range(models)]
         self.optimisers = [task.optimiser.build(net) for net in self.nets]
         made = zip(self.nets, self.optimisers, strict=True)
@@ -247,7 +247,7 @@ class Epoch:
     def run(self, k: int) -> None:
         """The steps of one model."""
         for _ in range(self.steps):
-            if self.graph:
+            if self.graphs:
                 self.graphs[k].step(self.batch)
                 continue
             self.optimisers[k].zero_grad()

@@ -26,6 +26,6 @@ for data in "${SRNN_DATA:-}" shared/data ../shared/data; do [ -d "$data" ] && br
 if [ -d "$data" ]; then
   step ecg 60 $python -m srnn train ecg --data-dir "$data" --device cuda --set epochs=30 --graph --out "$out/ecg-one"
   step ecg_eight 120 $python -m srnn train ecg --data-dir "$data" --device cuda --set epochs=30 --graph --seeds 0:8 --together 8 --out "$out/ecg"
-  step smnist 200 $python -m srnn train smnist --data-dir "$data" --device cuda --precision bfloat16 --graph --set epochs=2 --out "$out/smnist"
+  step smnist 180 $python -m srnn train smnist --data-dir "$data" --device cuda --precision bfloat16 --graph --set epochs=2 --out "$out/smnist"
 fi
 exit $failed

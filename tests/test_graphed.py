@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srnn import graphed, loop, session, tasks
+from srnn import graphed, lockstep, loop, session, tasks
 from srnn import train as training
 from srnn._check import ConfigError, DivergedError, ShapeError, check_finite, values_hidden
 from srnn.graphed import Graphed, capture_cuda
@@ -258,10 +258,11 @@ def test_while_a_graph_is_captured_nothing_looks_at_values(monkeypatch):
     assert values_hidden()
     assert valid_steps("net", x, late).all()  # a mask, where otherwise None says that all steps are valid
     check_finite("net", x, None)
+    assert lockstep._State().cuda is None  # nor asks for random numbers, which a capture forbids
 
 
 def test_trials_of_a_sweep_are_one_graph_in_their_mode(graphs, capture, srnn, tmp_path):
-    """Their rates differ, and their batches: those of one size share a graph."""
+    """Their rates differ; what none of them could do is refused before there is a study."""
     pytest.importorskip("optuna")
     argv = ["sweep", "ecg_sim", *itertools.chain(*(("--set", s) for s in TINY)), "--search", "optimiser.lr=1e-3:1e-2:log", "--trials", 2]
     argv += ["--together", 2, "--graph", "--precision", "tf32", "--device", DEVICE, "--out", tmp_path / "s"]

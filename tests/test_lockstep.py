@@ -161,6 +161,26 @@ def test_what_torch_keeps_for_everybody_each_has_for_itself():
     assert not torch.equal(found[0][0], found[1][0])
 
 
+def test_a_mode_that_one_leaves_is_still_on_for_another():
+    """torch's autocast keeps rounded copies of weights where a mode does not forbid it: who leaves its mode first allows them for itself only."""
+    layer, x = srnn.Layer(2, 3, srnn.ALIF()), torch.zeros(1, 2, 2)
+
+    def model(layers: int) -> Tensor:
+        product, ones = torch.nn.Linear(2, 2, bias=False), torch.ones(1, 2)
+        with session.Mode("bfloat16").on(torch.device("cpu"), "triton"):
+            for _ in range(layers):
+                layer(x, backend="reference")
+            before = product(ones)
+            with torch.no_grad():
+                product.weight.add_(1)
+            return product(ones) - before
+
+    for change in lockstep.together([partial(model, 1), partial(model, 4)]):
+        assert isinstance(change, Tensor), change
+        assert (change > 1.9).all()
+    assert torch.is_autocast_cache_enabled()
+
+
 def test_an_exception_is_its_own_and_an_interrupt_is_everybodys(monkeypatch):
     layer, x = srnn.Layer(2, 3, srnn.ALIF()), torch.zeros(1, 2, 2)
 
