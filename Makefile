@@ -34,7 +34,7 @@ $(TRITON)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 test-triton: $(TRITON)/.ready  ## the GPU kernels, under Triton's interpreter: parity of every neuron in every way
-	TRITON_INTERPRET=1 $(TRITON)/bin/python -m pytest -q -n 2 -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/test_scan.py
+	TRITON_INTERPRET=1 $(TRITON)/bin/python -m pytest -q -n 2 -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/kernels/test_scan.py
 
 check: $(READY)  ## lint, format, types, import floors, file sizes
 	$(BIN)/ruff check

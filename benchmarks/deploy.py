@@ -30,15 +30,15 @@ from rich.table import Table
 
 from benchmarks.timing import alternate, machine, set_threads
 from srnn import compress
-from srnn.evaluate import assess
 from srnn.export import CPlayer, footprint, to_c
 from srnn.export.onnx import to_onnx
 from srnn.export.onnx_play import OnnxPlayer
-from srnn.fidelity import Fidelity, Played, compare
-from srnn.networks import Stack
-from srnn.runs import load_run
+from srnn.nn.networks import Stack
 from srnn.stream.engine import Engine
 from srnn.tasks.task import Parts, Task, collate
+from srnn.training.evaluate import assess
+from srnn.training.fidelity import Fidelity, Played, compare
+from srnn.training.runs import load_run
 
 CALIBRATION = 16
 

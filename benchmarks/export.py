@@ -35,7 +35,7 @@ def networks(run: Path | None) -> dict[str, tuple[srnn.Stack, float]]:
         "SHD 700-128-128-20": (srnn.Stack(srnn.Layer(700, 128, srnn.ALIF()), srnn.Layer(128, 128, srnn.ALIF()), srnn.Readout(128, 20)), 0.02),
     }
     if run is not None:
-        from srnn.runs import load_run
+        from srnn.training.runs import load_run
 
         found[str(run)] = (load_run(run)[3], 0.05)
     return found

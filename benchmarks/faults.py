@@ -31,11 +31,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import machine
-from srnn import session, tasks, train
+from srnn import tasks
 from srnn._check import SrnnError
-from srnn.runs import Run, load_checkpoint
 from srnn.tasks.settings import override
 from srnn.tasks.task import Task
+from srnn.training import session, train
+from srnn.training.runs import Run, load_checkpoint
 
 SETTINGS = ["data.train=8", "data.validation=2", "data.test=2", "data.steps=24", "batch=4", "epochs=3", "network.hidden=[6]", "checkpoint_seconds=0"]
 

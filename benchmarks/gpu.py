@@ -29,13 +29,13 @@ from torch import Tensor, nn
 import srnn
 from benchmarks import networks, parity, report, timing
 from benchmarks.shapes import Shape
-from srnn import lockstep, scan, tasks
-from srnn.graphed import Graphed, capture_cuda
-from srnn.kernels import gpu
+from srnn import tasks
+from srnn.kernels import gpu, lockstep, scan
 from srnn.tasks import optimise
 from srnn.tasks.settings import override
 from srnn.tasks.task import Batch
 from srnn.tasks.truncation import chunks
+from srnn.training.graphed import Graphed, capture_cuda
 
 LAYERS = (
     Shape("SHD", 64, 250, 700, (128,), 20, 0.02),

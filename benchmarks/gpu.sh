@@ -19,7 +19,7 @@ step() { # name, seconds it may take, command …
   echo "── $name: exit code $code, $((SECONDS - begun)) s"
   [ "$code" = 0 ] || failed=1
 }
-step parity 200 $python -m pytest -q -n "${WORKERS:-8}" -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/test_graphed.py --deselect tests/kernels/test_triton.py::test_the_script_for_a_gpu_runs
+step parity 200 $python -m pytest -q -n "${WORKERS:-8}" -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/training/test_graphed.py --deselect tests/kernels/test_triton.py::test_the_script_for_a_gpu_runs
 step table 280 $python -m benchmarks.gpu --rounds 5 --json "$out/gpu.json"
 step ecg_sim 60 $python -m srnn train ecg_sim --device cuda --graph --seed 1 --set epochs=20 --out "$out/ecg_sim"
 for data in "${SRNN_DATA:-}" shared/data ../shared/data; do [ -d "$data" ] && break; done

@@ -16,7 +16,7 @@ import torch
 
 from srnn import report, tasks
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.training.train import fit
 
 LSTM = ("network=CellNetwork", "network.hidden=[8]", "network.bidirectional=true", "optimiser=Optimiser")
 

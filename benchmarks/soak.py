@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 import srnn
-from srnn import tasks, train
+from srnn import tasks
 from srnn.tasks.settings import override
+from srnn.training import train
 
 SETTINGS = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "network.hidden=[6]"]
 MEGABYTES = 8.0

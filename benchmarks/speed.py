@@ -30,7 +30,7 @@ MISSING = f"this version of srnn has no backend {OURS!r}: nothing to compare wit
 
 def has_ours() -> bool:
     """Whether the fused backend is part of the installed version."""
-    return OURS in srnn.scan.BACKENDS
+    return OURS in srnn.kernels.scan.BACKENDS
 
 
 def check(net: srnn.Stack, x: Tensor, y: Tensor) -> dict[str, Any] | None:

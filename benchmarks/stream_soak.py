@@ -35,7 +35,7 @@ def run_folder(root: Path) -> Path:
     """Train a small network for one epoch on simulated ECG; return its run folder."""
     from srnn import tasks
     from srnn.tasks.settings import override
-    from srnn.train import fit
+    from srnn.training.train import fit
 
     settings = ["epochs=1", "data.train=32", "data.validation=8", "data.test=16"]
     fit(override(tasks.load("ecg_sim"), settings), root / "run")
@@ -44,8 +44,8 @@ def run_folder(root: Path) -> Path:
 
 def whole(run: Path, data_dir: str | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Return the steps of the test part (B, T, C), the label of every step by `net(x)` (B, T), and the first step that counts."""
-    from srnn.runs import load_run
     from srnn.tasks.task import collate
+    from srnn.training.runs import load_run
 
     _, task, _, net = load_run(run)
     samples = list(task.load(data_dir).test)
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         run = args.run or run_folder(Path(folder))
         x, labels, skip = whole(run, args.data_dir)
-        from srnn.runs import load_run
+        from srnn.training.runs import load_run
 
         per_second = 1 / load_run(run)[1].step_seconds
         for name, steps, rate in (

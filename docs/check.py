@@ -16,7 +16,7 @@ from sphinx.util.inventory import InventoryFile
 import srnn
 
 SITE = Path(__file__).parent.parent / "build" / "docs"
-TOOLS = {"cli", "commands", "kernels", "papers", "progress", "session", "space", "tables", "doctor", "serve"}
+TOOLS = {"cli", "kernels", "papers", "tables", "doctor", "serve"}
 """Modules that are no library for others: the command line, and what the layers stand on."""
 
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent / "src"))
 os.environ["COLUMNS"] = "92"  # of the help texts
 
 import srnn  # noqa: E402
-from srnn import cli  # noqa: E402
+from srnn.cli import main as cli  # noqa: E402
 
 project, author, version = "srnn", "the developers of srnn", srnn.__version__
 copyright = "the developers of srnn"
@@ -49,21 +49,21 @@ REFERENCE = {
     "Networks": (
         "networks",
         "Layers, networks, state and lengths; what runs them over time.",
-        ("layers", "networks", "norm", "part", "scan", "baselines"),
+        ("nn", "kernels.scan"),
     ),
     "Neurons": ("neurons", "Every neuron beside its equation.", ("neuron", "neurons")),
     "Cells": ("cells", "Artificial recurrent units under the same contract.", ("cells",)),
     "Constants, surrogates, activations": ("init", "How constants start, how a spike is differentiated.", ("init", "surrogates", "activations")),
-    "Signals in, scores out": ("encode", "Encoders, decoders, metrics.", ("encode", "decode", "metrics", "segments")),
+    "Signals in, scores out": ("encode", "Encoders, decoders, metrics.", ("encode", "decode", "metrics")),
     "Data sets": ("datasets", "One module for each data set, in its original format.", ("datasets",)),
     "Cost": ("energy", "Operations and energy.", ("energy",)),
     "Streams": ("stream", "A trained network on live samples.", ("stream",)),
-    "Compression and export": ("export", "Smaller networks; C, ONNX, NIR, torch.export.", ("compress", "export", "fidelity")),
-    "Analysis and reports": ("analysis", "Figures that return their numbers; the report of a run.", ("analysis", "figures", "report")),
+    "Compression and export": ("export", "Smaller networks; C, ONNX, NIR, torch.export.", ("compress", "export")),
+    "Analysis and reports": ("analysis", "Figures that return their numbers; the report of a run.", ("analysis", "report")),
     "Tasks and training": (
         "tasks",
         "Tasks as rows of a table, the training loop, run folders.",
-        ("tasks", "train", "loop", "lockstep", "graphed", "processes", "evaluate", "runs", "sweep", "locks"),
+        ("tasks", "training", "search", "kernels.lockstep", "processes", "locks"),
     ),
 }
 """The reference: title of a page → its name, what it says, the modules and packages that are on it."""
@@ -92,7 +92,7 @@ def reference() -> None:
         parts += [f"## `{m}`\n\n```{{eval-rst}}\n.. automodule:: {m}\n```\n" for n in names for m in modules(n)]
         write(name, "\n".join(parts))
         listed.append(name)
-    at_top = sorted(n for n in vars(srnn) if not n.startswith("_") and inspect.isclass(getattr(srnn, n)))
+    at_top = sorted(n for n in dir(srnn) if not n.startswith("_") and inspect.isclass(getattr(srnn, n)))
     names = "\n".join(f"| `srnn.{n}` | {{py:class}}`~{getattr(srnn, n).__module__}.{n}` |" for n in at_top)
     tree = "\n".join(listed)
     top = f"At the top of the package:\n\n| name | where it is described |\n|---|---|\n{names}\n"

@@ -24,7 +24,7 @@ def real_data() -> Path:
 @pytest.fixture
 def srnn(capsys):
     """Run a command; return (exit code, stdout, stderr)."""
-    from srnn import cli
+    from srnn.cli import main as cli
 
     def run(*argv):
         capsys.readouterr()

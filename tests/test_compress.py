@@ -16,9 +16,9 @@ import srnn
 from srnn import BatchNorm, Bidirectional, Layer, LayerNorm, Mean, Readout, Stack, cells, compress, energy, init
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Soft
-from srnn.baselines import CausalConv, CumulativeReadout, Tandem
 from srnn.kernels.fixed_weights import quantise, rounded
-from srnn.networks import count_parameters, single_layers
+from srnn.nn.baselines import CausalConv, CumulativeReadout, Tandem
+from srnn.nn.networks import count_parameters, single_layers
 from srnn.surrogates import FastSigmoid
 
 FLOATS = st.floats(-1e6, 1e6, width=32, allow_subnormal=True)

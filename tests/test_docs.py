@@ -24,7 +24,7 @@ ELSEWHERE = {
     "baselines": (1, "tests/test_examples.py"),
     "compress": (1, "tests/test_compress.py"),
     "export": (5, "tests/export/test_exchange.py"),
-    "long-sequences": (1, "tests/test_segments.py"),
+    "long-sequences": (1, "tests/nn/test_segments.py"),
     "own-neuron": (6, "docs/notebooks.py"),
     "tutorial-ecg": (7, "docs/notebooks.py"),
 }
@@ -50,7 +50,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs."""
     from srnn import tasks
     from srnn.tasks.settings import override
-    from srnn.train import fit
+    from srnn.training.train import fit
 
     folder = tmp_path_factory.mktemp("docs") / "ecg-seed1"
     fit(override(tasks.load("ecg_sim"), ["epochs=2", "data.train=8", "data.validation=4", "data.test=4"]), folder, seed=1)

@@ -21,14 +21,14 @@ import torch
 
 from srnn import processes
 from srnn._check import ConfigError
-from srnn.loop import Interrupted, Progress
-from srnn.norm import BatchNorm, normalised
-from srnn.runs import Run, load_checkpoint
-from srnn.session import find_device
+from srnn.nn.norm import BatchNorm, normalised
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.settings import override
 from srnn.tasks.truncation import Truncation
-from srnn.train import fit
+from srnn.training.loop import Interrupted, Progress
+from srnn.training.runs import Run, load_checkpoint
+from srnn.training.session import find_device
+from srnn.training.train import fit
 
 sys.path.insert(0, str(Path(__file__).parent))  # run as a program, or by pytest, which puts nothing there
 from uneven import BASE, BITTAR, STEPS

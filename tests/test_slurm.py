@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from srnn.runs import Run
+from srnn.training.runs import Run
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "slurm"
 TINY = ["--set", "data.train=8", "--set", "data.validation=4", "--set", "data.test=4", "--set", "data.steps=24", "--set", "network.hidden=[4]"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from srnn import _build
-from srnn.cli import main
+from srnn.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = re.findall(r"(?m)^\$ (.+)$", (ROOT / "docs" / "to-c.md").read_text())

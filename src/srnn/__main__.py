@@ -1,5 +1,5 @@
 """`python -m srnn` is the command line."""
 
-from srnn.cli import run
+from srnn.cli.main import run
 
 run()

@@ -7,7 +7,7 @@
 
 `set_bits` and `prune` change the network they are given (an optimiser goes on with its parameters), `remove_neurons` returns another one. A
 compressed network is an ordinary one: it trains on every backend, streams, is counted and exported like any other. Both directions of a layer are
-compressed like two layers; a tandem layer (`srnn.baselines`) cannot lose neurons; parts with weights of another kind are refused by name.
+compressed like two layers; a tandem layer (`srnn.nn.baselines`) cannot lose neurons; parts with weights of another kind are refused by name.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from srnn import init
 from srnn._check import ConfigError, check_choice, check_range
-from srnn.baselines import Exponential, Tandem
 from srnn.kernels.fixed_weights import check_bits
 from srnn.kernels.trace import numbers
-from srnn.layers import Bidirectional, Concat, Layer, Mean
-from srnn.networks import Stack, single_layers
 from srnn.neuron import Neuron
+from srnn.nn.baselines import Exponential, Tandem
+from srnn.nn.layers import Bidirectional, Concat, Layer, Mean
+from srnn.nn.networks import Stack, single_layers
 
 Scope = Literal["global", "layer"]
 SCOPES: tuple[Scope, ...] = ("global", "layer")

@@ -14,8 +14,9 @@ from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
-from srnn import analysis, figures
+from srnn import analysis
 from srnn._check import ConfigError, ShapeError
+from srnn.report import figures
 
 
 def test_compare_shows_every_seed_mean_and_sd():

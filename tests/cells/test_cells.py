@@ -22,8 +22,8 @@ from srnn.cells import Elman, IndRNN, LiBRU, LiGRU
 from srnn.energy import Activity, Measured, Yin2021
 from srnn.init import Fixed, Uniform
 from srnn.kernels.trace import trace_step
-from srnn.networks import UniformStart, count_parameters
 from srnn.neuron import Neuron
+from srnn.nn.networks import UniformStart, count_parameters
 
 F64 = torch.float64
 LN2, LN3, LN7 = math.log(2), math.log(3), math.log(7)

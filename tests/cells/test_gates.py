@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from srnn import BatchNorm, Layer, Readout, Stack
 from srnn.activations import Identity, Relu
-from srnn.baselines import Exponential
 from srnn.cells import GRU, Dense, LiBRUProbability, Sum
-from srnn.networks import count_parameters
+from srnn.nn.baselines import Exponential
+from srnn.nn.networks import count_parameters
 
 F64 = torch.float64
 both = pytest.mark.parametrize("backend", ["reference", "cpu"])

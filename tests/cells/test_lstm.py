@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from srnn import Layer, Readout, Stack
 from srnn.activations import Identity
 from srnn.cells import LSTM
-from srnn.networks import count_parameters
+from srnn.nn.networks import count_parameters
 
 F64 = torch.float64
 

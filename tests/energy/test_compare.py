@@ -8,8 +8,8 @@ from srnn import Bidirectional, Layer, Mean, Readout, Stack, cells, energy, init
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Spike
 from srnn.energy import Activity, Comparison, Measured, Process, Yin2021
-from srnn.networks import single_layers
 from srnn.neurons import ALIF, YinLIF
+from srnn.nn.networks import single_layers
 
 ANY = {"weight_init": init.Zeros(), "recurrent_init": init.Zeros()}
 

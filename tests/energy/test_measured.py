@@ -13,11 +13,11 @@ import srnn
 from srnn import BatchNorm, Layer, Readout, Stack, cells, energy, init
 from srnn._check import ConfigError
 from srnn.activations import Identity, Spike
-from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.energy import Activity, Bittar2022, Measured, Process, Yin2020, Yin2021
-from srnn.networks import Trace
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF, IF, AdEx, SoftLIF, YinLIF
+from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
+from srnn.nn.networks import Trace
 
 ANY = {"weight_init": init.Zeros(), "recurrent_init": init.Zeros()}
 
@@ -275,7 +275,7 @@ def test_the_read_out_of_bittars_artificial_networks():
 
 
 def test_a_part_that_nobody_can_count_is_named():
-    class Odd(srnn.part.Part):
+    class Odd(srnn.nn.part.Part):
         inputs = outputs = 3
 
     net = Stack(ff(3, 3), Odd())

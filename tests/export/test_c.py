@@ -24,12 +24,12 @@ import srnn.neurons
 from srnn import _build
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
-from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.export import CPlayer, IntegerStack, footprint, to_c, to_integer
 from srnn.export.c_player import STRICT, compile_c
 from srnn.init import Fixed
 from srnn.neuron import Neuron
 from srnn.neurons import ALIF, IF, LIF, AdLIF
+from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 
 STEPS, BATCH, INPUTS = 60, 2, 5
 

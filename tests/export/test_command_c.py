@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from srnn import cli, fidelity
+from srnn.cli import main as cli
+from srnn.training import fidelity
 
 SETTINGS = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=40", "batch=4", "epochs=1", "network.hidden=[6]"]
 

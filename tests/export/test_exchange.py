@@ -14,8 +14,8 @@ import torch
 from srnn import tasks
 from srnn.export.nir_read import from_nir
 from srnn.export.onnx_play import OnnxPlayer
-from srnn.runs import Run, fingerprint, save_checkpoint
 from srnn.tasks.settings import override
+from srnn.training.runs import Run, fingerprint, save_checkpoint
 
 SMALL = ("network.hidden=[8]", "network.output=leaky", "network.beta=1.8", "data.train=2", "data.validation=2", "data.test=2", "data.steps=60")
 

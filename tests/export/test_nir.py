@@ -16,11 +16,12 @@ from snntorch.import_nir import _nir_to_snntorch_module, import_from_nir
 from torch import Tensor
 
 import srnn
-from srnn import baselines, cells, init, neurons
+from srnn import cells, init, neurons
 from srnn._check import ConfigError, DataError
 from srnn.activations import Identity, Relu, Spike
 from srnn.export.nir import to_nir
 from srnn.export.nir_read import from_nir
+from srnn.nn import baselines
 
 B, T, C, N, K, DT = 4, 40, 3, 9, 4, 1e-3
 NATIVE = {"LIF": neurons.LIF(), "YinLIF": neurons.YinLIF(), "no leak": neurons.YinLIF(1.0, 2.0)}
@@ -381,7 +382,7 @@ def test_we_read_what_snntorch_writes() -> None:
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def readout(layer: srnn.layers.Part) -> srnn.Stack:
+def readout(layer: srnn.nn.layers.Part) -> srnn.Stack:
     return srnn.Stack(layer, srnn.Readout(layer.outputs, K))
 
 

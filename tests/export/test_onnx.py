@@ -15,13 +15,14 @@ from torch import Tensor
 import srnn
 import srnn.cells
 import srnn.neurons
-from srnn import baselines, surrogates
+from srnn import surrogates
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
 from srnn.export.onnx import starts, to_onnx
 from srnn.export.onnx_graph import OPSET
 from srnn.export.onnx_play import OnnxPlayer, session
 from srnn.neuron import Coeffs, Neuron, State
+from srnn.nn import baselines
 
 B, T, C, N, K = 4, 12, 3, 7, 2
 LENGTHS = torch.tensor([12, 0, 5, 1])
@@ -291,7 +292,7 @@ def test_small_numbers_are_not_lost(value: float, tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    class Own(srnn.layers.Part):
+    class Own(srnn.nn.layers.Part):
         inputs = outputs = C
 
     net = srnn.Stack(Own(), srnn.Readout(C, K))

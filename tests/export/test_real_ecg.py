@@ -11,8 +11,8 @@ import torch
 from srnn import Stack, Stream, _build, tasks
 from srnn.datasets import Sample
 from srnn.export import CPlayer, to_c, to_integer
-from srnn.fidelity import Fidelity, compare
 from srnn.tasks.task import Task, collate
+from srnn.training.fidelity import Fidelity, compare
 
 pytestmark = pytest.mark.real_data
 N = 12

@@ -15,12 +15,12 @@ from safetensors.numpy import load_file
 import srnn
 import srnn.cells
 import srnn.neurons
-from srnn import baselines
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Soft, Spike
 from srnn.export.state import to_state
 from srnn.export.state_play import StatePlayer
 from srnn.neuron import Neuron
+from srnn.nn import baselines
 from srnn.surrogates import SLayer
 
 B, T, C, N, K = 3, 20, 4, 7, 2

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 import srnn
-from srnn import baselines, cells
+from srnn import cells
 from srnn._check import ConfigError
 from srnn.activations import Identity
 from srnn.export.torch_export import to_torch
+from srnn.nn import baselines
 
 C, N, K = 3, 7, 2
 LENGTHS = torch.tensor([12, 0, 5, 1])

@@ -10,11 +10,11 @@ from torch import Tensor
 
 import srnn.cells
 import srnn.neurons
-from srnn import BatchNorm, Layer, Readout, Stack, scan
+from srnn import BatchNorm, Layer, Readout, Stack
 from srnn.activations import Activation, Identity, Soft, Spike
 from srnn.cells import LiGRU
 from srnn.init import Uniform
-from srnn.kernels import cpu
+from srnn.kernels import cpu, scan
 from srnn.neuron import Neuron
 from srnn.neurons import ALIF, IF, LIF, AdLIF, AlphaLeaky, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
 from srnn.surrogates import FastSigmoid

@@ -21,10 +21,9 @@ from torch import Tensor
 import srnn.cells
 import srnn.neurons
 import srnn.surrogates
-from srnn import scan
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
 from srnn.init import Constant, Init
-from srnn.kernels import cpu, gpu
+from srnn.kernels import cpu, gpu, scan
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF
 from srnn.surrogates import FastSigmoid, MultiGaussian, Surrogate

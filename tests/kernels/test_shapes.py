@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from srnn import Layer, scan
+from srnn import Layer
 from srnn.activations import Identity, Soft, Spike
 from srnn.cells import LiGRU
 from srnn.init import Constant, Uniform
-from srnn.kernels import memory
-from srnn.layers import LayerOutput
+from srnn.kernels import memory, scan
 from srnn.neurons import ALIF, LIF
+from srnn.nn.layers import LayerOutput
 from srnn.surrogates import FastSigmoid
 
 DTYPES = (torch.float32, torch.float64)

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 import srnn
-from srnn import scan
 from srnn._check import ConfigError
 from srnn.activations import Identity, Soft, Spike
 from srnn.init import Constant, Normal
-from srnn.kernels import cpu, gpu
-from srnn.runs import Run, load_checkpoint
+from srnn.kernels import cpu, gpu, scan
 from srnn.surrogates import FastSigmoid
-from srnn.train import fit, fit_together
+from srnn.training.runs import Run, load_checkpoint
+from srnn.training.train import fit, fit_together
 
 pytestmark = pytest.mark.triton
 runs = pytest.mark.skipif(not (gpu.interpreting() or torch.cuda.is_available()), reason="no GPU, and TRITON_INTERPRET is not 1")
@@ -311,7 +310,7 @@ def test_a_network_trains_as_by_the_reference():
     for backend in ("triton", "reference"):
         torch.manual_seed(0)
         net = srnn.Stack(
-            srnn.Layer(3, 8, srnn.ALIF(), Soft()), srnn.Layer(8, 8, srnn.AdLIF(), Soft(), norm=srnn.layers.BatchNorm()), srnn.Readout(8, 3)
+            srnn.Layer(3, 8, srnn.ALIF(), Soft()), srnn.Layer(8, 8, srnn.AdLIF(), Soft(), norm=srnn.nn.layers.BatchNorm()), srnn.Readout(8, 3)
         )
         net = net.to(DEVICE)
         optimiser, x = torch.optim.Adam(net.parameters(), lr=0.05), torch.randn(6, 5, 3).to(DEVICE)

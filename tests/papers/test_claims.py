@@ -95,7 +95,7 @@ def test_the_page():
 
 
 def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
-    from srnn.cli import main
+    from srnn.cli.main import main
 
     part = campaign.Part("yin2021-fig3d", ("ecg",), ("epochs=1",), ("ecg-gaussian",), seeds=(0,))
     monkeypatch.setattr(measured, "PARTS", (part,))

@@ -13,13 +13,13 @@ import torch
 
 from srnn import decode, papers, tasks
 from srnn.datasets import qtdb
-from srnn.networks import Output
+from srnn.nn.networks import Output
 from srnn.papers import draw, report
 from srnn.papers.jobs import Presence, State, jobs_of
 from srnn.papers.results import Measured, Result, read
 from srnn.papers.table import Picture, Row, Table
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.training.train import fit
 
 TINY = ("data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=1", "network.hidden=[6]")
 

@@ -19,9 +19,9 @@ from srnn.papers.jobs import Presence, jobs_of, key, state_of, write_index
 from srnn.papers.pool import Pool
 from srnn.papers.results import read
 from srnn.papers.table import Row, Table
-from srnn.runs import Run
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.training.runs import Run
+from srnn.training.train import fit
 
 TINY = ("data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=[6]")
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 from srnn import report, tasks
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.training.train import fit
 
 TINY = ["data.train=8", "data.validation=4", "data.test=6", "data.steps=60", "batch=4", "epochs=3", "network.hidden=[6]"]
 LSTM = [*TINY[:5], "epochs=2", "network=CellNetwork", "network.hidden=[4]", "network.bidirectional=true", "optimiser=Optimiser"]

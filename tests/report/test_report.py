@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from tests.report.pages import HOSTILE, check_structure, page
 
-from srnn import cli, energy, figures, report, tasks
+from srnn import energy, report, tasks
 from srnn._check import RunError, SrnnError
-from srnn.report import single
+from srnn.cli import main as cli
+from srnn.report import figures, single
 from srnn.report.pictures import FIGURES
 from srnn.report.read import read_run, told
 from srnn.report.watch import look
-from srnn.runs import DIVERGED, Run
 from srnn.tasks.settings import describe, override, settings_to, varied
-from srnn.train import fit
+from srnn.training.runs import DIVERGED, Run
+from srnn.training.train import fit
 
 SECTIONS = ["result", "learning", "classes", "time", "recording", "firing", "constants", "energy", "settings", "environment", "again"]
 
@@ -261,7 +262,7 @@ def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("srnn.runs.os.fsync", full)
+    monkeypatch.setattr("srnn.training.runs.os.fsync", full)
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
         simulated[0].write(out)
     assert out.read_bytes() == before

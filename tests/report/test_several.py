@@ -12,7 +12,7 @@ from tests.report.pages import TINY, Seen, check_structure, train
 from srnn import report
 from srnn.report.read import read_run
 from srnn.report.several import groups_of
-from srnn.runs import Run
+from srnn.training.runs import Run
 
 
 @pytest.fixture(scope="module")

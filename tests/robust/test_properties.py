@@ -19,11 +19,11 @@ from srnn import cells, decode, metrics, tasks
 from srnn._check import SrnnError
 from srnn.activations import Identity
 from srnn.datasets import own
-from srnn.layers import BatchNorm, LayerNorm
-from srnn.runs import Run, load_checkpoint, load_run
+from srnn.nn.layers import BatchNorm, LayerNorm
 from srnn.stream.parse import Lines
 from srnn.tasks.settings import describe, override, rebuild
-from srnn.train import fit
+from srnn.training.runs import Run, load_checkpoint, load_run
+from srnn.training.train import fit
 
 few = settings(derandomize=True, deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 many = settings(few, max_examples=200)

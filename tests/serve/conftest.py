@@ -18,15 +18,16 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from srnn import cli, tasks
-from srnn.networks import Stack
-from srnn.runs import load_run
+from srnn import tasks
+from srnn.cli import main as cli
+from srnn.nn.networks import Stack
 from srnn.serve.controls import Command
 from srnn.serve.frames import unpack
 from srnn.serve.player import Player
 from srnn.serve.server import Server, bind, hub_for
 from srnn.serve.tracks import HeldOut, SimulatedEcg
 from srnn.tasks.task import Task
+from srnn.training.runs import load_run
 
 
 def command(*argv: Any) -> None:

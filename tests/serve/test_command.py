@@ -15,7 +15,7 @@ import pytest
 from websockets.sync.client import connect
 
 import srnn as package
-from srnn.commands import serve as serving
+from srnn.cli.commands import serve as serving
 
 from .conftest import not_reading, start
 
@@ -80,7 +80,7 @@ def test_no_run_is_refused(srnn, tmp_path) -> None:
 
 
 def test_a_bidirectional_network_is_refused(srnn, ecg, tmp_path, monkeypatch) -> None:
-    from srnn import runs
+    from srnn.training import runs
 
     given = runs.load_run(ecg)
     layer = package.Layer(4, 6, package.LIF())

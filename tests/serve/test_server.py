@@ -16,12 +16,12 @@ import torch
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from srnn.runs import load_run
 from srnn.serve import app, controls
 from srnn.serve.controls import RefusedError
 from srnn.serve.frames import Rows
 from srnn.serve.hub import KEPT, QUEUE, Hub, Viewer
 from srnn.stream import Stream
+from srnn.training.runs import load_run
 
 from .conftest import not_reading, serve
 

@@ -14,7 +14,7 @@ import srnn.neurons
 from srnn import ALIF, AlphaLeaky, BatchNorm, Bidirectional, Layer, LayerNorm, Leaky, Neuron, Readout, Stack
 from srnn._check import ConfigError
 from srnn.activations import Identity, Spike
-from srnn.baselines import CausalConv, CumulativeReadout
+from srnn.nn.baselines import CausalConv, CumulativeReadout
 from srnn.stream import Decision, Stream
 
 KINDS = sorted({c for m in (srnn.neurons, srnn.cells) for c in vars(m).values() if inspect.isclass(c) and c is not Neuron}, key=lambda c: c.__name__)

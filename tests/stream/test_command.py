@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-from srnn import cli
-from srnn.runs import load_run
+from srnn.cli import main as cli
 from srnn.stream.live import Live
 from srnn.tasks.task import collate
+from srnn.training.runs import load_run
 
 T = 60
 

@@ -11,8 +11,8 @@ import torch
 from srnn import ALIF, Layer, Readout, Stack, decode
 from srnn._check import ConfigError, DataError, RunError, ShapeError
 from srnn.activations import Identity
-from srnn.layers import LayerNorm
 from srnn.neurons import LIF, Leaky
+from srnn.nn.layers import LayerNorm
 from srnn.stream import Decision, Event, Stream
 from srnn.stream.decision import POOLS, Pool, Watch
 from srnn.tasks.objective import PerRecording, PerStep

@@ -10,11 +10,11 @@ import torch
 
 from srnn import compress, energy, tasks
 from srnn._check import ConfigError
-from srnn.networks import single_layers
+from srnn.nn.networks import single_layers
 from srnn.papers.jobs import _moved, key
-from srnn.runs import Run
 from srnn.tasks.compression import Compression
 from srnn.tasks.settings import describe, differences, listed, override, rebuild
+from srnn.training.runs import Run
 
 ECG = tasks.load("ecg_sim")
 SMALL = ["network.hidden=[6]", "epochs=4"]
@@ -109,8 +109,8 @@ def test_epochs_fit_the_steps():
 
 def test_a_network_that_starts_sparse_and_of_few_bits_trains(tmp_path):
     """Without `srnn compress`: fixed, small from the first step; the run folder gives it back."""
-    from srnn.runs import load_run
-    from srnn.train import fit
+    from srnn.training.runs import load_run
+    from srnn.training.train import fit
 
     data = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2"]
     task = override(compressed("bits=4", "sparsity=0.5", "structured=0.5"), data)

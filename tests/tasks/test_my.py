@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from srnn import tasks
-from srnn import train as training
 from srnn._check import ConfigError, RunError
 from srnn.datasets import own
 from srnn.datasets.sample import entries_of
-from srnn.evaluate import assess
-from srnn.loop import Interrupted
-from srnn.runs import Run, load_checkpoint, load_run
 from srnn.tasks.encoders import Direct, EventBins, LogMelFrames
 from srnn.tasks.objective import PerRecording, PerStep
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.training import train as training
+from srnn.training.evaluate import assess
+from srnn.training.loop import Interrupted
+from srnn.training.runs import Run, load_checkpoint, load_run
+from srnn.training.train import fit
 
 SMALL = ["epochs=6", "batch=8", "network.hidden=[24,24]"]
 ENCODERS = {"npz": Direct, "csv": Direct, "wav": LogMelFrames, "h5": EventBins}

@@ -13,8 +13,8 @@ from srnn._check import ConfigError
 from srnn.activations import Relu
 from srnn.datasets import Sample
 from srnn.datasets.split import split_fold
-from srnn.networks import count_parameters
 from srnn.neurons import ALIF, LIF, SparchAdLIF, SparchLIF, ThresholdLIF, YinLIF
+from srnn.nn.networks import count_parameters
 from srnn.surrogates import Gaussian, MultiGaussian, SLayer
 from srnn.tasks.baseline_nets import Cell, CellNetwork, ConvNetwork, TandemNetwork
 from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork

@@ -12,7 +12,7 @@ import torch
 from srnn import tasks
 from srnn._check import ConfigError
 from srnn.datasets import Sample
-from srnn.networks import Output
+from srnn.nn.networks import Output
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerStep
 from srnn.tasks.task import collate

@@ -6,8 +6,8 @@ import pytest
 
 from srnn import energy, tasks
 from srnn._check import ConfigError
-from srnn.commands.check import check
-from srnn.networks import count_parameters
+from srnn.cli.commands.check import check
+from srnn.nn.networks import count_parameters
 from srnn.tasks.baseline_nets import CellNetwork
 from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork
 from srnn.tasks.settings import override, varied

@@ -12,7 +12,7 @@ import pytest
 from srnn import tasks
 from srnn.encode.level_crossing import LevelCrossing, normalise
 from srnn.tasks.settings import override
-from srnn.train import fit
+from srnn.training.train import fit
 
 RECORDS = ("sel100", "sel102", "sel103", "sel104", "sel30", "sele0121", "sele0122")
 

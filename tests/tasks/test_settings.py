@@ -9,11 +9,11 @@ import pytest
 
 from srnn import tasks
 from srnn._check import ConfigError
-from srnn.networks import UniformStart, Zeros
-from srnn.runs import Run
+from srnn.nn.networks import UniformStart, Zeros
 from srnn.tasks.encoders import LevelCrossings
 from srnn.tasks.settings import describe, differences, override, value_types
 from srnn.tasks.task import FiringRate, PerRecording, PerStep, Start, Task, Truncation
+from srnn.training.runs import Run
 
 ECG = tasks.load("ecg")
 

@@ -16,13 +16,13 @@ import torch
 from srnn import tasks
 from srnn._check import ConfigError, DataError
 from srnn.datasets import Sample
-from srnn.networks import Output, Trace, Zeros, count_parameters
+from srnn.nn.networks import Output, Trace, Zeros, count_parameters
 from srnn.tasks import task as task_module
 from srnn.tasks.encoders import LevelCrossings, Shape
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
 from srnn.tasks.task import FiringRate, Parts, PerRecording, PerStep, Published, Task, collate
-from srnn.train import fit
+from srnn.training.train import fit
 
 
 def test_the_names_of_the_tasks_are_those_of_their_modules():

@@ -12,23 +12,24 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, nll_loss
 
-from srnn import BatchNorm, Bidirectional, Layer, LayerNorm, Readout, Stack, loop, tasks
-from srnn import train as training
+from srnn import BatchNorm, Bidirectional, Layer, LayerNorm, Readout, Stack, tasks
 from srnn._check import ConfigError
 from srnn.datasets import Sample
-from srnn.evaluate import assess
-from srnn.loop import Interrupted, Progress
-from srnn.networks import detached
 from srnn.neurons import ALIF
-from srnn.runs import Run, load_checkpoint
-from srnn.session import Team
+from srnn.nn.networks import detached
 from srnn.tasks.encoders import Shape
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.optimise import Optimiser
 from srnn.tasks.settings import describe, listed, override
 from srnn.tasks.task import Parts, Task, collate
 from srnn.tasks.truncation import Truncation, Whole, chunks, walk
-from srnn.train import fit
+from srnn.training import loop
+from srnn.training import train as training
+from srnn.training.evaluate import assess
+from srnn.training.loop import Interrupted, Progress
+from srnn.training.runs import Run, load_checkpoint
+from srnn.training.session import Team
+from srnn.training.train import fit
 
 LENGTHS = (24, 17, 14, 5)
 POOLS = ("softmax_sum", "mean", "last", "max_over_time", "spike_count")

@@ -10,7 +10,7 @@ import torch
 
 from srnn._check import ConfigError, ShapeError
 from srnn.analysis.style import DASHES, LINES, Drawn, array, finish, new_figure, not_empty, plain, tidy, time_axis
-from srnn.networks import Trace
+from srnn.nn.networks import Trace
 
 
 def anytime(

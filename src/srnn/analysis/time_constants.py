@@ -10,8 +10,8 @@ from torch import Tensor
 
 from srnn._check import ConfigError, ShapeError
 from srnn.analysis.style import LINES, Drawn, array, finish, new_figure, plain, tidy
-from srnn.layers import Layer
-from srnn.networks import Stack
+from srnn.nn.layers import Layer
+from srnn.nn.networks import Stack
 
 Weights = Stack | Mapping[str, Tensor]
 """A network, or its state dictionary."""

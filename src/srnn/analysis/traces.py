@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srnn import init, scan
+from srnn import init
 from srnn._check import ConfigError
 from srnn.activations import Activation, Spike
 from srnn.analysis.style import LINES, Drawn, array, finish, new_figure, not_empty, plain, tidy, time_axis
+from srnn.kernels import scan
 from srnn.neuron import Neuron
 
 

@@ -14,7 +14,7 @@ is fed back,
 
     z[t] = σ(I_z[t]),  c[t] = σ(I_c[t]),  p[t] = z[t] p[t-1] + (1 - z[t]) c[t]         I = norm(W x[t]) + R log(p[t-1] + ε),  ε = 1e-11, p[-1] = 0
 
-What a layer feeds back is its output, so here that is log(p + ε), and p is the potential: `srnn.baselines.Exponential` behind the layer gives p to
+What a layer feeds back is its output, so here that is log(p + ε), and p is the potential: `srnn.nn.baselines.Exponential` behind the layer gives p to
 the next one. The code calls both "equivalent"; their numbers differ. Which form gave those of 2022 is not published.
 Rows: z first, then c. For `Identity()`.
 """

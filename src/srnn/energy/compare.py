@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from srnn import cells, init
 from srnn._check import check_range
 from srnn.activations import Identity
-from srnn.baselines import Exponential
 from srnn.energy.counting import count
 from srnn.energy.process import INT8, Memory, Process
 from srnn.energy.rules import Measured, Yin2021
 from srnn.energy.tally import Count
 from srnn.energy.units import Activity
-from srnn.layers import Bidirectional, Layer, Readout
-from srnn.networks import Stack
+from srnn.nn.baselines import Exponential
+from srnn.nn.layers import Bidirectional, Layer, Readout
+from srnn.nn.networks import Stack
 
 _REASONS = {
     "analog input": "the analog input",

@@ -10,7 +10,7 @@ from srnn.energy.process import Memory, Process
 from srnn.energy.rules import Bittar2022, Measured, Rules, Yin2020, Yin2021
 from srnn.energy.tally import Count
 from srnn.energy.units import Activity
-from srnn.networks import Stack, Trace
+from srnn.nn.networks import Stack, Trace
 
 _MEASURED = Measured()
 

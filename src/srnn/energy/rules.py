@@ -9,7 +9,7 @@ from typing import ClassVar
 from srnn.energy.process import PUBLISHED, Memory, Process
 from srnn.energy.tally import Charge, Count, LayerCount
 from srnn.energy.units import Activity, Connections, Unit, walk
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from srnn.kernels.graph import Graph
 from srnn.kernels.trace import trace_step
-from srnn.layers import Layer
+from srnn.nn.layers import Layer
 
 _TRANSCENDENTAL = {"exp", "log", "log1p", "expm1", "sigmoid", "tanh", "erf", "sqrt", "softplus", "pow", "reciprocal"}
 _FREE = {"copy", "neg"}

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from srnn._check import ConfigError
 from srnn.activations import Relu
-from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.energy.step import operations
-from srnn.layers import Bidirectional, Layer
-from srnn.networks import Stack, Trace
+from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
+from srnn.nn.layers import Bidirectional, Layer
+from srnn.nn.networks import Stack, Trace
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from srnn.export.c_integer import integer_source
 from srnn.export.described import Described, check_finite_numbers, described
 from srnn.export.integer import IntegerLayer, IntegerStack, Numbers, to_integer
 from srnn.export.model import CModel, Source, checked_name, files, write
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 
 
 def to_c(

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu
-from srnn.baselines import CausalConv, Exponential
 from srnn.cells import Dense
 from srnn.kernels.specialise import Special, specialise
 from srnn.kernels.trace import numbers, trace_program
-from srnn.layers import Layer, Part
-from srnn.networks import Stack
 from srnn.neuron import Neuron, State
-from srnn.norm import evaluated
+from srnn.nn.baselines import CausalConv, Exponential
+from srnn.nn.layers import Layer, Part
+from srnn.nn.networks import Stack
+from srnn.nn.norm import evaluated
 
 
 @dataclass(frozen=True)

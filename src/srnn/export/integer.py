@@ -24,7 +24,7 @@ from srnn.kernels.fixed import FixedStep, as_fixed, fraction_for, lower, multipl
 from srnn.kernels.fixed_ops import rounded, saturated
 from srnn.kernels.fixed_weights import quantise
 from srnn.kernels.graph import currents
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class IntegerLayer:
 class IntegerStack:
     """A network in whole numbers. bits: of the weights. input: the format of its input.
 
-    `run` takes whole numbers; a call takes x (B, T, C) and lengths and gives real numbers, as a player of `srnn.fidelity` does.
+    `run` takes whole numbers; a call takes x (B, T, C) and lengths and gives real numbers, as a player of `srnn.training.fidelity` does.
     """
 
     layers: tuple[IntegerLayer, ...]

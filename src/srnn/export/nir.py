@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from srnn._check import ConfigError, check_choice, check_range
 from srnn.activations import Spike
 from srnn.export.nir_nodes import RULES, Clock, Native, Rule, composed_graph, form, native_node, recurrent_graph
-from srnn.layers import Layer
-from srnn.networks import Stack
-from srnn.norm import evaluated
+from srnn.nn.layers import Layer
+from srnn.nn.networks import Stack
+from srnn.nn.norm import evaluated
 
 import nir  # isort: skip  (after nir_nodes, which says how to install it)
 

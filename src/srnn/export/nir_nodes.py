@@ -24,7 +24,7 @@ from torch import Tensor
 from srnn import cells, neurons
 from srnn._check import ConfigError, SrnnError
 from srnn.activations import Identity, Spike
-from srnn.layers import Layer
+from srnn.nn.layers import Layer
 
 try:
     import nir

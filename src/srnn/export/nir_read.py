@@ -22,9 +22,9 @@ from srnn._check import ConfigError, DataError, check_choice, check_range
 from srnn.activations import Identity, Spike
 from srnn.export.nir_nodes import RULES, Clock, Composed, Native, Rule, Slow, composed_graph, form
 from srnn.init import Constant, Fixed, Init
-from srnn.layers import Layer, Part, Readout
-from srnn.networks import Stack
 from srnn.neuron import Neuron
+from srnn.nn.layers import Layer, Part, Readout
+from srnn.nn.networks import Stack
 
 import nir  # isort: skip  (after nir_nodes, which says how to install it)
 

@@ -31,8 +31,8 @@ from srnn._check import check_choice
 from srnn.export import onnx_parts
 from srnn.export.onnx_graph import OPSET, Nodes, onnx_type
 from srnn.export.onnx_parts import States, Stepped
-from srnn.layers import Bidirectional, Concat, Layer, Part
-from srnn.networks import Stack
+from srnn.nn.layers import Bidirectional, Concat, Layer, Part
+from srnn.nn.networks import Stack
 
 from onnx import TensorProto, checker, helper, numpy_helper, save_model  # isort: skip  (after onnx_graph, which says how to install it)
 

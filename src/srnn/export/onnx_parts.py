@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from srnn._check import ConfigError
-from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.export.onnx_graph import Nodes, print_step
 from srnn.kernels.graph import currents
 from srnn.kernels.trace import numbers, trace_program
-from srnn.layers import Bidirectional, Layer, Part
-from srnn.norm import evaluated
-from srnn.part import LayerState
+from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
+from srnn.nn.layers import Bidirectional, Layer, Part
+from srnn.nn.norm import evaluated
+from srnn.nn.part import LayerState
 
 States = dict[str, str]
 """The tensor of each state of a part, by the name the part has for it."""
@@ -52,7 +52,7 @@ def check(part: Part, k: int, *, cell: bool) -> None:
     if not isinstance(part, Layer | Bidirectional | Tandem | Exponential | CausalConv | CumulativeReadout):
         raise ConfigError(
             f"to_onnx: layer {k} is a {type(part).__name__}, a part of your own without a step; expected Layer, Readout, Bidirectional or one of "
-            "srnn.baselines. Write it as a neuron (see docs/own-neuron.md), or use to_torch."
+            "srnn.nn.baselines. Write it as a neuron (see docs/own-neuron.md), or use to_torch."
         )
 
 

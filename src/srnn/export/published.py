@@ -21,9 +21,9 @@ from torch import Tensor
 
 from srnn._check import ConfigError, check_choice
 from srnn.init import Constant, Init
-from srnn.layers import Layer, Part, Readout
-from srnn.networks import Stack
 from srnn.neurons import ALIF, Leaky
+from srnn.nn.layers import Layer, Part, Readout
+from srnn.nn.networks import Stack
 
 Shape = tuple[int, ...]
 

@@ -36,9 +36,9 @@ from torch import Tensor, nn
 from srnn._check import ConfigError
 from srnn.kernels.graph import Graph
 from srnn.kernels.trace import numbers, trace_program
-from srnn.layers import Bidirectional, Layer, Part
-from srnn.networks import Stack
-from srnn.norm import evaluated
+from srnn.nn.layers import Bidirectional, Layer, Part
+from srnn.nn.networks import Stack
+from srnn.nn.norm import evaluated
 
 VERSION = 1
 

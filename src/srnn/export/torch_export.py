@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from srnn._check import ConfigError, check_choice, check_range
-from srnn.layers import LayerState
-from srnn.networks import NetworkState, Stack
+from srnn.nn.layers import LayerState
+from srnn.nn.networks import NetworkState, Stack
 
 FORMS = ("cell", "scan")
 _LARGEST = 1 << 30

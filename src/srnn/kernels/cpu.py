@@ -1,7 +1,7 @@
 """The compiled CPU kernels: what Python hands to C.
 
 One library holds the loop over time and the products (`c/scan.c`, `c/product.c`), one for each number type; a small one holds each neuron's printed
-step. Tensors are contiguous, on the CPU and of the library's number type: `srnn.scan` sees to that.
+step. Tensors are contiguous, on the CPU and of the library's number type: `srnn.kernels.scan` sees to that.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Real = NDArray[Any]
 class LayerArrays(NamedTuple):
     """A layer to run. kernel: of its neuron and activation. weight (G·N, C), or None where the input current comes in, (…, G·N); bias (G·N,) or None.
 
-    recurrent: (G·N, N) or None. constants: (numbers, N), as `srnn.scan` stacks them. names: of the states, then "s".
+    recurrent: (G·N, N) or None. constants: (numbers, N), as `srnn.kernels.scan` stacks them. names: of the states, then "s".
     """
 
     kernel: Kernel

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 from srnn.papers.table import LITERATURE, Picture, Row, Table
 from srnn.tasks import load
 from srnn.tasks.fsdd_spikes import CURRENT

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from srnn import energy
-from srnn.networks import Stack, single_layers
+from srnn.nn.networks import Stack, single_layers
 from srnn.papers.table import Row, Table, agrees, value
 
 RATIOS = ("energy_ratio", "error_ratio", "efficiency")

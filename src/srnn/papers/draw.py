@@ -12,12 +12,12 @@ from torch import Tensor
 
 from srnn import analysis, decode, metrics
 from srnn._check import SrnnError
-from srnn.networks import Output
+from srnn.nn.networks import Output
 from srnn.papers.results import Result
 from srnn.papers.table import Table, value
-from srnn.runs import load_run, write_atomically
 from srnn.tasks.objective import PerStep
 from srnn.tasks.task import Task, collate
+from srnn.training.runs import load_run, write_atomically
 
 _AXES = {"accuracy": "accuracy (%)", "rate": "firing rate (spikes per neuron and step)", "spikes_per_step": "spikes per step"}
 Named = Iterator[tuple[str, analysis.Drawn]]

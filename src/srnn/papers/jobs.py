@@ -20,9 +20,9 @@ from srnn._check import DataError, RunError
 from srnn.datasets import catalogue
 from srnn.datasets._fetch import data_root
 from srnn.papers.table import Row, Table
-from srnn.runs import DIVERGED, Run, write_atomically
 from srnn.tasks.settings import describe
 from srnn.tasks.task import Task
+from srnn.training.runs import DIVERGED, Run, write_atomically
 
 _BESIDE = {"cache_mb", "checkpoint_seconds"}
 """Settings of a task that move no result."""

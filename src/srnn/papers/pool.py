@@ -15,7 +15,7 @@ from typing import IO
 
 from srnn._check import RunError
 from srnn.papers.jobs import Job, Presence, State, state_of
-from srnn.session import signals_interrupt
+from srnn.training.session import signals_interrupt
 
 _PAUSE, _PATIENCE = 0.1, 120.0
 """Seconds between two looks at the processes, and until one that was asked to stop is ended."""

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from srnn._check import ConfigError
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 from srnn.tasks import load as load_task
 from srnn.tasks.settings import override
 from srnn.tasks.task import Task

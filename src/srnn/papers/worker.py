@@ -18,11 +18,11 @@ def main(order: dict[str, Any]) -> str:
     import torch
 
     from srnn._check import DataError, DivergedError, SrnnError
-    from srnn.loop import Interrupted, Progress
-    from srnn.runs import DIVERGED, Run
     from srnn.tasks import load
     from srnn.tasks.settings import override
-    from srnn.train import fit
+    from srnn.training.loop import Interrupted, Progress
+    from srnn.training.runs import DIVERGED, Run
+    from srnn.training.train import fit
 
     torch.set_num_threads(1)
     out, kind, message = Path(order["out"]), "finished", ""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srnn import figures
-from srnn.report import several, single
+from srnn.report import figures, several, single
 from srnn.report.page import Page
 from srnn.report.pictures import Shown, draw
 from srnn.report.read import Read, read_run
 from srnn.report.svg import drawing
 from srnn.report.watch import look
-from srnn.runs import write_atomically
+from srnn.training.runs import write_atomically
 
 
 @dataclass(frozen=True)

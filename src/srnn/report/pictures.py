@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from srnn import analysis, figures
+from srnn import analysis
 from srnn._check import ConfigError
+from srnn.report import figures
 from srnn.report.read import Read
 from srnn.report.watch import Watched
 from srnn.tasks.objective import PerStep

@@ -13,10 +13,10 @@ from srnn import tasks
 from srnn._check import RunError, SrnnError
 from srnn.datasets import Sample
 from srnn.energy import Activity
-from srnn.networks import Stack
-from srnn.runs import DIVERGED, Run, load_checkpoint, load_weights
+from srnn.nn.networks import Stack
 from srnn.tasks.settings import differences, settings_to, varied
 from srnn.tasks.task import Parts, Task
+from srnn.training.runs import DIVERGED, Run, load_checkpoint, load_weights
 
 _NEEDED = frozenset({
     "classes", "best_epoch", "epochs", "selected_by", "validation_accuracy", "firing_rate", "firing_rates", "input_rate", "input_events",

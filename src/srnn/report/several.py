@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from srnn import analysis, figures
+from srnn import analysis
 from srnn._check import ConfigError
 from srnn.papers.jobs import key
-from srnn.report import single
+from srnn.report import figures, single
 from srnn.report.page import Grid, Picture, Section, Words
 from srnn.report.pictures import percent
 from srnn.report.read import Read, moved

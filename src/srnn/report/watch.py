@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from srnn.datasets import Sample
-from srnn.networks import Trace
+from srnn.nn.networks import Trace
 from srnn.report.read import Read
 from srnn.stream.decision import Pool
 from srnn.tasks.objective import PerStep

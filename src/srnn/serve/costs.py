@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn import energy
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 from srnn.serve.playing import Array
 from srnn.tasks.task import Task
 

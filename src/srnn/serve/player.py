@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from srnn._check import SrnnError
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 from srnn.serve.controls import Command
 from srnn.serve.costs import Costs
 from srnn.serve.frames import Rows, pack

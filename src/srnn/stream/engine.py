@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srnn import scan
 from srnn._check import ConfigError, DataError, ShapeError, check_instance
-from srnn.kernels import cpu
+from srnn.kernels import cpu, scan
 from srnn.kernels.steps import LayerArrays, Real, Steps
-from srnn.layers import Layer, LayerState, Part, valid_steps
-from srnn.networks import NetworkState, Stack
+from srnn.nn.layers import Layer, LayerState, Part, valid_steps
+from srnn.nn.networks import NetworkState, Stack
 
 Lengths = NDArray[np.int64]
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from srnn._check import ConfigError, ShapeError, check_instance, check_range, check_sizes
-from srnn.networks import NetworkState, Stack
-from srnn.scan import Choice
+from srnn.kernels.scan import Choice
+from srnn.nn.networks import NetworkState, Stack
 from srnn.stream.decision import Decision, Event, Pool, Watch
 from srnn.stream.engine import Engine
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from srnn import cells, init
 from srnn._check import ConfigError, check_range
 from srnn.activations import Activation, Identity, Relu
-from srnn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
-from srnn.layers import BatchNorm, Bidirectional, Concat, Layer, Mean, Part, Readout
-from srnn.networks import Stack
 from srnn.neuron import Neuron
 from srnn.neurons import IF
+from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
+from srnn.nn.layers import BatchNorm, Bidirectional, Concat, Layer, Mean, Part, Readout
+from srnn.nn.networks import Stack
 from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork, norm_of
 
 Cell = Literal["MLP", "RNN", "RNN-tanh", "RNN-ReLU", "LSTM", "GRU", "LiGRU", "LiBRU", "LiBRU-log", "LiBRU-probs", "IndRNN"]

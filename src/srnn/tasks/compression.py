@@ -9,7 +9,7 @@ from srnn import compress
 from srnn._check import ConfigError, check_range
 from srnn.energy import INT8, Process
 from srnn.kernels.fixed_weights import check_bits
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 
 
 @dataclass(frozen=True)

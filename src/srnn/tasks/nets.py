@@ -16,10 +16,10 @@ from torch import Tensor
 from srnn import init
 from srnn._check import ConfigError, check_range
 from srnn.activations import Activation, Relu, Spike
-from srnn.layers import BatchNorm, Bidirectional, Layer, LayerNorm, Part, Readout
-from srnn.networks import Stack
 from srnn.neuron import Neuron
 from srnn.neurons import ALIF, LIF, AdLIF, AlphaLeaky, Leaky, SoftLIF, SparchAdLIF, SparchLIF, ThresholdLIF, YinLIF
+from srnn.nn.layers import BatchNorm, Bidirectional, Layer, LayerNorm, Part, Readout
+from srnn.nn.networks import Stack
 from srnn.surrogates import Boxcar, FastSigmoid, Gaussian, MGLeft, MGRight, MultiGaussian, Sigmoid, SLayer, Triangular
 
 Surrogates = MultiGaussian | MGLeft | MGRight | Gaussian | Triangular | SLayer | Boxcar | FastSigmoid | Sigmoid

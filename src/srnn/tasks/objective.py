@@ -19,7 +19,7 @@ from torch.nn import functional
 from srnn import decode, metrics, processes
 from srnn._check import ConfigError, check_range
 from srnn.datasets import Sample
-from srnn.networks import Output, Trace, piece_lengths
+from srnn.nn.networks import Output, Trace, piece_lengths
 from srnn.stream import Decision
 
 Scores = dict[str, Any]

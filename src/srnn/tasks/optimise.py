@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from srnn._check import ConfigError, check_range, suggest
-from srnn.networks import Stack
+from srnn.nn.networks import Stack
 
 
 @dataclass(frozen=True)

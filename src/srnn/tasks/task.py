@@ -21,7 +21,7 @@ from srnn.datasets import Recording, Recordings, Sample, Spikes, joined
 from srnn.datasets.sample import R
 from srnn.datasets.split import split_fold
 from srnn.encode import Augment
-from srnn.networks import Stack, Start, Zeros
+from srnn.nn.networks import Stack, Start, Zeros
 from srnn.tasks.baseline_nets import Networks
 from srnn.tasks.compression import Compression
 from srnn.tasks.encoders import Encoders, Shape

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from srnn import processes
 from srnn._check import ConfigError, check_range
-from srnn.networks import NetworkState, Output, Stack, detached, piece_lengths
+from srnn.nn.networks import NetworkState, Output, Stack, detached, piece_lengths
 
 if TYPE_CHECKING:
     from srnn.tasks.task import Batch, Task

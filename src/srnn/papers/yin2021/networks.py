@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from srnn import cells
 from srnn.activations import Identity, Relu
-from srnn.layers import Bidirectional, Layer, Mean, Readout
-from srnn.networks import Stack
 from srnn.neurons import ALIF
+from srnn.nn.layers import Bidirectional, Layer, Mean, Readout
+from srnn.nn.networks import Stack
 from srnn.papers.table import LITERATURE, Row
 from srnn.tasks import load
 from srnn.tasks.gsc import FOLDER

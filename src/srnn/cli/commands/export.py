@@ -1,0 +1,69 @@
+"""`srnn export`: write the network of a run in another form, with a report on whether it is still the same network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srnn._check import ConfigError, check_choice, check_range
+from srnn.cli.commands import export_c, export_exchange
+from srnn.cli.commands.export_form import Form, Given
+from srnn.cli.shared import show
+
+if TYPE_CHECKING:
+    from srnn.tasks.task import Task
+
+FORMS: dict[str, Form] = {
+    form.name: form for form in (export_c.C(), export_exchange.Onnx(), export_exchange.Nir(), export_exchange.Torch(), export_exchange.State())
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write, play back, compare on the test part; the folder is filled only when all of that succeeded."""
+    import torch
+
+    from srnn import tables
+    from srnn.training.fidelity import compare
+    from srnn.training.runs import load_run
+
+    torch.set_num_threads(1)
+    form = FORMS[check_choice("--to", args.to, tuple(FORMS))]
+    form.check(args)
+    if args.recordings is not None:
+        check_range("--recordings", args.recordings, 1)
+    run_, task, seed, net = load_run(args.run)
+    folder = args.out or args.run / "export" / form.folder(args)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; choose a folder with --out.")
+    parts = task.load(args.data_dir)
+    run_.check_data(parts)
+    test = [parts.test[k] for k in range(min(args.recordings or len(parts.test), len(parts.test)))]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
+        player, more = form.write(Given(net, task, seed, parts.train, test, args), Path(work))
+        data: dict[str, Any] = {"format": args.to, "run": str(args.run), "simulated": task.data.simulated, **more}
+        data["bytes"] = {file.name: file.stat().st_size for file in sorted(Path(work).iterdir())}
+        if player is not None:
+            data |= {"part": "test", **compare(net, player, task, test).as_dict()}
+            (Path(work) / "fidelity.json").write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+        _place(Path(work), folder)
+    show(args, {"folder": str(folder), **data}, tables.plain(_title(task, args, folder), ("what", "value"), form.rows(data)))
+    return 0
+
+
+def _place(work: Path, folder: Path) -> None:
+    """Move finished files into a folder, each at once."""
+    try:
+        folder.mkdir(exist_ok=True)
+        for file in sorted(work.iterdir()):
+            os.replace(file, folder / file.name)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}. Choose another folder with --out.") from error
+
+
+def _title(task: Task, args: argparse.Namespace, folder: Path) -> str:
+    return f"{args.run} as {args.to} in {folder}{' (SIMULATED DATA)' if task.data.simulated else ''}"

@@ -1,0 +1,77 @@
+"""`srnn serve`: a live page of a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srnn._check import ConfigError, SrnnError, check_range
+from srnn.cli.shared import console, set_threads
+
+if TYPE_CHECKING:
+    from srnn.serve.tracks import Tracks
+    from srnn.tasks.task import Task
+
+SIMULATED = ("ecg", "ecg_sim")
+"""Tasks whose input a simulated ECG can be."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
+    check_extras()
+    from srnn.serve.player import Player
+    from srnn.serve.server import Server, bind, hub_for, is_loopback, new_token
+    from srnn.training.runs import load_run
+    from srnn.training.session import signals_interrupt
+
+    check_range("--port", args.port, 0, 65535)
+    if args.token is not None and not args.token:
+        raise ConfigError("--token is empty. Leave it off: where one is needed, it is made.")
+    set_threads(args)
+    run_, task, seed, net = load_run(args.run)
+    net.check_pieces(f"{args.run} cannot be served", whole=False)
+    token = args.token or (None if is_loopback(args.host) else new_token())
+    listener = bind(args.host, args.port)
+    try:
+        parts = task.load(args.data_dir)
+        run_.check_data(parts)
+        sources = _sources(args, task)
+        about = {"run": str(args.run), "part": parts.note}
+        hub = hub_for(task)
+        server = Server(listener, args.host, token, Player(task, seed, net, sources, hub.publish, args.backend), hub, about)
+
+        def ready() -> None:
+            if args.json:
+                print(json.dumps({"url": server.url, "port": listener.getsockname()[1], "task": task.name, "run": str(args.run)}), flush=True)
+            else:
+                console().print(f"{args.run} plays at {server.url}\nCtrl-C stops it.")
+
+        try:
+            with signals_interrupt():
+                server.run(ready)
+        except KeyboardInterrupt:  # the usual end of a server
+            pass
+    finally:
+        listener.close()
+    return 0
+
+
+def check_extras() -> None:
+    """Raise `SrnnError` where something that serves is not installed."""
+    if missing := [name for name in ("starlette", "uvicorn", "websockets") if importlib.util.find_spec(name) is None]:
+        raise SrnnError(f'The live page needs {", ".join(missing)}. Install it with: pip install "srnn[serve]"')
+
+
+def _sources(args: argparse.Namespace, task: Task) -> list[Tracks]:
+    """Return what can be played, first what plays first."""
+    from srnn.serve.tracks import HeldOut, OneFile, SimulatedEcg
+
+    made: list[Tracks] = [HeldOut(task, task.data.load(args.data_dir).test)]
+    if task.name in SIMULATED:
+        made.append(SimulatedEcg(task))
+    if args.file is not None:
+        made.insert(0, OneFile.open(task, Path(args.file)))
+    return made

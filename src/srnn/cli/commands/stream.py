@@ -1,0 +1,181 @@
+"""`srnn stream`: a trained network on live samples; one JSON line an event."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srnn._check import ConfigError, check_choice, check_range
+from srnn.cli.shared import console, set_threads
+
+if TYPE_CHECKING:
+    from srnn.stream import Stream
+    from srnn.stream.encoding import Encoding
+    from srnn.stream.sources import Source
+    from srnn.tasks.encoders import Shape
+    from srnn.tasks.task import Task
+
+FORMATS = ("lines", "f32", "i16")
+INPUTS = ("auto", "raw", "steps")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the source ends."""
+    import torch
+
+    from srnn.stream import Stream, saved
+    from srnn.stream.encoding import SpikeTrains
+    from srnn.stream.live import Live, Settings
+    from srnn.stream.parse import Binary, Lines, Repair
+    from srnn.training.runs import load_run
+    from srnn.training.session import signals_interrupt
+
+    _check(args)
+    set_threads(args)
+    _, task, seed, net = load_run(args.run)
+    start = task.start(net, 1, torch.Generator().manual_seed(seed))
+    stream = Stream(net, decision=task.decode.running(), threshold=args.threshold, hold=args.hold, start=start, backend=args.backend)
+    if args.state is not None and args.state.exists():
+        saved.read(args.state, stream)
+    raw = args.input == "raw" or (args.input == "auto" and task.encode is not None)
+    source, sound, shape = _source(args, task, raw)
+    encoding, columns = _encoding(args, task, shape, raw)
+    if sound is not None and sound != columns:
+        raise ConfigError(f"{args.source} has {sound} channels; expected {columns}.")
+    spikes = isinstance(encoding, SpikeTrains)
+    if spikes and (args.speed is not None or args.timed):
+        raise ConfigError("--speed and --timed: spikes have their own times. Leave them off.")
+    gaps = "drop" if spikes else args.gaps  # half a spike is none
+    rate = args.rate or shape.rate
+    pace = None if args.speed is None else args.speed * rate
+    parser = Lines(columns + args.timed) if args.format == "lines" and sound is None else Binary(columns, "f32" if sound else args.format, args.scale)
+    repair = Repair(columns, gaps, timed=args.timed, rate=rate, longest=args.longest_gap)
+    step_rate = 1 / task.step_seconds if raw else rate
+    settings = Settings(step_rate, args.every, args.reset_every, args.queue, args.full, pace, args.limit)
+    live = Live(source, parser, repair, encoding, stream, task.classes, settings, _emit)
+    _emit(_started(args, task, stream, source.name, columns, raw, step_rate))
+    try:
+        with signals_interrupt():
+            report = live.run()
+    except BrokenPipeError:  # the reader of our events has gone: that is the end, and the report goes where somebody may read it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        report = live.report()
+        print(json.dumps(report), file=sys.stderr)
+        return 0
+    except KeyboardInterrupt:  # the usual end of a live stream
+        _emit(live.report())
+        raise
+    finally:
+        if args.state is not None:
+            saved.write(args.state, stream)
+    if not args.json:
+        console(stderr=True).print(_summary(report))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from srnn.stream.buffer import POLICIES
+    from srnn.stream.parse import GAPS
+
+    check_choice("--format", args.format, FORMATS)
+    check_choice("--input", args.input, INPUTS)
+    check_choice("--gaps", args.gaps, GAPS)
+    check_choice("--full", args.full, POLICIES)
+    if args.threshold is not None:
+        check_range("--threshold", args.threshold, 0.0, 1.0)
+    for name in ("hold", "every", "reset_every", "window", "calibrate", "queue", "limit", "longest_gap"):
+        if getattr(args, name) is not None:
+            check_range(f"--{name.replace('_', '-')}", getattr(args, name), 1)
+    for name in ("rate", "speed"):
+        if getattr(args, name) is not None:
+            check_range(f"--{name}", getattr(args, name), 0.0, open_low=True)
+    if args.timed and args.format != "lines":
+        raise ConfigError("--timed: binary samples have no time. Use lines, or leave it off.")
+    if args.scale != 1.0 and args.format == "lines":
+        raise ConfigError("--scale is for binary samples; lines hold the numbers themselves. Leave it off.")
+    if args.window is not None and args.reset_every is not None:
+        raise ConfigError("--window and --reset-every: a window is a recording of its own. Give one of them.")
+
+
+def _source(args: argparse.Namespace, task: Task, raw: bool) -> tuple[Source, int | None, Shape]:
+    """Return the source, the channels of a sound file (None for other sources), and the shape of what comes."""
+    from dataclasses import replace
+
+    from srnn.stream.sources import open_sound, open_source
+
+    shape = task.data.shape if raw else task.shape
+    if args.source.lower().endswith((".wav", ".flac")):
+        source, channels, rate = open_sound(Path(args.source))
+        wanted = args.rate or shape.rate
+        if rate != wanted and raw:
+            raise ConfigError(f"{args.source} has {rate} samples a second; expected {wanted:g}. Resample it: sox IN -r {wanted:g} OUT.")
+        return source, channels, shape
+    return open_source(args.source), None, shape if args.rate is None else replace(shape, rate=args.rate)
+
+
+def _encoding(args: argparse.Namespace, task: Task, shape: Shape, raw: bool) -> tuple[Encoding, int]:
+    """Return how samples become steps, and how many numbers a sample has."""
+    import numpy as np
+
+    from srnn.datasets import Sample
+    from srnn.stream.encoding import Endless, SpikeTrains, Windows
+    from srnn.tasks.encoders import EventBins, LevelCrossings, as_is
+
+    encode = task.encode if raw else None
+    if args.calibrate is not None and (args.window is not None or shape.events or not isinstance(encode, LevelCrossings)):
+        raise ConfigError("--calibrate is for signals whose level crossings are z-scored sample by sample; nothing is here. Leave it off.")
+    if isinstance(encode, EventBins):
+        if args.window is not None:
+            raise ConfigError("--window: recordings of spikes have the length of the task. Leave it off.")
+        return SpikeTrains(encode.streaming(shape), encode.steps * encode.step_seconds, shape.channels), 2
+    if args.window is not None:
+
+        def whole(x: Any) -> Any:
+            sample = Sample(x.astype(np.float32), 0, shape.rate, "window", events=shape.events)
+            return sample.signal if encode is None else encode(sample).signal
+
+        return Windows(whole, args.window), shape.channels
+    if encode is None:
+        return Endless(as_is(shape.channels)), shape.channels
+    try:
+        if isinstance(encode, LevelCrossings):
+            return Endless(encode.streaming(shape, args.calibrate)), shape.channels
+        return Endless(encode.streaming(shape)), shape.channels
+    except ConfigError as error:
+        raise ConfigError(f"{error} Or: --window SAMPLES takes every so many samples as a recording of its own.") from error
+
+
+def _started(args: argparse.Namespace, task: Task, stream: Stream, source: str, columns: int, raw: bool, rate: float) -> dict[str, Any]:
+    return {
+        "event": "start",
+        "run": str(args.run),
+        "task": task.name,
+        "simulated": task.data.simulated,
+        "source": source,
+        "input": "raw" if raw else "steps",
+        "columns": columns,
+        "steps_per_second": round(rate, 6),
+        "classes": list(task.classes),
+        "decision": stream.decision.pool,
+        "threshold": args.threshold,
+        "hold": args.hold,
+        "backend": stream.backend.name,
+    }
+
+
+def _emit(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _summary(report: dict[str, Any]) -> str:
+    """Return the report in words."""
+    lost = ", ".join(f"{report[name]} {name}" for name in ("malformed", "missing", "late", "dropped") if report[name]) or "nothing lost"
+    both = {what: t for what in ("compute", "response") if (t := report[f"{what}_us"]) and t["max"] is not None}  # None: there was no step
+    times = [f"{what} p50 {t['p50']} p95 {t['p95']} p99 {t['p99']} max {t['max']}" for what, t in both.items()]
+    head = f"{report['samples']} samples, {report['steps']} steps, {report['recordings']} recordings in {report['seconds']} s; {lost}."
+    return f"{head}\nµs a step: {'; '.join(times)}" if times else head

@@ -1,0 +1,1 @@
+"""A run, from a task to its metrics.json."""
