@@ -1,4 +1,7 @@
-"""Equal firing rates: a bisection on one gain for each hidden layer. A silent network would win for nothing."""
+"""Equal firing rates: a bisection on one gain for each hidden layer.
+
+A silent network would win for nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ RECORDINGS = 8
 """How many recordings the calibration runs on; rates are then measured on the whole batch."""
 
 
-def find_gain(rate: Callable[[float], float], wanted: float, *, closeness: float = 0.03, attempts: int = 48) -> float:
+def find_gain(
+    rate: Callable[[float], float], wanted: float, *, closeness: float = 0.03, attempts: int = 48
+) -> float:
     """Return a gain > 0 at which `rate(gain)` is `wanted` within the relative `closeness`.
 
-    Starts at 1, doubles or halves until the wanted rate lies between two gains, then halves that interval (on a logarithmic scale).
-    Raises `BenchmarkError` when no gain in 2^-20 … 2^20 gives the rate.
+    Starts at 1, doubles or halves until the wanted rate lies between two gains, then halves that
+    interval (on a logarithmic scale). Raises `BenchmarkError` when no gain in 2^-20 … 2^20 gives
+    the rate.
     """
     low: float | None = None
     high: float | None = None
@@ -36,7 +42,10 @@ def find_gain(rate: Callable[[float], float], wanted: float, *, closeness: float
             gain = math.sqrt(low * high)
         if not 2.0**-20 <= gain <= 2.0**20:
             break
-    raise BenchmarkError(f"no gain makes a layer fire at {wanted:.1%} of all steps; the last one tried gave {got:.2%}")
+    raise BenchmarkError(
+        f"no gain makes a layer fire at {wanted:.1%} of all steps; the last one "
+        f"tried gave {got:.2%}"
+    )
 
 
 def check_rates(who: str, shape: Shape, rates: tuple[float, ...]) -> None:
@@ -44,4 +53,7 @@ def check_rates(who: str, shape: Shape, rates: tuple[float, ...]) -> None:
     low, high = shape.band
     for k, rate in enumerate(rates):
         if not low <= rate <= high:
-            raise BenchmarkError(f"{who}, {shape.name}: hidden layer {k + 1} fires at {rate:.1%}; expected {low:.0%} to {high:.0%}")
+            raise BenchmarkError(
+                f"{who}, {shape.name}: hidden layer {k + 1} fires at "
+                f"{rate:.1%}; expected {low:.0%} to {high:.0%}"
+            )

@@ -1,7 +1,9 @@
-"""Nanoseconds a step of exported C beside the module it comes from, one stream at a time: `python -m benchmarks.export [RUN]`.
+"""Nanoseconds a step of exported C beside the module it comes from, one stream at a time:
+`python -m benchmarks.export [RUN]`.
 
-Compiled as the Makefile does (-O3), in one process, alternating, one thread; medians over the rounds of processor time, so that other programs on the
-machine count less. "module, a step at a time" hands each step to the module (cpu backend) with the state of the step before; "module, whole"
+Compiled as the Makefile does (-O3), in one process, alternating, one thread; medians over the
+rounds of processor time, so that other programs on the machine count less. "module, a step at a
+time" hands each step to the module (cpu backend) with the state of the step before; "module, whole"
 runs all steps of the recording in one call, B = 1.
 """
 
@@ -31,8 +33,21 @@ def networks(run: Path | None) -> dict[str, tuple[srnn.Stack, float]]:
     torch.manual_seed(0)
     alif = srnn.ALIF(beta=0.0, b0=0.1)
     found = {
-        "ECG 4-36-6": (srnn.Stack(srnn.Layer(4, 36, alif, recurrent_bias=True), srnn.Layer(36, 6, srnn.ALIF(), recurrent=False)), 0.05),
-        "SHD 700-128-128-20": (srnn.Stack(srnn.Layer(700, 128, srnn.ALIF()), srnn.Layer(128, 128, srnn.ALIF()), srnn.Readout(128, 20)), 0.02),
+        "ECG 4-36-6": (
+            srnn.Stack(
+                srnn.Layer(4, 36, alif, recurrent_bias=True),
+                srnn.Layer(36, 6, srnn.ALIF(), recurrent=False),
+            ),
+            0.05,
+        ),
+        "SHD 700-128-128-20": (
+            srnn.Stack(
+                srnn.Layer(700, 128, srnn.ALIF()),
+                srnn.Layer(128, 128, srnn.ALIF()),
+                srnn.Readout(128, 20),
+            ),
+            0.02,
+        ),
     }
     if run is not None:
         from srnn.training.runs import load_run
@@ -44,7 +59,9 @@ def networks(run: Path | None) -> dict[str, tuple[srnn.Stack, float]]:
 def measure(net: srnn.Stack, rate: float, rounds: int) -> tuple[dict[str, float], list[str]]:
     """Return nanoseconds a step by name, and what was exported in words."""
     net = net.eval()
-    x = (torch.rand(1, STEPS, net.inputs, generator=torch.Generator().manual_seed(1)) < rate).float()
+    x = (
+        torch.rand(1, STEPS, net.inputs, generator=torch.Generator().manual_seed(1)) < rate
+    ).float()
     steps: dict[str, Callable[[], object]] = {}
     words = []
     with tempfile.TemporaryDirectory() as work:
@@ -52,8 +69,12 @@ def measure(net: srnn.Stack, rate: float, rounds: int) -> tuple[dict[str, float]
             model = to_c(net, Path(work) / name, bits=bits, calibration=x)
             size, player = footprint(model), CPlayer(model)
             given = player.given(x[0])
-            steps[name] = lambda player=player, given=given: player.compiled.play(given, outputs=False)
-            words.append(f"{name}: flash {size.flash} bytes ({size.tables} of tables), RAM {size.ram}")
+            steps[name] = lambda player=player, given=given: player.compiled.play(
+                given, outputs=False
+            )
+            words.append(
+                f"{name}: flash {size.flash} bytes ({size.tables} of tables), RAM {size.ram}"
+            )
     steps["module, a step at a time"] = lambda: stream(net, x[:, :100])
     steps["module, whole"] = lambda: whole(net, x)
     spent: dict[str, list[float]] = {name: [] for name in steps}
@@ -61,7 +82,9 @@ def measure(net: srnn.Stack, rate: float, rounds: int) -> tuple[dict[str, float]
         for name, step in steps.items():
             begin = time.thread_time()
             step()
-            spent[name].append((time.thread_time() - begin) / (100 if name.endswith("time") else STEPS))
+            spent[name].append(
+                (time.thread_time() - begin) / (100 if name.endswith("time") else STEPS)
+            )
     return {name: statistics.median(s[1:]) * 1e9 for name, s in spent.items()}, words
 
 

@@ -1,11 +1,14 @@
-"""What a training survives: faults are made, the run goes on, and must end as one that nothing happened to.
+"""What a training survives: faults are made, the run goes on, and must end as one that nothing
+happened to.
 
     python -m benchmarks.faults                     the table: fault, tries, survived, lost
     python -m benchmarks.faults --tries 5 --json faults.json
 
-A try starts the small task below in a process of its own, lets the fault happen, and goes on with `resume`. It *survived* where the final checkpoint
-(weights, optimiser, random state) is equal to the bit to that of the undisturbed run and the log has each epoch once, or, where nothing can go on (a
-damaged file, a folder that is taken), where it was refused with one message of this package and nothing was changed. Anything else is *lost*.
+A try starts the small task below in a process of its own, lets the fault happen, and goes on with
+`resume`. It *survived* where the final checkpoint (weights, optimiser, random state) is equal to
+the bit to that of the undisturbed run and the log has each epoch once, or, where nothing can go on
+(a damaged file, a folder that is taken), where it was refused with one message of this package and
+nothing was changed. Anything else is *lost*.
 """
 
 from __future__ import annotations
@@ -38,7 +41,16 @@ from srnn.tasks.task import Task
 from srnn.training import session, train
 from srnn.training.runs import Run, load_checkpoint
 
-SETTINGS = ["data.train=8", "data.validation=2", "data.test=2", "data.steps=24", "batch=4", "epochs=3", "network.hidden=[6]", "checkpoint_seconds=0"]
+SETTINGS = [
+    "data.train=8",
+    "data.validation=2",
+    "data.test=2",
+    "data.steps=24",
+    "batch=4",
+    "epochs=3",
+    "network.hidden=[6]",
+    "checkpoint_seconds=0",
+]
 
 REFUSED, OTHER = 3, 4
 """Exit codes of a try: an error of the package; any other one."""
@@ -61,7 +73,9 @@ class Lab:
         shutil.rmtree(path.parent, ignore_errors=True)
         return path
 
-    def go(self, path: Path, before: Callable[[], None] = lambda: None, task: Task | None = None) -> int:
+    def go(
+        self, path: Path, before: Callable[[], None] = lambda: None, task: Task | None = None
+    ) -> int:
         """Start a process that trains, or goes on, after `before()` in it; return its id."""
         sys.stdout.flush()
         child = os.fork()
@@ -89,7 +103,9 @@ class Lab:
 
     def equal(self, path: Path) -> bool:
         """Whether the run ended as the undisturbed one did."""
-        if [row["epoch"] for row in Run(path).rows()] != [row["epoch"] for row in Run(self.whole).rows()]:
+        if [row["epoch"] for row in Run(path).rows()] != [
+            row["epoch"] for row in Run(self.whole).rows()
+        ]:
             return False
         for name in ("last", "best"):
             (a, _), (b, _) = (load_checkpoint(Run(p).checkpoint(name)) for p in (path, self.whole))
@@ -135,7 +151,9 @@ def killed(lab: Lab, tries: int) -> Iterator[bool]:
 
 def killed_while_writing(lab: Lab, tries: int) -> Iterator[bool]:
     """Die at the k-th fsync or rename of the run: at every one of them, or at `tries` of them."""
-    chosen = range(lab.calls) if tries >= lab.calls else sorted(lab.draw.sample(range(lab.calls), tries))
+    chosen = (
+        range(lab.calls) if tries >= lab.calls else sorted(lab.draw.sample(range(lab.calls), tries))
+    )
     for k in chosen:
         path = lab.fresh()
         assert lab.end(lab.go(path, lambda k=k: _count(k))) == -signal.SIGKILL
@@ -143,7 +161,9 @@ def killed_while_writing(lab: Lab, tries: int) -> Iterator[bool]:
 
 
 def _count(fatal: int | None = None, note: Path | None = None) -> None:
-    """Count every fsync and rename of this process; kill it before the `fatal`-th, or write how many there were so far into `note`."""
+    """Count every fsync and rename of this process; kill it before the `fatal`-th, or write how
+    many there were so far into `note`.
+    """
     seen, fsync, replace = [0], os.fsync, Path.replace
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,7 +181,9 @@ def _count(fatal: int | None = None, note: Path | None = None) -> None:
     Path.replace = counted(replace)  # type: ignore[method-assign]
 
 
-def asked_to_stop(number: signal.Signals, twice: bool = False) -> Callable[[Lab, int], Iterator[bool]]:
+def asked_to_stop(
+    number: signal.Signals, twice: bool = False
+) -> Callable[[Lab, int], Iterator[bool]]:
     def tries(lab: Lab, n: int) -> Iterator[bool]:
         for _ in range(n):
             path = lab.fresh()
@@ -265,12 +287,19 @@ def clock_jumps(lab: Lab, tries: int) -> Iterator[bool]:
 
 
 def other_data(lab: Lab, tries: int) -> Iterator[bool]:
-    other = override(lab.task, ["data.seed=77"]) if hasattr(lab.task.data, "seed") else override(lab.task, ["data.train=11"])
+    other = (
+        override(lab.task, ["data.seed=77"])
+        if hasattr(lab.task.data, "seed")
+        else override(lab.task, ["data.train=11"])
+    )
     for _ in range(tries):
         path = lab.fresh()
         lab.stop_midway(path)
         before = Run(path).checkpoint("last").read_bytes()
-        refused = lab.end(lab.go(path, task=other)) == REFUSED and Run(path).checkpoint("last").read_bytes() == before
+        refused = (
+            lab.end(lab.go(path, task=other)) == REFUSED
+            and Run(path).checkpoint("last").read_bytes() == before
+        )
         yield refused and lab.recovers(path)
 
 
@@ -280,7 +309,8 @@ def folder_gone(lab: Lab, tries: int) -> Iterator[bool]:
         child = lab.go(path)
         while not (path / "checkpoints" / "last.safetensors").exists():
             time.sleep(0.01)
-        path.rename(path.with_name("gone"))  # at once; what is deleted file by file may be written anew meanwhile
+        # at once; what is deleted file by file may be written anew meanwhile
+        path.rename(path.with_name("gone"))
         yield lab.end(child) == REFUSED and str(path) in lab.message()
 
 
@@ -324,22 +354,38 @@ def laboratory(folder: Path) -> Lab:
     return lab
 
 
-def measure(most: int | None = None, say: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
+def measure(
+    most: int | None = None, say: Callable[[str], None] = lambda text: None
+) -> list[dict[str, Any]]:
     """Return a row for each fault; at most `most` tries of each."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="srnn-faults-") as folder:
         lab = laboratory(Path(folder))
         for fault, tries in FAULTS:
             found = list(fault.tries(lab, tries if most is None else min(most, tries)))
-            rows.append({"fault": fault.name, "tries": len(found), "survived": sum(found), "lost": len(found) - sum(found)})
-            say(f"{fault.name}: {sum(found)} of {len(found)}" + (f"  (last message: {lab.message()})" if not all(found) else ""))
+            rows.append(
+                {
+                    "fault": fault.name,
+                    "tries": len(found),
+                    "survived": sum(found),
+                    "lost": len(found) - sum(found),
+                }
+            )
+            say(
+                f"{fault.name}: {sum(found)} of {len(found)}"
+                + (f"  (last message: {lab.message()})" if not all(found) else "")
+            )
     return rows
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 where anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tries", type=int, metavar="N", help="at most so many tries of each fault")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--tries", type=int, metavar="N", help="at most so many tries of each fault"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
     args = parser.parse_args(argv)
     console = Console(stderr=True)

@@ -1,7 +1,9 @@
-"""What the first use of a neuron costs: compiled anew, and from the cache. `python -m benchmarks.first_use`.
+"""What the first use of a neuron costs: compiled anew, and from the cache.
+`python -m benchmarks.first_use`.
 
-Each figure is taken in a process of its own, after torch's one-off imports: a layer of another neuron has run forward and backward before. The first
-use is one forward and backward pass of a small layer, tracing, printing, compiling and loading included.
+Each figure is taken in a process of its own, after torch's one-off imports: a layer of another
+neuron has run forward and backward before. The first use is one forward and backward pass of a
+small layer, tracing, printing, compiling and loading included.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ NEURONS = ("ALIF", "AdLIF", "Izhikevich")
 
 
 def first_use(neuron: str) -> float:
-    """Return the seconds of the first forward and backward pass with this neuron, after another one."""
+    """Return the seconds of the first forward and backward pass with this neuron, after another
+    one.
+    """
     import torch
 
     import srnn
@@ -39,13 +43,22 @@ def first_use(neuron: str) -> float:
 def measured(neuron: str, folder: str) -> float:
     """Return that figure from a process of its own with this cache folder."""
     command = [sys.executable, "-m", "benchmarks.first_use", neuron]
-    done = subprocess.run(command, env={**os.environ, "SRNN_KERNELS": folder}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "SRNN_KERNELS": folder},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return float(json.loads(done.stdout))
 
 
 def main() -> None:
     """Print the table."""
-    table = Table(title="First use of a neuron, seconds", caption="forward and backward of a layer of 16; median of 3 processes")
+    table = Table(
+        title="First use of a neuron, seconds",
+        caption="forward and backward of a layer of 16; median of 3 processes",
+    )
     for column in ("neuron", "compiled", "from the cache"):
         table.add_column(column, justify="left" if column == "neuron" else "right")
     for neuron in NEURONS:

@@ -1,6 +1,8 @@
-"""Memory of a training step: what autograd holds between forward and backward, and by how much the process grows.
+"""Memory of a training step: what autograd holds between forward and backward, and by how much the
+process grows.
 
-`python -m benchmarks.footprint SHAPE IMPLEMENTATION --weights FILE` measures one implementation in a process of its own and prints JSON.
+`python -m benchmarks.footprint SHAPE IMPLEMENTATION --weights FILE` measures one implementation in
+a process of its own and prints JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ IMPLEMENTATIONS = ("reference", "ours", "LSTM", "RNN")
 
 
 def held_bytes(loss: Callable[[], Tensor], *known: Tensor) -> int:
-    """Return the bytes that the graph of `loss()` keeps for its backward pass: distinct storages, each counted once and whole.
+    """Return the bytes that the graph of `loss()` keeps for its backward pass: distinct storages,
+    each counted once and whole.
 
     known: tensors that are there anyway (parameters, input, labels); their storages do not count.
     """
@@ -48,8 +51,12 @@ def held_bytes(loss: Callable[[], Tensor], *known: Tensor) -> int:
 
 
 def held_by(step: networks.TrainingStep) -> int:
-    """Return the bytes held for backward by a training step, without parameters, input and labels."""
-    return held_bytes(step.loss, step.x, step.labels, *step.module.parameters(), *step.module.buffers())
+    """Return the bytes held for backward by a training step, without parameters,
+    input and labels.
+    """
+    return held_bytes(
+        step.loss, step.x, step.labels, *step.module.parameters(), *step.module.buffers()
+    )
 
 
 def per_neuron(held: int, shape: Shape) -> float:
@@ -57,8 +64,12 @@ def per_neuron(held: int, shape: Shape) -> float:
     return held / (shape.batch * shape.steps * shape.neurons)
 
 
-def step_of(name: str, shape: Shape, x: Tensor, y: Tensor, weights: dict[str, Tensor] | None) -> networks.TrainingStep:
-    """Return the training step of an implementation; weights: the calibrated ones of our network."""
+def step_of(
+    name: str, shape: Shape, x: Tensor, y: Tensor, weights: dict[str, Tensor] | None
+) -> networks.TrainingStep:
+    """Return the training step of an implementation; weights: the calibrated ones of
+    our network.
+    """
     if name in ("LSTM", "RNN"):
         return networks.gated(nn.LSTM if name == "LSTM" else nn.RNN, shape, x, y)
     net = networks.build(shape)
@@ -68,7 +79,9 @@ def step_of(name: str, shape: Shape, x: Tensor, y: Tensor, weights: dict[str, Te
 
 
 def growth(step: Callable[[], object]) -> int:
-    """Return by how many bytes the resident memory of this process rises, at its highest, above what it was before the step."""
+    """Return by how many bytes the resident memory of this process rises, at its highest, above
+    what it was before the step.
+    """
     gc.collect()
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
@@ -91,17 +104,36 @@ def _kilobytes(status: Path, key: str) -> int:
 
 
 def in_own_process(shape: Shape, name: str, weights: Path, threads: int) -> dict[str, Any]:
-    """Measure one implementation in a fresh process: {"peak": bytes, "held": bytes}, or {"failed": why}."""
-    command = [sys.executable, "-m", "benchmarks.footprint", shape.name, name, "--weights", str(weights), "--threads", str(threads)]
+    """Measure one implementation in a fresh process: {"peak": bytes, "held": bytes}, or {"failed":
+    why}.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.footprint",
+        shape.name,
+        name,
+        "--weights",
+        str(weights),
+        "--threads",
+        str(threads),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:160]}
+        return {
+            "failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][
+                :160
+            ]
+        }
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def measure(shape: Shape, name: str, weights: dict[str, Tensor] | None) -> dict[str, Any]:
-    """Measure in this process, which should be a fresh one. A first, two-step sequence pays for what is allocated once and for all."""
+    """Measure in this process, which should be a fresh one.
+
+    A first, two-step sequence pays for what is allocated once and for all.
+    """
     x, y = shape.data()
     step_of(name, shape, x[:, :2].contiguous(), y, weights)()
     step = step_of(name, shape, x, y, weights)
@@ -113,7 +145,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shape")
     parser.add_argument("implementation", choices=IMPLEMENTATIONS)
-    parser.add_argument("--weights", type=Path, help="state of the calibrated network, from torch.save")
+    parser.add_argument(
+        "--weights", type=Path, help="state of the calibrated network, from torch.save"
+    )
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     set_threads(args.threads)

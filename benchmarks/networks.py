@@ -1,4 +1,6 @@
-"""The network of a shape, ours and torch's, its loss and its training step; and the dense products alone."""
+"""The network of a shape, ours and torch's, its loss and its training step; and the dense products
+alone.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +17,45 @@ from benchmarks.calibrate import RECORDINGS, check_rates, find_gain
 from benchmarks.shapes import ANALOG_GRID, Shape
 
 LEARNING_RATE = 1e-8
-"""So small that the weights, and with them the firing rates, stay what they were while steps are timed; Adam's work is the same."""
+"""So small that the weights, and with them the firing rates, stay what they were while steps are
+timed; Adam's work is the same.
+"""
 
 
 def build(shape: Shape, seed: int = 0) -> srnn.Stack:
-    """Return the network of a shape, not yet calibrated: recurrent ALIF, trained constants, Multi-Gaussian surrogate; leaky read-out."""
+    """Return the network of a shape, not yet calibrated: recurrent ALIF, trained constants,
+    Multi-Gaussian surrogate; leaky read-out.
+    """
     torch.manual_seed(seed)
-    hidden = [srnn.Layer(below, above, srnn.ALIF()) for below, above in itertools.pairwise(shape.widths)]
+    hidden = [
+        srnn.Layer(below, above, srnn.ALIF()) for below, above in itertools.pairwise(shape.widths)
+    ]
     return srnn.Stack(*hidden, srnn.Readout(shape.hidden[-1], shape.classes))
 
 
 def hidden_layers(net: srnn.Stack) -> list[srnn.Layer]:
     """Return the spiking layers."""
-    return [layer for layer in net.parts() if isinstance(layer, srnn.Layer) and layer.activation.binary]
+    return [
+        layer for layer in net.parts() if isinstance(layer, srnn.Layer) and layer.activation.binary
+    ]
 
 
 @torch.no_grad()
 def calibrate(net: srnn.Stack, shape: Shape, x: Tensor) -> tuple[float, ...]:
-    """Scale the input weights of each hidden layer until it fires at the wanted rate; put all weights on a grid; return the rates on all of x."""
+    """Scale the input weights of each hidden layer until it fires at the wanted rate; put all
+    weights on a grid; return the rates on all of x.
+    """
     h, grid = x[:RECORDINGS], 1.0 if shape.density is not None else ANALOG_GRID
     for layer in hidden_layers(net):
         start = layer.weight.clone()
 
-        def rate(gain: float, layer: srnn.Layer = layer, start: Tensor = start, h: Tensor = h, grid: float = grid) -> float:
+        def rate(
+            gain: float,
+            layer: srnn.Layer = layer,
+            start: Tensor = start,
+            h: Tensor = h,
+            grid: float = grid,
+        ) -> float:
             layer.weight.copy_(start * gain)
             to_grid(layer, float(h.abs().max()), grid)
             return float(layer(h, backend="reference").output.mean())
@@ -51,11 +69,14 @@ def calibrate(net: srnn.Stack, shape: Shape, x: Tensor) -> tuple[float, ...]:
 
 @torch.no_grad()
 def to_grid(layer: srnn.Layer, largest_input: float, input_grid: float) -> None:
-    """Round W and R to multiples of a power of two so that W x + R s is exact in float32, in whatever order it is summed.
+    """Round W and R to multiples of a power of two so that W x + R s is exact in float32, in
+    whatever order it is summed.
 
-    Rounding differences then cannot flip a spike, and two implementations that order their sums differently must agree spike for spike: a network
-    of this size otherwise loses many of its recordings to a single flip somewhere in it. Inputs are multiples of `input_grid` (events: 1), so that
-    what is summed are multiples of grid · input_grid, and no partial sum exceeds 2^24 of them.
+    Rounding differences then cannot flip a spike, and two implementations that order their sums
+    differently must agree spike for spike: a network of this size otherwise loses many of its
+    recordings to a single flip somewhere in it. Inputs are multiples of `input_grid` (events: 1),
+    so that what is summed are multiples of grid · input_grid, and no partial sum exceeds 2^24 of
+    them.
     """
     bound = layer.weight.abs().sum(1).max() * largest_input
     if layer.recurrent is not None:
@@ -67,13 +88,20 @@ def to_grid(layer: srnn.Layer, largest_input: float, input_grid: float) -> None:
 
 
 class Gated(nn.Module):
-    """torch.nn.LSTM or torch.nn.RNN of the widths of a shape, with a linear read-out of every step. Time first: (T, B, C), its best case."""
+    """torch.nn.LSTM or torch.nn.RNN of the widths of a shape, with a linear read-out of every step.
+
+    Time first: (T, B, C), its best case.
+    """
 
     def __init__(self, kind: type[nn.LSTM] | type[nn.RNN], shape: Shape) -> None:
         super().__init__()
         pairs = itertools.pairwise(shape.widths)
         same = len(set(shape.hidden)) == 1
-        self.cells = nn.ModuleList([kind(shape.inputs, shape.hidden[0], len(shape.hidden))] if same else [kind(a, b) for a, b in pairs])
+        self.cells = nn.ModuleList(
+            [kind(shape.inputs, shape.hidden[0], len(shape.hidden))]
+            if same
+            else [kind(a, b) for a, b in pairs]
+        )
         self.readout = nn.Linear(shape.hidden[-1], shape.classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,12 +113,20 @@ class Gated(nn.Module):
 
 
 class TrainingStep:
-    """One training step when called: forward, cross entropy of the mean over time of the read-out, backward, Adam.
+    """One training step when called: forward, cross entropy of the mean over time of the read-out,
+    backward, Adam.
 
     module: what Adam trains. forward: from x to the read-out of every step; time: its time axis.
     """
 
-    def __init__(self, module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, time: int) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        forward: Callable[[Tensor], Tensor],
+        x: Tensor,
+        labels: Tensor,
+        time: int,
+    ) -> None:
         self.module, self.forward, self.x, self.labels, self.time = module, forward, x, labels, time
         self.optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
 
@@ -111,7 +147,9 @@ def ours(net: srnn.Stack, x: Tensor, labels: Tensor, backend: str) -> TrainingSt
     return TrainingStep(net, lambda x: net(x, backend=backend).potential, x, labels, time=1)
 
 
-def gated(kind: type[nn.LSTM] | type[nn.RNN], shape: Shape, x: Tensor, labels: Tensor) -> TrainingStep:
+def gated(
+    kind: type[nn.LSTM] | type[nn.RNN], shape: Shape, x: Tensor, labels: Tensor
+) -> TrainingStep:
     """Return the training step of torch.nn.LSTM or torch.nn.RNN."""
     torch.manual_seed(0)
     module = Gated(kind, shape)
@@ -119,7 +157,8 @@ def gated(kind: type[nn.LSTM] | type[nn.RNN], shape: Shape, x: Tensor, labels: T
 
 
 class DenseProducts:
-    """The products of one training step as dense matrix products and nothing else, each for all steps at once, into memory that is there already.
+    """The products of one training step as dense matrix products and nothing else, each for all
+    steps at once, into memory that is there already.
 
     Feed-forward: W x, dW, and dx except for the first layer. Recurrent: R s, dI·R, dR.
     """

@@ -1,9 +1,12 @@
-"""A training step of the same network in other spiking libraries, beside ours; in the virtual environment that `make bench-peers` sets up.
+"""A training step of the same network in other spiking libraries, beside ours; in the virtual
+environment that `make bench-peers` sets up.
 
-    python -m benchmarks.peers [--shape NAME]… [--peer NAME]… [--rounds N] [--threads N] [--json FILE]
+    python -m benchmarks.peers [--shape NAME]… [--peer NAME]… [--rounds N] [--threads N] [--json
+    FILE]
 
-One process, one implementation after the other, round after round; medians. Every spiking network fires at the same rate. A peer that cannot be
-imported, built or brought to that rate is left out, with its reason. No ratio is printed where ours does not compute what the reference computes.
+One process, one implementation after the other, round after round; medians. Every spiking network
+fires at the same rate. A peer that cannot be imported, built or brought to that rate is left out,
+with its reason. No ratio is printed where ours does not compute what the reference computes.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ def version(package: str) -> str:
         return ""
 
 
-def measure(shape: Shape, peers: tuple[str, ...], rounds: int, with_memory: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    shape: Shape, peers: tuple[str, ...], rounds: int, with_memory: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Measure one shape: ours, the LSTM for orientation, and every peer that works here."""
     say(f"{shape.name}: calibrating ours")
     x, y = shape.data()
@@ -69,18 +74,27 @@ def measure(shape: Shape, peers: tuple[str, ...], rounds: int, with_memory: bool
         if with_memory and isinstance(steps[name], networks.TrainingStep) and not kept.failed:
             say(f"{shape.name}: memory of {name}")
             rows[name]["held"] = footprint.held_by(steps[name])
-    return {"shape": asdict(shape), "parity": compared, "rows": rows, "skipped": skipped, "_times": times}
+    return {
+        "shape": asdict(shape),
+        "parity": compared,
+        "rows": rows,
+        "skipped": skipped,
+        "_times": times,
+    }
 
 
 def _add_spyx(shape: Shape, x: Tensor, y: Tensor, add: Callable[..., None]) -> None:
-    from benchmarks import peers_jax  # only now: JAX asks how many cores there are when it is imported
+    # only now: JAX asks how many cores there are when it is imported
+    from benchmarks import peers_jax
 
     steps, rates = peers_jax.prepare(shape, x, y)
     for name, step in steps.items():
         add(name, step, peers_jax.NEURON, rates, "spyx")
 
 
-def print_tables(results: list[dict[str, Any]], shapes: tuple[Shape, ...], about: dict[str, Any]) -> None:
+def print_tables(
+    results: list[dict[str, Any]], shapes: tuple[Shape, ...], about: dict[str, Any]
+) -> None:
     """Print one table for each shape."""
     out = report.console()
     out.print(report.heading(about), markup=False)
@@ -89,11 +103,31 @@ def print_tables(results: list[dict[str, Any]], shapes: tuple[Shape, ...], about
         rows = []
         for name, row in result["rows"].items():
             held = f"{footprint.per_neuron(row['held'], shape):.1f} B" if "held" in row else "-"
-            ratio = "" if name == "srnn, ours" else report.ratio_cell(times[name], times.get("srnn, ours"), why)
+            ratio = (
+                ""
+                if name == "srnn, ours"
+                else report.ratio_cell(times[name], times.get("srnn, ours"), why)
+            )
             title = f"{name} {row['version']}".strip()
-            rows.append([title, row["neuron"], report.rates_cell(row["rates"]), report.time_cell(times[name]), ratio, held])
+            rows.append(
+                [
+                    title,
+                    row["neuron"],
+                    report.rates_cell(row["rates"]),
+                    report.time_cell(times[name]),
+                    ratio,
+                    held,
+                ]
+            )
         columns = ("implementation", "neuron", "hidden rates", "step", "ours is faster by", "held")
-        out.print(report.table(f"{shape.name}: {shape.sizes()}; {shape.input_kind()}", columns, rows, text_columns=2))
+        out.print(
+            report.table(
+                f"{shape.name}: {shape.sizes()}; {shape.input_kind()}",
+                columns,
+                rows,
+                text_columns=2,
+            )
+        )
         for name, reason in result["skipped"].items():
             out.print(f"{name} left out: {reason}", markup=False)
         for name, kept in times.items():
@@ -114,15 +148,24 @@ def main(argv: list[str] | None = None) -> int:
     threads = timing.set_threads(args.threads)
     about = {**timing.machine(threads), "rounds": args.rounds}
     with report.console().status("measuring") as status:
-        results = [measure(shape, peers, args.rounds, not args.no_memory, status.update) for shape in shapes]
+        results = [
+            measure(shape, peers, args.rounds, not args.no_memory, status.update)
+            for shape in shapes
+        ]
     print_tables(results, shapes, about)
-    rows = [{key: value for key, value in result.items() if not key.startswith("_")} for result in results]
+    rows = [
+        {key: value for key, value in result.items() if not key.startswith("_")}
+        for result in results
+    ]
     report.write_json(args.json, {"machine": about, "shapes": rows})
     return int(any(refusal(result["parity"]) not in ("", MISSING) for result in results))
 
 
 def choose(names: list[str] | None) -> tuple[str, ...]:
-    """Return the peers of these names (in any case), or all. Raises `BenchmarkError` for an unknown one."""
+    """Return the peers of these names (in any case), or all.
+
+    Raises `BenchmarkError` for an unknown one.
+    """
     known = {name.lower(): name for name in PEERS}
     unknown = [name for name in names or () if name.lower() not in known]
     if unknown:

@@ -1,7 +1,9 @@
-"""The network of a shape in Spyx: JAX, one jitted function for forward, backward and Adam, run on the CPU.
+"""The network of a shape in Spyx: JAX, one jitted function for forward, backward and Adam, run on
+the CPU.
 
-Two ways to write it are measured: every product inside the scan over time, as Spyx's own Sequential does, and with the feed-forward products taken
-out of it, one for all steps, as a careful user would.
+Two ways to write it are measured: every product inside the scan over time, as Spyx's own Sequential
+does, and with the feed-forward products taken out of it, one for all steps, as a careful user
+would.
 """
 
 from __future__ import annotations
@@ -27,16 +29,26 @@ NEURON = "RLIF: LIF, β trained per neuron, soft reset, SuperSpike"
 
 
 class Network(nnx.Module):
-    """Linear, RLIF for each hidden layer; linear, leaky integrator as read-out. Time first: (T, B, C)."""
+    """Linear, RLIF for each hidden layer; linear, leaky integrator as read-out.
+
+    Time first: (T, B, C).
+    """
 
     def __init__(self, shape: Shape) -> None:
         rngs = nnx.Rngs(0)
-        self.linears = nnx.List([nnx.Linear(below, above, rngs=rngs) for below, above in itertools.pairwise(shape.widths)])
+        self.linears = nnx.List(
+            [
+                nnx.Linear(below, above, rngs=rngs)
+                for below, above in itertools.pairwise(shape.widths)
+            ]
+        )
         self.cells = nnx.List([spyx.nn.RLIF((n,), rngs=rngs) for n in shape.hidden])
         decay = math.exp(-1 / TAU_M)
         for cell, n in zip(self.cells, shape.hidden, strict=True):
             cell.beta = nnx.Param(jnp.full((n,), decay))
-            cell.recurrent_w = nnx.Param(nnx.initializers.orthogonal(1 - decay)(rngs.params(), (n, n)))
+            cell.recurrent_w = nnx.Param(
+                nnx.initializers.orthogonal(1 - decay)(rngs.params(), (n, n))
+            )
         self.readout = nnx.Linear(shape.hidden[-1], shape.classes, rngs=rngs)
         self.leaky = spyx.nn.LI((shape.classes,), rngs=rngs)
 
@@ -48,7 +60,9 @@ class Network(nnx.Module):
         """Run over time: (T, B, C) → (T, B, K)."""
         if in_scan:
             pairs = zip(self.linears, self.cells, strict=True)
-            return spyx.nn.run(spyx.nn.Sequential(*itertools.chain(*pairs), self.readout, self.leaky), x)[0]
+            return spyx.nn.run(
+                spyx.nn.Sequential(*itertools.chain(*pairs), self.readout, self.leaky), x
+            )[0]
         for k in range(len(self.cells)):
             x = self.hidden(k, x)
         return spyx.nn.run(self.leaky, self.readout(x))[0]
@@ -70,15 +84,25 @@ class SpyxStep:
             updates, state = optimizer.update(grads, state, params)
             return optax.apply_updates(params, updates), state, value
 
-        self.step, self.params, self.state, self.x, self.labels = step, params, optimizer.init(params), x, labels
+        self.step, self.params, self.state, self.x, self.labels = (
+            step,
+            params,
+            optimizer.init(params),
+            x,
+            labels,
+        )
 
     def __call__(self) -> float:
-        self.params, self.state, value = jax.block_until_ready(self.step(self.params, self.state, self.x, self.labels))
+        self.params, self.state, value = jax.block_until_ready(
+            self.step(self.params, self.state, self.x, self.labels)
+        )
         return float(value)
 
 
 def calibrate(network: Network, shape: Shape, x: Any) -> tuple[float, ...]:
-    """Scale the input weights of each hidden layer until it fires at the wanted rate; return the rates on all of x."""
+    """Scale the input weights of each hidden layer until it fires at the wanted rate; return the
+    rates on all of x.
+    """
     run = nnx.jit(Network.hidden, static_argnums=1)
     h = x[:, :RECORDINGS]
     for k in range(len(shape.hidden)):
@@ -98,13 +122,18 @@ def calibrate(network: Network, shape: Shape, x: Any) -> tuple[float, ...]:
     return tuple(rates)
 
 
-def prepare(shape: Shape, x: Tensor, labels: Tensor) -> tuple[dict[str, SpyxStep], tuple[float, ...]]:
-    """Build and calibrate the network; return a training step for either way to write it, and the firing rates."""
+def prepare(
+    shape: Shape, x: Tensor, labels: Tensor
+) -> tuple[dict[str, SpyxStep], tuple[float, ...]]:
+    """Build and calibrate the network; return a training step for either way to write it, and the
+    firing rates.
+    """
     time_first = jnp.asarray(np.ascontiguousarray(x.transpose(0, 1).numpy()))
     network = Network(shape)
     rates = calibrate(network, shape, time_first)
     graph, params = nnx.split(network)
-    params = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), params)  # of a definite type: the step would be compiled twice otherwise
+    # of a definite type: the step would be compiled twice otherwise
+    params = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), params)
     y = jnp.asarray(labels.numpy())
     return {
         "Spyx": SpyxStep(graph, params, time_first, y, in_scan=True),

@@ -1,8 +1,11 @@
-"""The network of a shape in other PyTorch libraries, each with the recurrent neuron of its own that comes nearest.
+"""The network of a shape in other PyTorch libraries, each with the recurrent neuron of its own that
+comes nearest.
 
-Every class has one layer of that neuron for each hidden layer of the shape, its library's leaky integrator as read-out, trained time constants where
-the library allows them, and its library's way to loop over time. Time first: (T, B, C), which all but sinabs prefer. Time constants are those of our
-own layers on average: 20 steps for the potential, 150 for the adaptation. The library is imported when the peer is built.
+Every class has one layer of that neuron for each hidden layer of the shape, its library's leaky
+integrator as read-out, trained time constants where the library allows them, and its library's way
+to loop over time. Time first: (T, B, C), which all but sinabs prefer. Time constants are those of
+our own layers on average: 20 steps for the potential, 150 for the adaptation. The library is
+imported when the peer is built.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ B0, BETA = 0.01, 1.8
 
 
 class TorchPeer(nn.Module):
-    """A network of another library: `hidden` runs one hidden layer over time, `output` the read-out; both (T, B, ·) → (T, B, ·).
+    """A network of another library: `hidden` runs one hidden layer over time, `output` the
+    read-out; both (T, B, ·) → (T, B, ·).
 
     package: what to ask for its version. neuron: which neuron it is, in words.
     """
@@ -33,7 +37,9 @@ class TorchPeer(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.linears = nn.ModuleList([nn.Linear(below, above) for below, above in itertools.pairwise(shape.widths)])
+        self.linears = nn.ModuleList(
+            [nn.Linear(below, above) for below, above in itertools.pairwise(shape.widths)]
+        )
         self.cells: nn.ModuleList
         self.readout = nn.Linear(shape.hidden[-1], shape.classes)
 
@@ -68,13 +74,21 @@ class TorchPeer(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, shape: Shape) -> tuple[float, ...]:
-        """Scale the input weights of each hidden layer until it fires at the wanted rate; return the rates on all of x."""
+        """Scale the input weights of each hidden layer until it fires at the wanted rate; return
+        the rates on all of x.
+        """
         h = x[:, :RECORDINGS]
         for k in range(len(self.cells)):
             weight = self.input_weight(k)
             start = weight.clone()
 
-            def rate(gain: float, k: int = k, weight: Tensor = weight, start: Tensor = start, h: Tensor = h) -> float:
+            def rate(
+                gain: float,
+                k: int = k,
+                weight: Tensor = weight,
+                start: Tensor = start,
+                h: Tensor = h,
+            ) -> float:
                 weight.copy_(start * gain)
                 return float(self.hidden(k, h).mean())
 
@@ -95,8 +109,15 @@ class SnnTorch(TorchPeer):
         import snntorch
 
         decay = math.exp(-1 / TAU_M)
-        self.cells = nn.ModuleList([snntorch.RLeaky(beta=torch.full((n,), decay), linear_features=n, learn_beta=True) for n in shape.hidden])
-        self.leaky = snntorch.Leaky(beta=torch.full((shape.classes,), decay), learn_beta=True, reset_mechanism="none")
+        self.cells = nn.ModuleList(
+            [
+                snntorch.RLeaky(beta=torch.full((n,), decay), linear_features=n, learn_beta=True)
+                for n in shape.hidden
+            ]
+        )
+        self.leaky = snntorch.Leaky(
+            beta=torch.full((shape.classes,), decay), learn_beta=True, reset_mechanism="none"
+        )
 
     def hidden(self, k: int, x: Tensor) -> Tensor:
         cell, current = self.cells[k], self.linears[k](x)
@@ -117,7 +138,10 @@ class SnnTorch(TorchPeer):
 
 
 class Norse(TorchPeer):
-    """Norse: LSNNRecurrent loops over time itself, input product included. Time constants and strength of the adaptation are those of our ALIF."""
+    """Norse: LSNNRecurrent loops over time itself, input product included.
+
+    Time constants and strength of the adaptation are those of our ALIF.
+    """
 
     package, neuron = "norse", "LSNNRecurrent: ALIF, τ trained per neuron, hard reset, SuperSpike"
 
@@ -129,7 +153,10 @@ class Norse(TorchPeer):
         self.constants = nn.ParameterList()
         cells = []
         for below, above in itertools.pairwise(shape.widths):
-            mem, adapt = nn.Parameter(torch.full((above,), 1 / (TAU_M * dt))), nn.Parameter(torch.full((above,), 1 / (TAU_ADP * dt)))
+            mem, adapt = (
+                nn.Parameter(torch.full((above,), 1 / (TAU_M * dt))),
+                nn.Parameter(torch.full((above,), 1 / (TAU_ADP * dt))),
+            )
             self.constants.extend([mem, adapt])
             p = norse.LSNNParameters(
                 tau_syn_inv=torch.tensor(1 / dt),  # no synaptic filter
@@ -141,7 +168,9 @@ class Norse(TorchPeer):
             cells.append(norse.LSNNRecurrent(below, above, p=p, dt=dt))
         self.linears = nn.ModuleList()
         self.cells = nn.ModuleList(cells)
-        leak = norse.LIParameters(tau_syn_inv=torch.tensor(1 / dt), tau_mem_inv=torch.tensor(1 / (TAU_M * dt)))
+        leak = norse.LIParameters(
+            tau_syn_inv=torch.tensor(1 / dt), tau_mem_inv=torch.tensor(1 / (TAU_M * dt))
+        )
         self.leaky = norse.LI(p=leak, dt=torch.tensor(dt))
 
     def input_weight(self, k: int) -> Tensor:
@@ -159,7 +188,9 @@ class Norse(TorchPeer):
 
 
 class _Feedback(nn.Module):
-    """What SpikingJelly's container adds to the input of a step: R times the output of the step before."""
+    """What SpikingJelly's container adds to the input of a step: R times the output of the step
+    before.
+    """
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -173,11 +204,15 @@ class _Feedback(nn.Module):
 class SpikingJelly(TorchPeer):
     """SpikingJelly: its recurrent container around a parametric LIF, multi-step mode.
 
-    LinearRecurrentContainer multiplies input and feedback together by one N x 2N matrix; the element-wise container with a linear feedback does
-    just what a recurrent layer needs, and less work.
+    LinearRecurrentContainer multiplies input and feedback together by one N x 2N matrix; the
+    element-wise container with a linear feedback does just what a recurrent layer needs, and less
+    work.
     """
 
-    package, neuron = "spikingjelly", "ParametricLIF in a recurrent container, τ trained per layer, soft reset, sigmoid"
+    package, neuron = (
+        "spikingjelly",
+        ("ParametricLIF in a recurrent container, τ trained per layer, soft reset, sigmoid"),
+    )
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -186,7 +221,11 @@ class SpikingJelly(TorchPeer):
         self.reset = functional.reset_net
         self.cells = nn.ModuleList(
             [
-                layer.ElementWiseRecurrentContainer(neuron.ParametricLIFNode(init_tau=TAU_M, v_reset=None), _Feedback(n), step_mode="m")
+                layer.ElementWiseRecurrentContainer(
+                    neuron.ParametricLIFNode(init_tau=TAU_M, v_reset=None),
+                    _Feedback(n),
+                    step_mode="m",
+                )
                 for n in shape.hidden
             ]
         )
@@ -202,7 +241,9 @@ class SpikingJelly(TorchPeer):
 
 
 class Sinabs(TorchPeer):
-    """sinabs: ALIFRecurrent loops over time itself; recordings first, so that each layer gets and gives a transposed view."""
+    """sinabs: ALIFRecurrent loops over time itself; recordings first, so that each layer gets and
+    gives a transposed view.
+    """
 
     package, neuron = "sinabs", "ALIFRecurrent: τ trained per neuron, soft reset, Multi-Gaussian"
 
@@ -223,12 +264,15 @@ class Sinabs(TorchPeer):
             for n in shape.hidden
         ]
         self.cells = nn.ModuleList(cells)
-        self.leaky = sinabs.layers.ExpLeak(tau_mem=torch.full((shape.classes,), TAU_M), norm_input=True)
+        self.leaky = sinabs.layers.ExpLeak(
+            tau_mem=torch.full((shape.classes,), TAU_M), norm_input=True
+        )
 
     @staticmethod
     def _run(cell: Any, current: Tensor) -> Tensor:
         for name, _ in list(cell.named_buffers()):
-            setattr(cell, name, torch.zeros(0))  # every call starts at rest, and without the graph of the call before
+            # every call starts at rest, and without the graph of the call before
+            setattr(cell, name, torch.zeros(0))
         out: Tensor = cell(current.transpose(0, 1))
         return out.transpose(0, 1)
 
@@ -254,9 +298,11 @@ class _Step(torch.autograd.Function):
 
 
 class _RecurrentAdLIF(nn.Module):
-    """A recurrent adLIF layer (Bittar & Garner 2022, eqs 7-9), written from the equations as a plain loop over time.
+    """A recurrent adLIF layer (Bittar & Garner 2022, eqs 7-9), written from the equations as a
+    plain loop over time.
 
-    Batch norm of W x over recordings and steps, no self-connections, four constants a neuron, clamped to their ranges.
+    Batch norm of W x over recordings and steps, no self-connections, four constants a neuron,
+    clamped to their ranges.
     """
 
     ranges: ClassVar = {
@@ -270,12 +316,16 @@ class _RecurrentAdLIF(nn.Module):
         super().__init__()
         self.recurrent = nn.Parameter(torch.nn.init.orthogonal_(torch.empty(n, n)))
         self.norm = nn.BatchNorm1d(n, momentum=0.05)
-        self.constants = nn.ParameterDict({name: torch.empty(n).uniform_(*ends) for name, ends in self.ranges.items()})
+        self.constants = nn.ParameterDict(
+            {name: torch.empty(n).uniform_(*ends) for name, ends in self.ranges.items()}
+        )
 
     def forward(self, current: Tensor) -> Tensor:
         """current: (T, B, N), W x. Returns spikes (T, B, N)."""
         current = self.norm(current.flatten(0, 1)).view_as(current)
-        alpha, beta, a, b = (self.constants[name].clamp(*ends) for name, ends in self.ranges.items())
+        alpha, beta, a, b = (
+            self.constants[name].clamp(*ends) for name, ends in self.ranges.items()
+        )
         R = (self.recurrent - torch.diag(self.recurrent.diagonal())).t()
         u, w, s = (torch.zeros_like(current[0]) for _ in range(3))
         out = []
@@ -289,9 +339,18 @@ class _RecurrentAdLIF(nn.Module):
 
 
 class SparchStyle(TorchPeer):
-    """Layers in the style of sparch (RadLIF), our own plain loop: that repository is no package. Its gain acts on the scale of the batch norm."""
+    """Layers in the style of sparch (RadLIF), our own plain loop: that repository is no package.
 
-    package, neuron = "", "RadLIF from its equations: adaptive LIF, 4 constants trained per neuron, batch norm, boxcar"
+    Its gain acts on the scale of the batch norm.
+    """
+
+    package, neuron = (
+        "",
+        (
+            "RadLIF from its equations: adaptive LIF, 4 constants trained per "
+            "neuron, batch norm, boxcar"
+        ),
+    )
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -325,7 +384,9 @@ TORCH_PEERS: dict[str, type[TorchPeer]] = {
 }
 
 
-def prepare(kind: type[TorchPeer], shape: Shape, x: Tensor, labels: Tensor) -> tuple[TrainingStep, tuple[float, ...]]:
+def prepare(
+    kind: type[TorchPeer], shape: Shape, x: Tensor, labels: Tensor
+) -> tuple[TrainingStep, tuple[float, ...]]:
     """Build a peer, calibrate it, and return its training step and its firing rates."""
     torch.manual_seed(0)
     peer, time_first = kind(shape), x.transpose(0, 1).contiguous()

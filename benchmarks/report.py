@@ -17,7 +17,9 @@ from benchmarks.timing import Times
 def heading(about: Mapping[str, Any]) -> str:
     """Return the machine in one line."""
     cores = f"{about['threads']} of {about['cores']} cores"
-    return f"{about['processor']}, {cores}, torch {about['torch']}; median of {about['rounds']} rounds"
+    return (
+        f"{about['processor']}, {cores}, torch {about['torch']}; median of {about['rounds']} rounds"
+    )
 
 
 def seconds(value: float) -> str:
@@ -52,11 +54,16 @@ def parity_cell(parity: Mapping[str, Any] | None) -> str:
         return "not run"
     if "failed" in parity:
         return "failed"
-    figures = f"{parity['unflipped']:.0%} equal\nu {parity['potential']:.0e}\ngrad {parity['gradient']:.0e}"
+    figures = (
+        f"{parity['unflipped']:.0%} equal\nu {parity['potential']:.0e}\n"
+        f"grad {parity['gradient']:.0e}"
+    )
     return figures if parity["holds"] else f"FAILS: {figures}"
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> Table:
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1
+) -> Table:
     """Return a table; the first `text_columns` columns are text, the others numbers."""
     made = Table(title=title, title_justify="left", pad_edge=False)
     for k, column in enumerate(columns):
@@ -75,7 +82,10 @@ def console() -> Console:
 def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
     """Write all raw numbers; NaN becomes null."""
     if path is not None:
-        path.write_text(json.dumps(_clean(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(_clean(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
 
 
 def _clean(value: Any) -> Any:

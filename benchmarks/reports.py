@@ -1,8 +1,10 @@
-"""The report of every task: train an epoch on small made-up data, with the task's own network and with a bidirectional LSTM, and write it.
+"""The report of every task: train an epoch on small made-up data, with the task's own network and
+with a bidirectional LSTM, and write it.
 
     python -m benchmarks.reports [TASK …] [--out FOLDER]
 
-Prints seconds, size, what is left out, and whether the recordings that were looked at give the accuracy on record; exit code 1 where they do not.
+Prints seconds, size, what is left out, and whether the recordings that were looked at give the
+accuracy on record; exit code 1 where they do not.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from srnn import report, tasks
 from srnn.tasks.settings import override
 from srnn.training.train import fit
 
-LSTM = ("network=CellNetwork", "network.hidden=[8]", "network.bidirectional=true", "optimiser=Optimiser")
+LSTM = (
+    "network=CellNetwork",
+    "network.hidden=[8]",
+    "network.bidirectional=true",
+    "optimiser=Optimiser",
+)
 
 
 def one(name: str, settings: tuple[str, ...], folder: Path) -> bool:
@@ -30,24 +37,38 @@ def one(name: str, settings: tuple[str, ...], folder: Path) -> bool:
     made = report.compose([out], folder / "data")
     path, (numbers,) = made.write(out / "report.html"), made.numbers["runs"]
     seen = numbers["figures"]["anytime"]
-    same = seen["recordings"] < seen["of"] or abs(seen["accuracy"] - numbers["test_accuracy"]) < 1e-9
+    same = (
+        seen["recordings"] < seen["of"] or abs(seen["accuracy"] - numbers["test_accuracy"]) < 1e-9
+    )
     left = ", ".join(numbers["left_out"]) or "nothing"
     left, seconds = ", ".join(numbers["left_out"]) or "nothing", time.perf_counter() - began
     says = "agrees" if same else "DIFFERS"
-    print(f"{name:12} {out.name:5} {seconds:5.1f} s {path.stat().st_size / 1024:6.0f} KB  accuracy {says}, left out: {left}", flush=True)
+    print(
+        f"{name:12} {out.name:5} {seconds:5.1f} s {path.stat().st_size / 1024:6.0f} KB  "
+        f"accuracy {says}, left out: {left}",
+        flush=True,
+    )
     return same
 
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tasks", nargs="*", help="these tasks (default: all)")
-    parser.add_argument("--out", type=Path, help="where runs and reports are kept (default: nowhere)")
+    parser.add_argument(
+        "--out", type=Path, help="where runs and reports are kept (default: nowhere)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         root = args.out or Path(scratch)
-        agree = [one(name, settings, root / name) for name in args.tasks or tasks.names() for settings in ((), LSTM)]
+        agree = [
+            one(name, settings, root / name)
+            for name in args.tasks or tasks.names()
+            for settings in ((), LSTM)
+        ]
     print(f"{sum(agree)} of {len(agree)} reports agree with their metrics.json")
     return 0 if all(agree) else 1
 

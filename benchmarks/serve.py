@@ -1,13 +1,17 @@
-"""Many viewers of one live page: how late a step is at a viewer, what is left out, what the server takes.
+"""Many viewers of one live page: how late a step is at a viewer, what is left out, what the server
+takes.
 
-    python -m benchmarks.serve                                          20 viewers for 30 seconds, then the same with one more who reads nothing
-    python -m benchmarks.serve --run runs/ecg-seed0 --data-dir DIR      a run of yours
-    python -m benchmarks.serve --viewers 5 --seconds 5                  a short form
+    python -m benchmarks.serve                                      20 viewers for 30 seconds, then
+                                                                    the same with one more who reads
+                                                                    nothing
+    python -m benchmarks.serve --run runs/ecg-seed0 --data-dir DIR  a run of yours
+    python -m benchmarks.serve --viewers 5 --seconds 5              a short form
 
-Without --run, a network is trained for one epoch on the simulated ECG. `srnn serve` plays in a process of its own at real time, the viewers are in
-another one. A frame says when its first step was due by the machine's clock: the delay of that step has the time in which the frame filled (33 ms),
-that of its last step has not. Counted from the second second on, when everybody is there. At the end the server gets a SIGTERM, while who reads
-nothing is still there.
+Without --run, a network is trained for one epoch on the simulated ECG. `srnn serve` plays in a
+process of its own at real time, the viewers are in another one. A frame says when its first step
+was due by the machine's clock: the delay of that step has the time in which the frame filled (33
+ms), that of its last step has not. Counted from the second second on, when everybody is there. At
+the end the server gets a SIGTERM, while who reads nothing is still there.
 """
 
 from __future__ import annotations
@@ -33,7 +37,9 @@ async def look(url: str, seconds: float, begin: float) -> dict[str, Any]:
     from websockets.asyncio.client import connect
 
     first, last, rate, left_out, steps = list[float](), list[float](), 1.0, 0, 0
-    async with connect(url.replace("http", "ws") + "live", max_size=None, close_timeout=1) as socket:
+    async with connect(
+        url.replace("http", "ws") + "live", max_size=None, close_timeout=1
+    ) as socket:
         while (now := time.monotonic()) < begin + seconds:
             message = await asyncio.wait_for(socket.recv(), 5)
             now = time.monotonic()
@@ -65,7 +71,8 @@ def stalled(url: str) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.connect((host, int(port)))
     made.sendall(
-        f"GET /live HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"GET /live HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
     )
     return made
@@ -80,13 +87,33 @@ def used(pid: int) -> tuple[float, float]:
 
 def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall: bool) -> str:
     """Serve, look, and return a row of the table."""
-    command = [sys.executable, "-m", "srnn", "serve", str(run), "--port", "0", "--json", *(["--data-dir", data_dir] if data_dir else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "srnn",
+        "serve",
+        str(run),
+        "--port",
+        "0",
+        "--json",
+        *(["--data-dir", data_dir] if data_dir else []),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         url = json.loads(server.stdout.readline())["url"]
         idle = stalled(url) if stall else None
-        looking = [sys.executable, "-m", "benchmarks.serve", "--look", url, "--viewers", str(viewers), "--seconds", str(seconds)]
+        looking = [
+            sys.executable,
+            "-m",
+            "benchmarks.serve",
+            "--look",
+            url,
+            "--viewers",
+            str(viewers),
+            "--seconds",
+            str(seconds),
+        ]
         clients = subprocess.Popen(looking, stdout=subprocess.PIPE, text=True)
         time.sleep(2)
         (cpu, memory), began = used(server.pid), time.monotonic()
@@ -103,17 +130,27 @@ def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall
             idle.close()
     finally:
         server.kill()
-    first, last = (1e3 * np.array([d for one in seen for d in one[name]]) for name in ("first", "last"))
-    numbers = [f"{np.percentile(first, 50):.1f} / {np.percentile(first, 99):.1f}", f"{np.percentile(last, 50):.1f} / {np.percentile(last, 99):.1f}"]
+    first, last = (
+        1e3 * np.array([d for one in seen for d in one[name]]) for name in ("first", "last")
+    )
+    numbers = [
+        f"{np.percentile(first, 50):.1f} / {np.percentile(first, 99):.1f}",
+        f"{np.percentile(last, 50):.1f} / {np.percentile(last, 99):.1f}",
+    ]
     frames, out = len(first), sum(one["left_out"] for one in seen)
     load = f"{100 * (cpu_after - cpu) / passed:.0f} %"
     lost = f"{out}{f', of the one who reads nothing {all_left_out - out}' if stall else ''}"
     who = f"{viewers}{' and one who reads nothing' if stall else ''}"
-    return f"| {who} | {' | '.join(numbers)} | {frames:,} | {lost} | {load} | {memory:.0f} → {memory_after:.0f} | {ended:.1f} |"
+    return (
+        f"| {who} | {' | '.join(numbers)} | {frames:,} | {lost} | {load} | {memory:.0f} → "
+        f"{memory_after:.0f} | {ended:.1f} |"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path)
     parser.add_argument("--data-dir")
     parser.add_argument("--viewers", type=int, default=20)
@@ -129,7 +166,10 @@ def main() -> None:
             from benchmarks.stream_soak import run_folder
 
             run = run_folder(Path(folder))
-        print("| viewers | first step of a frame, ms, p50 / p99 | its last step | frames received | left out | processor | memory, MB | ends in, s |")
+        print(
+            "| viewers | first step of a frame, ms, p50 / p99 | its last step | frames "
+            "received | left out | processor | memory, MB | ends in, s |"
+        )
         print("|---|---|---|---|---|---|---|---|")
         for stall in (False, True):
             print(measure(run, args.data_dir, args.viewers, args.seconds, stall), flush=True)

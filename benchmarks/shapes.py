@@ -1,4 +1,7 @@
-"""The shapes that are measured: sizes, density of the input, firing rate of the hidden layers. No row is a task, nor its training time."""
+"""The shapes that are measured: sizes, density of the input, firing rate of the hidden layers.
+
+No row is a task, nor its training time.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import torch
 from torch import Tensor
 
 ANALOG_GRID = 2.0**-6
-"""Analog inputs are multiples of this, so that sums of products can be exact (see `networks.to_grid`)."""
+"""Analog inputs are multiples of this, so that sums of products can be exact (see
+`networks.to_grid`).
+"""
 
 
 class BenchmarkError(Exception):
@@ -19,8 +24,9 @@ class BenchmarkError(Exception):
 class Shape:
     """One row. batch: B recordings; steps: T; inputs → hidden → classes: widths.
 
-    density: fraction of input values that are events (1, all others 0), or None = analog, standard normal. rate: wanted spikes per hidden
-    neuron and step, equal in every hidden layer of every spiking implementation.
+    density: fraction of input values that are events (1, all others 0), or None = analog, standard
+    normal. rate: wanted spikes per hidden neuron and step, equal in every hidden layer of every
+    spiking implementation.
     """
 
     name: str
@@ -34,7 +40,9 @@ class Shape:
 
     @property
     def band(self) -> tuple[float, float]:
-        """Return the range in which every hidden layer must fire: ± half of the wanted rate, at most ± 5 points."""
+        """Return the range in which every hidden layer must fire: ± half of the wanted rate, at
+        most ± 5 points.
+        """
         slack = min(0.5 * self.rate, 0.05)
         return self.rate - slack, self.rate + slack
 
@@ -61,7 +69,9 @@ class Shape:
         generator = torch.Generator().manual_seed(seed)
         size = (self.batch, self.steps, self.inputs)
         if self.density is None:
-            x = (torch.randn(size, generator=generator).clamp(-4, 4) / ANALOG_GRID).round() * ANALOG_GRID
+            x = (
+                torch.randn(size, generator=generator).clamp(-4, 4) / ANALOG_GRID
+            ).round() * ANALOG_GRID
         else:
             x = (torch.rand(size, generator=generator) < self.density).float()
         return x, torch.randint(self.classes, (self.batch,), generator=generator)
@@ -78,11 +88,17 @@ SHAPES = (
 
 
 def named(names: list[str] | None) -> tuple[Shape, ...]:
-    """Return the shapes of these names (in any case), or all. Raises `BenchmarkError` for an unknown one."""
+    """Return the shapes of these names (in any case), or all.
+
+    Raises `BenchmarkError` for an unknown one.
+    """
     if not names:
         return SHAPES
     known = {shape.name.lower(): shape for shape in SHAPES}
     unknown = [name for name in names if name.lower() not in known]
     if unknown:
-        raise BenchmarkError(f"unknown shape {unknown[0]!r}; expected one of {', '.join(shape.name for shape in SHAPES)}")
+        raise BenchmarkError(
+            f"unknown shape {unknown[0]!r}; expected one of "
+            f"{', '.join(shape.name for shape in SHAPES)}"
+        )
     return tuple(known[name.lower()] for name in names)

@@ -1,10 +1,12 @@
-"""Does anything grow? A small task trained for 200 epochs, and streams opened and closed, in one process.
+"""Does anything grow? A small task trained for 200 epochs, and streams opened and closed, in one
+process.
 
-    python -m benchmarks.soak                       (make soak runs this, benchmarks.stream_soak and benchmarks.faults)
+    python -m benchmarks.soak   (make soak runs this, benchmarks.stream_soak and benchmarks.faults)
     python -m benchmarks.soak --epochs 1000 --streams 10000
 
-After each epoch (each hundredth of the streams) it looks at resident memory, open files, threads, child processes and temporary files. What is there
-after a fifth, when caches are warm, is compared with what is there at the end.
+After each epoch (each hundredth of the streams) it looks at resident memory, open files, threads,
+child processes and temporary files. What is there after a fifth, when caches are warm, is compared
+with what is there at the end.
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ from srnn import tasks
 from srnn.tasks.settings import override
 from srnn.training import train
 
-SETTINGS = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "network.hidden=[6]"]
+SETTINGS = [
+    "data.train=8",
+    "data.validation=4",
+    "data.test=4",
+    "data.steps=24",
+    "batch=4",
+    "network.hidden=[6]",
+]
 MEGABYTES = 8.0
 """By how much resident memory may grow; the allocator's own noise is two or three."""
 
@@ -42,7 +51,9 @@ def look() -> dict[str, float]:
         "files": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "children": children,
-        "temporary": len([p for p in Path(tempfile.gettempdir()).iterdir() if p.name.startswith("srnn")]),
+        "temporary": len(
+            [p for p in Path(tempfile.gettempdir()).iterdir() if p.name.startswith("srnn")]
+        ),
     }
 
 
@@ -60,7 +71,9 @@ def training(epochs: int, folder: Path) -> list[dict[str, float]]:
 
 
 def streams(count: int, folder: Path) -> list[dict[str, float]]:
-    """Open a stream, push, save, load and forget it, `count` times; return what was held after each hundredth."""
+    """Open a stream, push, save, load and forget it, `count` times; return what was held after each
+    hundredth.
+    """
     net, seen = srnn.Stack(srnn.Layer(4, 36, srnn.ALIF()), srnn.Readout(36, 6)), []
     x = (torch.rand(1, 20, 4) < 0.3).float()
     for k in range(count):
@@ -82,7 +95,9 @@ def grown(seen: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
 
 def leaks(found: dict[str, tuple[float, float]]) -> list[str]:
     """Return what grew by more than it may."""
-    return [key for key, (warm, end) in found.items() if end - warm > (MEGABYTES if key == "MB" else 0)]
+    return [
+        key for key, (warm, end) in found.items() if end - warm > (MEGABYTES if key == "MB" else 0)
+    ]
 
 
 def measure(epochs: int, count: int) -> dict[str, dict[str, tuple[float, float]]]:
@@ -103,7 +118,9 @@ def measure(epochs: int, count: int) -> dict[str, dict[str, tuple[float, float]]
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 where something grew."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=200, help="epochs (default: 200)")
     parser.add_argument("--streams", type=int, default=1000, help="streams (default: 1,000)")
     args = parser.parse_args(argv)
@@ -113,7 +130,13 @@ def main(argv: list[str] | None = None) -> int:
     for heading in next(iter(found.values())):
         table.add_column(heading, justify="right")
     for name, numbers in found.items():
-        table.add_row(name, *(f"{warm:.1f} → {end:.1f}" if key == "MB" else f"{warm:.0f} → {end:.0f}" for key, (warm, end) in numbers.items()))
+        table.add_row(
+            name,
+            *(
+                f"{warm:.1f} → {end:.1f}" if key == "MB" else f"{warm:.0f} → {end:.0f}"
+                for key, (warm, end) in numbers.items()
+            ),
+        )
     Console().print(table)
     return 1 if any(leaks(numbers) for numbers in found.values()) else 0
 

@@ -1,9 +1,11 @@
-"""Time and memory of a training step: reference loop, ours, torch.nn.LSTM, torch.nn.RNN, and the dense products alone.
+"""Time and memory of a training step: reference loop, ours, torch.nn.LSTM, torch.nn.RNN, and the
+dense products alone.
 
-    python -m benchmarks.speed [--shape NAME]… [--rounds N] [--threads N] [--json FILE] [--no-memory]
+    python -m benchmarks.speed [--shape NAME]… [--rounds N] [--threads N] [--json FILE]
+    [--no-memory]
 
-One process, one implementation after the other, round after round; medians. No speed-up is printed where ours does not compute what the reference
-loop computes; the exit code is then 1.
+One process, one implementation after the other, round after round; medians. No speed-up is printed
+where ours does not compute what the reference loop computes; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from benchmarks.shapes import BenchmarkError, Shape, named
 
 OURS = "cpu"
 NAMES = ("reference", "ours", "LSTM", "RNN", "dense products")
-MISSING = f"this version of srnn has no backend {OURS!r}: nothing to compare with the reference loop"
+MISSING = (
+    f"this version of srnn has no backend {OURS!r}: nothing to compare with the reference loop"
+)
 
 
 def has_ours() -> bool:
@@ -34,7 +38,9 @@ def has_ours() -> bool:
 
 
 def check(net: srnn.Stack, x: Tensor, y: Tensor) -> dict[str, Any] | None:
-    """Compare ours with the reference; None where ours does not exist, {"failed": why} where it raises."""
+    """Compare ours with the reference; None where ours does not exist, {"failed": why} where it
+    raises.
+    """
     if not has_ours():
         return None
     try:
@@ -54,7 +60,9 @@ def refusal(compared: dict[str, Any] | None) -> str:
     return "" if compared["holds"] else str(compared.get("why") or compared.get("failed"))
 
 
-def measure(shape: Shape, rounds: int, threads: int, with_memory: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    shape: Shape, rounds: int, threads: int, with_memory: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Measure one shape: everything a row needs, and the raw numbers behind it."""
     say(f"{shape.name}: calibrating")
     x, y = shape.data()
@@ -67,7 +75,11 @@ def measure(shape: Shape, rounds: int, threads: int, with_memory: bool, say: Cal
     steps: dict[str, Callable[[], object]] = {"reference": networks.ours(net, x, y, "reference")}
     if has_ours():
         steps["ours"] = networks.ours(net, x, y, OURS)
-    steps |= {"LSTM": networks.gated(nn.LSTM, shape, x, y), "RNN": networks.gated(nn.RNN, shape, x, y), "dense products": products}
+    steps |= {
+        "LSTM": networks.gated(nn.LSTM, shape, x, y),
+        "RNN": networks.gated(nn.RNN, shape, x, y),
+        "dense products": products,
+    }
     times = timing.alternate(steps, rounds, lambda what: say(f"{shape.name}: {what}"))
     with torch.no_grad():
         after = net(x, record=True, backend="reference").trace.rates()[:-1]
@@ -86,8 +98,12 @@ def measure(shape: Shape, rounds: int, threads: int, with_memory: bool, say: Cal
     return {**result, "_times": times}
 
 
-def measure_memory(shape: Shape, weights: dict[str, Tensor], threads: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure peak memory and the memory held for backward, each implementation in a process of its own."""
+def measure_memory(
+    shape: Shape, weights: dict[str, Tensor], threads: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure peak memory and the memory held for backward, each implementation in a process of its
+    own.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.pt"
         torch.save(weights, file)
@@ -99,7 +115,9 @@ def measure_memory(shape: Shape, weights: dict[str, Tensor], threads: int, say: 
     return measured
 
 
-def print_tables(results: list[dict[str, Any]], shapes: tuple[Shape, ...], about: dict[str, Any]) -> None:
+def print_tables(
+    results: list[dict[str, Any]], shapes: tuple[Shape, ...], about: dict[str, Any]
+) -> None:
     """Print what was measured."""
     out = report.console()
     out.print(report.heading(about), markup=False)
@@ -119,7 +137,11 @@ def print_tables(results: list[dict[str, Any]], shapes: tuple[Shape, ...], about
         )
         if why and has_ours():
             notes.append(f"{shape.name}: no speed-up printed: {why}")
-        notes += [f"{shape.name}: {name} failed: {kept.failed}" for name, kept in times.items() if kept.failed]
+        notes += [
+            f"{shape.name}: {name} failed: {kept.failed}"
+            for name, kept in times.items()
+            if kept.failed
+        ]
     columns = (
         "shape",
         "B, T, in → hidden → out",
@@ -133,7 +155,9 @@ def print_tables(results: list[dict[str, Any]], shapes: tuple[Shape, ...], about
         "× LSTM",
         "parity with ref.",
     )
-    out.print(report.table("One training step (forward, backward, Adam)", columns, rows, text_columns=2))
+    out.print(
+        report.table("One training step (forward, backward, Adam)", columns, rows, text_columns=2)
+    )
     if any("memory" in result for result in results):
         out.print(_memory_table(results, shapes))
     if not has_ours():
@@ -147,24 +171,43 @@ def _memory_table(results: list[dict[str, Any]], shapes: tuple[Shape, ...]) -> A
     for shape, result in zip(shapes, results, strict=True):
         measured = result.get("memory", {})
         cells = [measured.get(name, {"failed": "-"}) for name in footprint.IMPLEMENTATIONS]
-        peaks = ["-" if "failed" in cell else f"{cell['peak'] / footprint.MIB:.0f} MiB" for cell in cells]
-        held = ["-" if "failed" in cell else f"{footprint.per_neuron(cell['held'], shape):.1f} B" for cell in cells]
+        peaks = [
+            "-" if "failed" in cell else f"{cell['peak'] / footprint.MIB:.0f} MiB" for cell in cells
+        ]
+        held = [
+            "-" if "failed" in cell else f"{footprint.per_neuron(cell['held'], shape):.1f} B"
+            for cell in cells
+        ]
         rows.append([shape.name, *peaks, *held])
     names = footprint.IMPLEMENTATIONS
     columns = ("shape", *(f"{name}\npeak" for name in names), *(f"{name}\nheld" for name in names))
-    return report.table("Memory: growth during one step; held for backward per (recording, step, neuron)", columns, rows)
+    return report.table(
+        "Memory: growth during one step; held for backward per (recording, step, neuron)",
+        columns,
+        rows,
+    )
 
 
-def parse(argv: list[str] | None, description: str | None, peers: bool = False) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+def parse(
+    argv: list[str] | None, description: str | None, peers: bool = False
+) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Parse the options that both benchmarks share."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", action="append", metavar="NAME", help="measure this shape only (repeatable)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds to take the median of (default 5)")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shape", action="append", metavar="NAME", help="measure this shape only (repeatable)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds to take the median of (default 5)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="cores to use (default 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all raw numbers here")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory out")
     if peers:
-        parser.add_argument("--peer", action="append", metavar="NAME", help="measure this peer only (repeatable)")
+        parser.add_argument(
+            "--peer", action="append", metavar="NAME", help="measure this peer only (repeatable)"
+        )
     args = parser.parse_args(argv)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
@@ -182,11 +225,19 @@ def main(argv: list[str] | None = None) -> int:
     about = {**timing.machine(threads), "rounds": args.rounds}
     out = report.console()
     with out.status("measuring") as status:
-        results = [measure(shape, args.rounds, threads, not args.no_memory, status.update) for shape in shapes]
+        results = [
+            measure(shape, args.rounds, threads, not args.no_memory, status.update)
+            for shape in shapes
+        ]
     print_tables(results, shapes, about)
-    rows = [{key: value for key, value in result.items() if not key.startswith("_")} for result in results]
+    rows = [
+        {key: value for key, value in result.items() if not key.startswith("_")}
+        for result in results
+    ]
     report.write_json(args.json, {"machine": about, "rows": rows})
-    return int(any(result["parity"] is not None and refusal(result["parity"]) for result in results))
+    return int(
+        any(result["parity"] is not None and refusal(result["parity"]) for result in results)
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""A long live stream with garbage in it: what is lost, whether the labels are those of the whole recordings, and memory.
+"""A long live stream with garbage in it: what is lost, whether the labels are those of the whole
+recordings, and memory.
 
-    python -m benchmarks.stream_soak                           ten minutes of signal at 100 times real time, then a million steps as fast as they go
-    python -m benchmarks.stream_soak --run runs/ecg-seed0 --data-dir DIR        a run of yours
-    python -m benchmarks.stream_soak --minutes 1 --steps 50000                  a short form
+    python -m benchmarks.stream_soak
+            ten minutes of signal at 100 times real time, then a million steps as fast as they go
+    python -m benchmarks.stream_soak --run runs/ecg-seed0 --data-dir DIR  a run of yours
+    python -m benchmarks.stream_soak --minutes 1 --steps 50000            a short form
 
-Without --run, a network is trained for one epoch on the simulated ECG. `srnn stream` runs as a process of its own; its standard input gets the steps
-of the test part, again and again, as lines of numbers, every hundredth of them followed by a line that is none. Every label of every step is compared
-with that of `net(x)` on the whole recording; the resident memory of the process is read after every recording. Exit code 1 where anything is lost,
-differs or grows.
+Without --run, a network is trained for one epoch on the simulated ECG. `srnn stream` runs as a
+process of its own; its standard input gets the steps of the test part, again and again, as lines of
+numbers, every hundredth of them followed by a line that is none. Every label of every step is
+compared with that of `net(x)` on the whole recording; the resident memory of the process is read
+after every recording. Exit code 1 where anything is lost, differs or grows.
 """
 
 from __future__ import annotations
@@ -26,7 +29,17 @@ from typing import Any
 import numpy as np
 import torch
 
-GARBAGE = (b"garbage", b"1,2", b"", b"1,2,3,4,5,6,7", b"x;y;z", b"\x00\xff\xfe", b"1e999,0,0,0", b"NaNcy,0,0,0", b"0x10,1_0,0,0")
+GARBAGE = (
+    b"garbage",
+    b"1,2",
+    b"",
+    b"1,2,3,4,5,6,7",
+    b"x;y;z",
+    b"\x00\xff\xfe",
+    b"1e999,0,0,0",
+    b"NaNcy,0,0,0",
+    b"0x10,1_0,0,0",
+)
 GROWTH_MB = 4.0
 """Megabytes by which the memory may grow after the first tenth of the recordings."""
 
@@ -42,8 +55,12 @@ def run_folder(root: Path) -> Path:
     return root / "run"
 
 
-def whole(run: Path, data_dir: str | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
-    """Return the steps of the test part (B, T, C), the label of every step by `net(x)` (B, T), and the first step that counts."""
+def whole(
+    run: Path, data_dir: str | None
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Return the steps of the test part (B, T, C), the label of every step by `net(x)` (B, T), and
+    the first step that counts.
+    """
     from srnn.tasks.task import collate
     from srnn.training.runs import load_run
 
@@ -72,7 +89,9 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-def soak(run: Path, x: Any, labels: Any, skip: int, *, steps: int, rate: float | None) -> dict[str, Any]:
+def soak(
+    run: Path, x: Any, labels: Any, skip: int, *, steps: int, rate: float | None
+) -> dict[str, Any]:
     """Feed so many steps, at `rate` a second or as fast as they go; return what happened."""
     batch, length, channels = x.shape
     many = steps // length
@@ -85,8 +104,21 @@ def soak(run: Path, x: Any, labels: Any, skip: int, *, steps: int, rate: float |
         if k % 100 == 99:
             rows.append(GARBAGE[int(rng.integers(len(GARBAGE)))])
             garbage += bool(rows[-1])  # an empty line is none
-    command = [sys.executable, "-m", "srnn", "stream", str(run), "--input", "steps", "--reset-every", str(length), "--json"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [
+        sys.executable,
+        "-m",
+        "srnn",
+        "stream",
+        str(run),
+        "--input",
+        "steps",
+        "--reset-every",
+        str(length),
+        "--json",
+    ]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     seen, memory = np.full(length, -1), list[float]()
     compared = wrong = 0
     begin, end = time.perf_counter(), dict[str, Any]()
@@ -120,7 +152,11 @@ def soak(run: Path, x: Any, labels: Any, skip: int, *, steps: int, rate: float |
         "dropped": end.get("dropped"),
         "labels_compared": compared,
         "labels_that_differ": wrong,
-        "rss_mb": {"after a tenth": round(warm[0], 1), "at the end": round(warm[-1], 1), "growth": round(max(warm) - warm[0], 1)},
+        "rss_mb": {
+            "after a tenth": round(warm[0], 1),
+            "at the end": round(warm[-1], 1),
+            "growth": round(max(warm) - warm[0], 1),
+        },
         "compute_us": end.get("compute_us"),
         "response_us": end.get("response_us"),
         "steps_per_second": end.get("steps_per_second"),
@@ -140,12 +176,28 @@ def holds(found: dict[str, Any]) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="run folder with a label for every step (default: a network trained for an epoch)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="run folder with a label for every step (default: a network trained for an epoch)",
+    )
     parser.add_argument("--data-dir")
-    parser.add_argument("--minutes", type=float, default=10.0, help="minutes of signal of the paced part (default: 10)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="minutes of signal of the paced part (default: 10)",
+    )
     parser.add_argument("--speed", type=float, default=100.0, help="times real time (default: 100)")
-    parser.add_argument("--steps", type=int, default=1_000_000, help="steps of the part that goes as fast as it can (default: a million)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=1_000_000,
+        help="steps of the part that goes as fast as it can (default: a million)",
+    )
     args = parser.parse_args(argv)
     good = True
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +207,11 @@ def main(argv: list[str] | None = None) -> int:
 
         per_second = 1 / load_run(run)[1].step_seconds
         for name, steps, rate in (
-            (f"{args.minutes:g} minutes at {args.speed:g}x", int(60 * args.minutes * per_second), args.speed * per_second),
+            (
+                f"{args.minutes:g} minutes at {args.speed:g}x",
+                int(60 * args.minutes * per_second),
+                args.speed * per_second,
+            ),
             (f"{args.steps} steps", args.steps, None),
         ):
             found = soak(run, x, labels, skip, steps=steps, rate=rate)

@@ -1,4 +1,6 @@
-"""Timing: several implementations in one process, one after the other, round after round; medians over the rounds."""
+"""Timing: several implementations in one process, one after the other, round after round; medians
+over the rounds.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ PAUSE = 0.05
 
 @dataclass
 class Times:
-    """Seconds of each round. first: the first step, which compiles and allocates and does not count. failed: why there are none."""
+    """Seconds of each round. first: the first step, which compiles and allocates and does not
+    count. failed: why there are none.
+    """
 
     rounds: list[float] = field(default_factory=list)
     first: float | None = None
@@ -36,16 +40,31 @@ class Times:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, with the spread."""
         spread = {"best": min(self.rounds), "worst": max(self.rounds)} if self.rounds else {}
-        return {"median": self.median if self.rounds else None, **spread, "rounds": self.rounds, "first": self.first, "failed": self.failed}
+        return {
+            "median": self.median if self.rounds else None,
+            **spread,
+            "rounds": self.rounds,
+            "first": self.first,
+            "failed": self.failed,
+        }
 
 
-def alternate(steps: Mapping[str, Callable[[], object]], rounds: int, progress: Callable[[str], None] = lambda name: None) -> dict[str, Times]:
-    """Run every step once to warm up, then `rounds` rounds of all of them in turn. One that raises is left out from there on, with its reason."""
+def alternate(
+    steps: Mapping[str, Callable[[], object]],
+    rounds: int,
+    progress: Callable[[str], None] = lambda name: None,
+) -> dict[str, Times]:
+    """Run every step once to warm up, then `rounds` rounds of all of them in turn.
+
+    One that raises is left out from there on, with its reason.
+    """
     times = {name: Times() for name in steps}
     for turn in range(-1, rounds):
         for name, step in steps.items():
             kept = times[name]
-            if kept.failed or (turn > 0 and kept.first is not None and kept.rounds and kept.rounds[0] > SLOW):
+            if kept.failed or (
+                turn > 0 and kept.first is not None and kept.rounds and kept.rounds[0] > SLOW
+            ):
                 continue
             progress(f"{name}, {'warm-up' if turn < 0 else f'round {turn + 1} of {rounds}'}")
             gc.collect()  # what one leaves behind is not collected in the time of the next
@@ -71,7 +90,8 @@ def first_line(error: BaseException) -> str:
 
 
 def set_threads(count: int) -> int:
-    """Use `count` cores: torch's threads, and the cores this process may run on (JAX has no other setting; do it before JAX is imported).
+    """Use `count` cores: torch's threads, and the cores this process may run on (JAX has no other
+    setting; do it before JAX is imported).
 
     Returns the number in use, which is smaller on a smaller machine.
     """
@@ -88,6 +108,16 @@ def machine(threads: int) -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
-    return {"processor": model, "cores": os.cpu_count(), "threads": threads, "torch": torch.__version__, "python": platform.python_version()}
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,4 +1,6 @@
-"""What must hold of the built site: every public name has its place, every link inside leads somewhere, nothing is loaded from elsewhere."""
+"""What must hold of the built site: every public name has its place, every link inside leads
+somewhere, nothing is loaded from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ class Page(HTMLParser):
 
 def public(module: ModuleType) -> list[str]:
     """Return the full names of what a module defines for others, and of the modules inside it."""
-    own = [f"{module.__name__}.{n}" for n, v in vars(module).items() if not n.startswith("_") and _described(v) and v.__module__ == module.__name__]
+    own = [
+        f"{module.__name__}.{n}"
+        for n, v in vars(module).items()
+        if not n.startswith("_") and _described(v) and v.__module__ == module.__name__
+    ]
     for found in pkgutil.iter_modules(getattr(module, "__path__", [])):
         if not found.name.startswith("_") and not (module is srnn and found.name in TOOLS):
             own += public(__import__(f"{module.__name__}.{found.name}", fromlist=["_"]))
@@ -72,9 +78,16 @@ def main() -> int:
             links += 1
             if not target.exists():
                 wrong.append(f"{path.name} links to {link}, which is not there")
-            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].names:
+            elif (
+                parts.fragment
+                and target in pages
+                and unquote(parts.fragment) not in pages[target].names
+            ):
                 wrong.append(f"{path.name} links to {link}: no such place on that page")
-    print(f"{len(pages)} pages, {links} links inside, {len(names)} public names in the reference; {len(wrong)} faults")
+    print(
+        f"{len(pages)} pages, {links} links inside, {len(names)} public names in the "
+        f"reference; {len(wrong)} faults"
+    )
     if len(pages) < 30 or links < 1000 or len(names) < 300:
         wrong.append("far fewer than there were: is the site whole?")
     print("\n".join(wrong[:40]))

@@ -1,4 +1,7 @@
-"""Run the pages that are notebooks, as notebooks: `make notebooks`. Writes build/notebooks/NAME.ipynb, with what each cell printed and drew."""
+"""Run the pages that are notebooks, as notebooks: `make notebooks`.
+
+Writes build/notebooks/NAME.ipynb, with what each cell printed and drew.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,20 @@ PAGES = ("tutorial-ecg", "own-neuron")
 
 
 def run(page: str, out: Path) -> int:
-    """Run a page; return how many cells of code it has. A cell that fails stops it with its traceback."""
+    """Run a page; return how many cells of code it has.
+
+    A cell that fails stops it with its traceback.
+    """
     notebook = jupytext.read(HERE / f"{page}.md", fmt="md")
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     out.mkdir(parents=True, exist_ok=True)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(out)}}).execute()
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(out)}}
+    ).execute()
     nbformat.write(notebook, out / f"{page}.ipynb")
     return sum(cell.cell_type == "code" for cell in notebook.cells)
 

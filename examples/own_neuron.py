@@ -24,7 +24,11 @@ class Resonator(Neuron):
     states = ("u", "v")
 
     def coeffs(self, p):
-        return {"cos": p["decay"] * torch.cos(p["omega"]), "sin": p["decay"] * torch.sin(p["omega"]), "threshold": p["threshold"]}
+        return {
+            "cos": p["decay"] * torch.cos(p["omega"]),
+            "sin": p["decay"] * torch.sin(p["omega"]),
+            "threshold": p["threshold"],
+        }
 
     def step(self, I, s, state, c):
         u = c["cos"] * state["u"] - c["sin"] * state["v"] + I - c["threshold"] * s
@@ -55,14 +59,19 @@ def main(epochs: int = 30) -> float:
         optimiser.step()
 
     smooth = srnn.Layer(1, 3, Resonator(), Soft()).double()
-    assert torch.autograd.gradcheck(lambda x: smooth(x).output, torch.rand(2, 4, 1, dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(
+        lambda x: smooth(x).output, torch.rand(2, 4, 1, dtype=torch.float64, requires_grad=True)
+    )
     print("operations of one step:", [op.name for op in trace_step(Resonator()).ops])
 
     x, y = recordings(256, generator)
     out = net(x, record=True)
     accuracy = srnn.metrics.accuracy(srnn.decode.softmax_sum(out.potential), y)
     cost = srnn.energy.count(net, out.trace)
-    print(f"accuracy {100 * accuracy:.1f} %, firing rate {out.trace.rate():.3f}, {cost.mac:g} MAC and {cost.ac:.0f} AC per step")
+    print(
+        f"accuracy {100 * accuracy:.1f} %, firing rate {out.trace.rate():.3f}, {cost.mac:g} "
+        f"MAC and {cost.ac:.0f} AC per step"
+    )
     return accuracy
 
 

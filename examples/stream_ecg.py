@@ -1,4 +1,6 @@
-"""A live ECG from Python: samples of two leads come one by one, are encoded as events, and a network says which wave it sees."""
+"""A live ECG from Python: samples of two leads come one by one, are encoded as events, and a
+network says which wave it sees.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from srnn.stream import Decision
 
 
 def main(steps: int = 500) -> float:
-    """Stream one simulated recording through an untrained network; return the fraction of steps whose class is that of the whole recording."""
+    """Stream one simulated recording through an untrained network; return the fraction of steps
+    whose class is that of the whole recording.
+    """
     torch.manual_seed(0)
     recording = ecg_sim.generate(1, steps=steps)[0]
     net = srnn.Stack(
@@ -37,7 +41,10 @@ def main(steps: int = 500) -> float:
             labels.append(int(now.label))
             for event in now.events:
                 if event.kind == "decided":
-                    print(f"step {event.step}: class {event.label}, confident since step {event.since} ({event.confidence:.0%})")
+                    print(
+                        f"step {event.step}: class {event.label}, confident since step "
+                        f"{event.since} ({event.confidence:.0%})"
+                    )
 
     with tempfile.TemporaryDirectory() as folder:  # another process may go on from such a file
         stream.save(f"{folder}/state.safetensors")
@@ -46,7 +53,10 @@ def main(steps: int = 500) -> float:
         x = torch.as_tensor(srnn.encode.LevelCrossing(0.3)((recording.signal - mean) / sd))[None]
         whole = net(x).potential.argmax(-1)[0].numpy()
     same = float((np.array(labels)[10:] == whole[10:]).mean())
-    print(f"{len(labels)} steps one by one, {same:.1%} of the classes as in one go; backend {stream.backend.name}")
+    print(
+        f"{len(labels)} steps one by one, {same:.1%} of the classes as in one go; backend "
+        f"{stream.backend.name}"
+    )
     return same
 
 

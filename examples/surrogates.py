@@ -1,4 +1,6 @@
-"""What stands in for the derivative of a spike: every surrogate of the package, and the smooth spike whose derivative it is."""
+"""What stands in for the derivative of a spike: every surrogate of the package, and the smooth
+spike whose derivative it is.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,18 @@ SHOWN = (
 
 
 def draw() -> Any:
-    """Return a figure: the gradient each surrogate gives, and its primitive, over x = potential - threshold."""
+    """Return a figure: the gradient each surrogate gives, and its primitive, over x = potential -
+    threshold.
+    """
     x = torch.linspace(-2.5, 2.5, 501)
     figure = new_figure(figsize=(8, 3))
     gradient, primitive = figure.subplots(1, 2)
     for k, surrogate in enumerate(SHOWN):
-        how = {"color": LINES[k % len(LINES)], "linestyle": DASHES[k // 2 % len(DASHES)], "label": type(surrogate).__name__}
+        how = {
+            "color": LINES[k % len(LINES)],
+            "linestyle": DASHES[k // 2 % len(DASHES)],
+            "label": type(surrogate).__name__,
+        }
         gradient.plot(x, surrogate.grad(x), **how)
         primitive.plot(x, surrogate.primitive(x), **how)
     primitive.plot(x, (x > 0).float(), color="black", linewidth=0.8)

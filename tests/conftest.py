@@ -1,4 +1,6 @@
-"""Shared by all tests: one torch thread (bit-equality, and no fight over cores), the folder with real data, the command line."""
+"""Shared by all tests: one torch thread (bit-equality, and no fight over cores), the folder with
+real data, the command line.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,26 @@ def srnn(capsys):
 
 
 CHROMIUM = Path("/usr/bin/chromium")
-_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-          "--disable-sync")  # fmt: skip
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A browser (playwright's); skips the test where there is none. Tests that use it carry the marker `browser`."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no browser: the package playwright is not installed")
+    """A browser (playwright's); skips the test where there is none.
+
+    Tests that use it carry the marker `browser`.
+    """
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no browser: the package playwright is not installed"
+    )
     if not CHROMIUM.is_file():
         pytest.skip(f"no browser: there is no {CHROMIUM}")
     with playwright.sync_playwright() as p:
@@ -55,10 +69,15 @@ def chromium():
         browser.close()
 
 
-COUNTED = {"real_data": ("SRNN_REAL_TESTS", "tests on real data"), "browser": ("SRNN_BROWSER_TESTS", "tests in a browser"),
-           "postgres": ("SRNN_POSTGRES_TESTS", "tests with PostgreSQL"),
-           "triton": ("SRNN_TRITON_TESTS", "tests of the triton kernels")}  # fmt: skip
-"""Markers whose tests skip where something is not there: the variable that says how many of them must pass, and what they are called."""
+COUNTED = {
+    "real_data": ("SRNN_REAL_TESTS", "tests on real data"),
+    "browser": ("SRNN_BROWSER_TESTS", "tests in a browser"),
+    "postgres": ("SRNN_POSTGRES_TESTS", "tests with PostgreSQL"),
+    "triton": ("SRNN_TRITON_TESTS", "tests of the triton kernels"),
+}
+"""Markers whose tests skip where something is not there: the variable that says how many of them
+must pass, and what they are called.
+"""
 
 _passed: dict[str, set[str]] = {marker: set() for marker in COUNTED}
 _seen: set[str] = set()
@@ -74,7 +93,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail when fewer tests passed than $SRNN_REAL_TESTS and $SRNN_BROWSER_TESTS demand: a skipped test is not a passed one.
+    """Fail when fewer tests passed than $SRNN_REAL_TESTS and $SRNN_BROWSER_TESTS demand: a skipped
+    test is not a passed one.
 
     Of several processes (pytest-xdist), the one that gathers the results asks.
     """

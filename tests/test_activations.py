@@ -10,7 +10,18 @@ import torch
 
 from srnn import activations
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
-from srnn.surrogates import Boxcar, FastSigmoid, Gaussian, MGLeft, MGRight, MultiGaussian, ReLU, Sigmoid, SLayer, Triangular
+from srnn.surrogates import (
+    Boxcar,
+    FastSigmoid,
+    Gaussian,
+    MGLeft,
+    MGRight,
+    MultiGaussian,
+    ReLU,
+    Sigmoid,
+    SLayer,
+    Triangular,
+)
 
 SURROGATES = [
     Gaussian(),
@@ -28,12 +39,18 @@ ALL = [Spike(), Spike(at_threshold=True), Relu(), Identity(), Soft()]
 X = [-math.inf, -2.0, -1e-30, -0.0, 0.0, 1e-30, 0.3, 2.0, math.inf]
 
 
-def values(activation: Activation, x: list[float], dtype: torch.dtype = torch.float32) -> list[float]:
+def values(
+    activation: Activation, x: list[float], dtype: torch.dtype = torch.float32
+) -> list[float]:
     return activation(torch.tensor(x, dtype=dtype)).tolist()
 
 
 def test_the_list_is_whole():
-    kinds = {c for c in vars(activations).values() if inspect.isclass(c) and issubclass(c, Activation) and c is not Activation}
+    kinds = {
+        c
+        for c in vars(activations).values()
+        if inspect.isclass(c) and issubclass(c, Activation) and c is not Activation
+    }
     assert {type(a) for a in ALL} == kinds
     assert len(kinds) == 4
 
@@ -92,7 +109,10 @@ def test_identity():
 def test_soft_is_truly_differentiable(surrogate):
     generator = torch.Generator().manual_seed(2)
     sign = torch.where(torch.rand(3, 8, generator=generator) < 0.5, -1.0, 1.0).double()
-    x = (sign * (0.05 + 0.4 * torch.rand(3, 8, generator=generator, dtype=torch.float64))).requires_grad_()  # off the kinks 0, ±0.5, ±1
+    # off the kinks 0, ±0.5, ±1
+    x = (
+        sign * (0.05 + 0.4 * torch.rand(3, 8, generator=generator, dtype=torch.float64))
+    ).requires_grad_()
     soft = Soft(surrogate)
     assert x.numel() == 24
     assert torch.autograd.gradcheck(soft, (x,), eps=1e-6, atol=1e-6)

@@ -1,4 +1,6 @@
-"""The benchmark's own rules: equal firing rates, sums that are exact, the refusal without parity, and what is counted."""
+"""The benchmark's own rules: equal firing rates, sums that are exact, the refusal without parity,
+and what is counted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,17 @@ import srnn
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is no part of the package
 
 calibrate, footprint, networks, parity, report, shapes, timing, speed = (
-    importlib.import_module(f"benchmarks.{name}") for name in ("calibrate", "footprint", "networks", "parity", "report", "shapes", "timing", "speed")
+    importlib.import_module(f"benchmarks.{name}")
+    for name in (
+        "calibrate",
+        "footprint",
+        "networks",
+        "parity",
+        "report",
+        "shapes",
+        "timing",
+        "speed",
+    )
 )
 
 TINY = shapes.Shape("tiny", 8, 60, 12, (16, 16), 3, 0.2)
@@ -35,7 +47,9 @@ def _tiny(shape: Any = TINY) -> tuple[srnn.Stack, torch.Tensor, torch.Tensor, tu
     return net, x, y, networks.calibrate(net, shape, x)
 
 
-@pytest.mark.parametrize("shape", [TINY, ANALOG, dataclasses.replace(TINY, rate=0.3)], ids=["events", "analog", "30 %"])
+@pytest.mark.parametrize(
+    "shape", [TINY, ANALOG, dataclasses.replace(TINY, rate=0.3)], ids=["events", "analog", "30 %"]
+)
 def test_every_hidden_layer_fires_at_the_wanted_rate(shape: Any) -> None:
     net, x, _, rates = _tiny(shape)
     low, high = shape.band
@@ -45,7 +59,9 @@ def test_every_hidden_layer_fires_at_the_wanted_rate(shape: Any) -> None:
 
 
 def test_the_shapes_are_those_of_the_table() -> None:
-    sizes = {s.name: (s.batch, s.steps, *s.widths, s.classes, s.density, s.rate) for s in shapes.SHAPES}
+    sizes = {
+        s.name: (s.batch, s.steps, *s.widths, s.classes, s.density, s.rate) for s in shapes.SHAPES
+    }
     assert sizes == {
         "ECG": (64, 1301, 4, 36, 36, 6, 0.08, 0.1),
         "SHD": (64, 250, 700, 128, 128, 20, 0.02, 0.1),
@@ -62,7 +78,11 @@ def test_the_shapes_are_those_of_the_table() -> None:
 def test_bands_are_five_to_fifteen_percent_and_follow_the_rate() -> None:
     assert TINY.band == pytest.approx((0.05, 0.15))
     assert dataclasses.replace(TINY, rate=0.3).band == pytest.approx((0.25, 0.35))
-    with pytest.raises(shapes.BenchmarkError, match=r"peer, tiny: hidden layer 2 fires at 20\.0%; expected 5% to 15%"):
+    with pytest.raises(
+        shapes.BenchmarkError,
+        match=r"peer, tiny: hidden layer 2 fires at "
+        r"20\.0%; expected 5% to 15%",
+    ):
         calibrate.check_rates("peer", TINY, (0.1, 0.2))
     with pytest.raises(shapes.BenchmarkError, match="hidden layer 1"):
         calibrate.check_rates("peer", TINY, (math.nan, 0.1))
@@ -70,7 +90,9 @@ def test_bands_are_five_to_fifteen_percent_and_follow_the_rate() -> None:
 
 def test_a_gain_is_found_from_either_side_and_its_absence_told() -> None:
     for wanted in (0.01, 0.3, 0.9):
-        assert calibrate.find_gain(lambda gain: gain / (gain + 7), wanted) == pytest.approx(7 * wanted / (1 - wanted), rel=0.5)
+        assert calibrate.find_gain(lambda gain: gain / (gain + 7), wanted) == pytest.approx(
+            7 * wanted / (1 - wanted), rel=0.5
+        )
     with pytest.raises(shapes.BenchmarkError, match="no gain makes a layer fire at 10"):
         calibrate.find_gain(lambda gain: 0.0, 0.1)
     with pytest.raises(shapes.BenchmarkError, match="no gain"):
@@ -83,7 +105,10 @@ def test_sums_of_products_are_exact_in_any_order(shape: Any) -> None:
     signals = [x, *net(x, record=True, backend="reference").trace.outputs]
     compared = 0
     for layer, inputs, own in zip(networks.hidden_layers(net), signals, signals[1:], strict=False):
-        exact = inputs.double() @ layer.weight.double().t() + own.double() @ layer.recurrent.double().t()
+        exact = (
+            inputs.double() @ layer.weight.double().t()
+            + own.double() @ layer.recurrent.double().t()
+        )
         for order in (torch.arange(layer.inputs), torch.randperm(layer.inputs)):
             total = own @ layer.recurrent.t() + (inputs[..., order] @ layer.weight[:, order].t())
             assert torch.equal(total.double(), exact)
@@ -111,11 +136,17 @@ def test_parity_refuses_wrong_spikes_potentials_and_gradients() -> None:
 
     def other_potential(net: srnn.Stack, x: torch.Tensor) -> srnn.Output:
         out = _reference(net, x)
-        return out._replace(trace=dataclasses.replace(out.trace, potentials=tuple(p * 1.001 for p in out.trace.potentials)))
+        return out._replace(
+            trace=dataclasses.replace(
+                out.trace, potentials=tuple(p * 1.001 for p in out.trace.potentials)
+            )
+        )
 
     def other_gradient(net: srnn.Stack, x: torch.Tensor) -> srnn.Output:
         out = _reference(net, x)
-        return out._replace(potential=out.potential.detach() + 1.01 * (out.potential - out.potential.detach()))
+        return out._replace(
+            potential=out.potential.detach() + 1.01 * (out.potential - out.potential.detach())
+        )
 
     def not_a_number(net: srnn.Stack, x: torch.Tensor) -> srnn.Output:
         out = _reference(net, x)
@@ -164,7 +195,9 @@ def test_rounds_alternate_and_a_failing_step_is_left_out() -> None:
         calls.append("bad")
         raise RuntimeError("first line\nsecond line")
 
-    times = timing.alternate({"a": lambda: calls.append("a"), "bad": fails, "b": lambda: calls.append("b")}, rounds=2)
+    times = timing.alternate(
+        {"a": lambda: calls.append("a"), "bad": fails, "b": lambda: calls.append("b")}, rounds=2
+    )
     assert calls == ["a", "bad", "b", "a", "b", "a", "b"]
     assert times["bad"].failed == "RuntimeError: first line"
     assert [len(times[name].rounds) for name in ("a", "bad", "b")] == [2, 0, 2]
@@ -196,7 +229,11 @@ def test_steps_leave_the_weights_where_they_were() -> None:
     before = [p.clone() for p in net.parameters()]
     step = networks.ours(net, x, y, "reference")
     assert step() == pytest.approx(step(), rel=1e-4)
-    moved = [float((p - b).abs().max().detach()) for p, b in zip(net.parameters(), before, strict=True)]
+    moved = [
+        float((p - b).abs().max().detach()) for p, b in zip(net.parameters(), before, strict=True)
+    ]
     assert len(moved) == 13
     assert 0 < max(moved) < 1e-5
-    assert net(x, record=True, backend="reference").trace.rates()[:-1] == pytest.approx(rates, abs=0.01)
+    assert net(x, record=True, backend="reference").trace.rates()[:-1] == pytest.approx(
+        rates, abs=0.01
+    )

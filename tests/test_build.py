@@ -1,4 +1,6 @@
-"""Compiling and keeping kernels: no compiler, a failing one, folders that cannot be used, broken files, many processes at once, forked children."""
+"""Compiling and keeping kernels: no compiler, a failing one, folders that cannot be used, broken
+files, many processes at once, forked children.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from srnn.kernels import cpu
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path) -> Iterator[Path]:
-    """An empty folder for kernels, and a process that has compiled none of them. (The loops, which all share, stay loaded.)"""
+    """An empty folder for kernels, and a process that has compiled none of them. (The loops, which
+    all share, stay loaded.)
+    """
     cpu.library(torch.float32)
     monkeypatch.setenv("SRNN_KERNELS", str(tmp_path / "kernels"))
     monkeypatch.setattr(cpu, "_KERNELS", {})
@@ -50,7 +54,13 @@ def works() -> bool:
     """Both backends agree on a small layer, the kernel being compiled or loaded anew."""
     cpu._KERNELS.clear()
     made, x = layer(), torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1))
-    return bool(torch.allclose(made(x, potential=True, backend="cpu").potential, made(x, potential=True, backend="reference").potential, atol=1e-6))
+    return bool(
+        torch.allclose(
+            made(x, potential=True, backend="cpu").potential,
+            made(x, potential=True, backend="reference").potential,
+            atol=1e-6,
+        )
+    )
 
 
 def names(folder: Path) -> list[str]:
@@ -61,7 +71,7 @@ def times(folder: Path) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
 
 
-# ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is kept ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_library_source_and_checksum_are_kept_side_by_side(folder):
@@ -71,9 +81,14 @@ def test_library_source_and_checksum_are_kept_side_by_side(folder):
     assert stem.startswith("ALIF-Spike-MultiGaussian-f32-")
     assert files == [f"{stem}.c", f"{stem}.sha256", f"{stem}.so"]
     source = (folder / f"{stem}.c").read_text()
-    assert source.startswith("/* ALIF, Spike(MultiGaussian), printed from its traced step. Constants: c.alpha, c.rho, c.b0, c.beta, ")
+    assert source.startswith(
+        "/* ALIF, Spike(MultiGaussian), printed from its traced step. "
+        "Constants: c.alpha, c.rho, c.b0, c.beta, "
+    )
     assert "void step(" in source
-    assert (folder / f"{stem}.sha256").read_text() == hashlib.sha256((folder / f"{stem}.so").read_bytes()).hexdigest()
+    assert (folder / f"{stem}.sha256").read_text() == hashlib.sha256(
+        (folder / f"{stem}.so").read_bytes()
+    ).hexdigest()
 
 
 def test_what_is_kept_is_used_again(folder):
@@ -85,7 +100,9 @@ def test_what_is_kept_is_used_again(folder):
 
 def test_other_flags_and_sources_have_other_files(folder):
     sources = ["int one(void) { return 1; }", "int one(void) { return 2; }"]
-    libraries = [_build.load("one", source, *flags) for source in sources for flags in ((), ("-DOTHER",))]
+    libraries = [
+        _build.load("one", source, *flags) for source in sources for flags in ((), ("-DOTHER",))
+    ]
     assert [library.one() for library in libraries] == [1, 1, 2, 2]
     assert len(list(folder.glob("one-*.so"))) == 4
 
@@ -100,13 +117,26 @@ def test_other_flags_and_sources_have_other_files(folder):
         lambda so, sha: sha.write_text("0" * 64),
         lambda so, sha: sha.write_bytes(b"\xff\xfe\x00"),
         lambda so, sha: sha.unlink(),
-        lambda so, sha: (so.write_bytes(b"garbage"), sha.write_text(hashlib.sha256(b"garbage").hexdigest())),
+        lambda so, sha: (
+            so.write_bytes(b"garbage"),
+            sha.write_text(hashlib.sha256(b"garbage").hexdigest()),
+        ),
     ],
-    ids=["cut", "garbage", "empty", "gone", "wrong checksum", "no text", "no checksum", "garbage with its checksum"],
+    ids=[
+        "cut",
+        "garbage",
+        "empty",
+        "gone",
+        "wrong checksum",
+        "no text",
+        "no checksum",
+        "garbage with its checksum",
+    ],
 )
 def test_a_broken_file_is_compiled_anew(folder, damage):
     source = "int answer(void) { return 42; }"
-    assert in_children(1, lambda k: _build.load("answer", source).answer() == 42) == [0]  # this process has no such library mapped yet
+    # this process has no such library mapped yet
+    assert in_children(1, lambda k: _build.load("answer", source).answer() == 42) == [0]
     (so,), (sha,) = folder.glob("*.so"), folder.glob("*.sha256")
     whole = so.read_bytes()
     damage(so, sha)
@@ -116,7 +146,7 @@ def test_a_broken_file_is_compiled_anew(folder, damage):
     assert len(so.read_bytes()) == len(whole)
 
 
-# ── folders that cannot be used ──────────────────────────────────────────────────────────────────────────────────────────
+# ── folders that cannot be used ───────────────────────────────────────────────────────────────────
 
 
 def a_file(tmp: Path) -> Path:
@@ -147,7 +177,11 @@ def test_a_folder_that_cannot_be_written_to(folder, monkeypatch, tmp_path, which
     monkeypatch.setenv("SRNN_KERNELS", str(place))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     assert works()
-    assert [p.suffix for p in sorted(temporary.glob("srnn-kernels-*/*"))] == [".c", ".sha256", ".so"]
+    assert [p.suffix for p in sorted(temporary.glob("srnn-kernels-*/*"))] == [
+        ".c",
+        ".sha256",
+        ".so",
+    ]
     assert not (tmp_path / "kernels").exists()
     assert which != "a file" or place.read_text() == "mine"
     _build._keep.clear()  # as at the end of the process
@@ -168,7 +202,7 @@ def test_a_disk_that_fills_up(folder, monkeypatch, tmp_path):
     assert names(tmp_path / "temporary") == []
 
 
-# ── compilers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── compilers ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def compiler_script(path: Path, body: str) -> str:
@@ -178,23 +212,33 @@ def compiler_script(path: Path, body: str) -> str:
 
 
 def test_a_compiler_that_fails(folder, monkeypatch, tmp_path):
-    """The reason is the compiler's own words; "auto" goes on with the reference, and asks only once."""
-    words = 'case "$*" in *--version*) echo "cc 1.0";; *-fsyntax-only*) ;; *) echo "internal error: no luck" >&2; exit 4;; esac'
+    """The reason is the compiler's own words; "auto" goes on with the reference, and asks only
+    once.
+    """
+    words = (
+        'case "$*" in *--version*) echo "cc 1.0";; *-fsyntax-only*) ;; *) echo "internal '
+        'error: no luck" >&2; exit 4;; esac'
+    )
     body = f'echo "$@" >> {tmp_path}/calls\n{words}'
     monkeypatch.setenv("CC", compiler_script(tmp_path / "cc", body))
     choice = layer().which_backend()
     assert choice.name == "reference"
-    assert choice.reason.startswith(f"{tmp_path / 'cc'} cannot compile ALIF-Spike-MultiGaussian-f32-")
+    assert choice.reason.startswith(
+        f"{tmp_path / 'cc'} cannot compile ALIF-Spike-MultiGaussian-f32-"
+    )
     assert choice.reason.endswith(".c:\ninternal error: no luck")
     assert layer()(torch.randn(2, 5, 3)).output.shape == (2, 5, 4)
     assert layer().which_backend() == choice
     with pytest.raises(
-        ConfigError, match=r'^backend="cpu" cannot run this layer: .*\ninternal error: no luck\. Use backend="auto" or "reference"\.$'
+        ConfigError,
+        match=r'^backend="cpu" cannot run this layer: .*\ninternal error: no luck\. '
+        r'Use backend="auto" or "reference"\.$',
     ):
         layer()(torch.randn(2, 5, 3), backend="cpu")
     with pytest.raises(BuildError, match="internal error: no luck"):
         _build.load("any", "int x;")
-    assert (tmp_path / "calls").read_text().count("ALIF-Spike-MultiGaussian-f32") == 2  # the source and the result, in one call
+    # the source and the result, in one call
+    assert (tmp_path / "calls").read_text().count("ALIF-Spike-MultiGaussian-f32") == 2
     assert not folder.exists() or names(folder) == []
 
 
@@ -204,7 +248,8 @@ def test_a_compiler_that_fails(folder, monkeypatch, tmp_path):
         ("exit 3", r"^the C compiler .* does not run \("),
         ("true", r"^the C compiler .* does not run \("),
         (
-            'case "$*" in *--version*) echo "cc 1.0";; *) echo "error: nothing works" >&2; exit 1;; esac',
+            'case "$*" in *--version*) echo "cc 1.0";; *) echo "error: nothing works" >&2; '
+            "exit 1;; esac",
             r"cannot compile an empty file \(error: nothing",
         ),
     ],
@@ -224,7 +269,9 @@ def test_a_compiler_that_is_not_there(folder, monkeypatch):
     assert layer()(torch.randn(2, 5, 3)).output.shape == (2, 5, 4)
     with pytest.raises(ConfigError) as error:
         layer()(torch.randn(2, 5, 3), backend="cpu")
-    assert str(error.value) == f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".'
+    assert str(error.value) == (
+        f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".'
+    )
 
 
 PROGRAM = """
@@ -244,9 +291,18 @@ def test_a_machine_without_compiler(tmp_path):
     """A whole process with an empty PATH."""
     for name in ("bin", "tmp"):
         (tmp_path / name).mkdir()
-    env = {"PATH": str(tmp_path / "bin"), "TMPDIR": str(tmp_path / "tmp"), "SRNN_KERNELS": str(tmp_path / "kernels"), "HOME": str(tmp_path)}
+    env = {
+        "PATH": str(tmp_path / "bin"),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "SRNN_KERNELS": str(tmp_path / "kernels"),
+        "HOME": str(tmp_path),
+    }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("srnn.ConfigError", "Exception")], env=env, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PROGRAM.replace("srnn.ConfigError", "Exception")],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     reason = "no C compiler (cc, gcc, clang not found; install gcc or clang, or set CC)"
@@ -254,24 +310,30 @@ def test_a_machine_without_compiler(tmp_path):
         f"reference: {reason}",
         f'backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".',
     ]
-    assert [n for n in names(tmp_path / "tmp") if not n.startswith("torchinductor_")] == []  # torch's own, empty
+    # torch's own, empty
+    assert [n for n in names(tmp_path / "tmp") if not n.startswith("torchinductor_")] == []
 
 
 def test_an_unusable_folder_in_a_process_of_its_own(tmp_path):
     """It runs, it says that it runs compiled, and the temporary folder is gone afterwards."""
     (tmp_path / "tmp").mkdir()
     env = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "SRNN_KERNELS": str(a_file(tmp_path))}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("cpu: kernel compiled by ")
     assert names(tmp_path / "tmp") == []
 
 
-# ── many processes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── many processes ────────────────────────────────────────────────────────────────────────────────
 
 
 def in_children(count: int, run: Callable[[int], bool], seconds: float = 60.0) -> list[int]:
-    """Run in forked children; return how each ended (0: returned True). One that hangs is stopped, and ends with -9."""
+    """Run in forked children; return how each ended (0: returned True).
+
+    One that hangs is stopped, and ends with -9.
+    """
     children = []
     for k in range(count):
         child = os.fork()
@@ -315,12 +377,16 @@ def test_four_processes_compile_the_same_kernel_at_once(folder, tmp_path):
 
 
 def with_two_threads(made: Layer, x: Tensor) -> Tensor:
-    """A kernel and a product, forward and backward, on two threads. (torch's own products on two threads hang in a forked child.)"""
+    """A kernel and a product, forward and backward, on two threads. (torch's own products on two
+    threads hang in a forked child.)
+    """
     torch.set_num_threads(2)
     with torch.no_grad():
         run = made(x, potential=True, backend="cpu")
     rows = run.output.flatten(0, 1)
-    below, *_ = torch.ops.srnn.linear_backward(rows, x.flatten(0, 1), made.weight.detach(), [True, True, True])
+    below, *_ = torch.ops.srnn.linear_backward(
+        rows, x.flatten(0, 1), made.weight.detach(), [True, True, True]
+    )
     return torch.cat([run.potential.flatten(), below.flatten()])
 
 
@@ -334,7 +400,10 @@ def test_a_forked_child_uses_two_threads(one_thread_after):
     """After the parent has: threads do not come along into a child, and nothing waits for them."""
     made, x = layer(), torch.randn(40, 30, 3)
     wanted = with_two_threads(made, x)
-    assert in_children(3, lambda k: torch.equal(with_two_threads(made, x), wanted), seconds=30) == [0] * 3
+    assert (
+        in_children(3, lambda k: torch.equal(with_two_threads(made, x), wanted), seconds=30)
+        == [0] * 3
+    )
 
 
 class Encoded(Dataset[Tensor]):
@@ -354,5 +423,7 @@ class Encoded(Dataset[Tensor]):
 def test_loader_workers_run_kernels(one_thread_after):
     data = Encoded()
     wanted = torch.stack([data[k] for k in range(6)])
-    loader = DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30)
+    loader = DataLoader(
+        data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30
+    )
     assert torch.equal(torch.cat(list(loader)), wanted)

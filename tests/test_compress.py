@@ -1,4 +1,6 @@
-"""Compression: integers in place of weights, connections and neurons that are gone, and what is left to store."""
+"""Compression: integers in place of weights, connections and neurons that are gone, and what is
+left to store.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import srnn
-from srnn import BatchNorm, Bidirectional, Layer, LayerNorm, Mean, Readout, Stack, cells, compress, energy, init
+from srnn import (
+    BatchNorm,
+    Bidirectional,
+    Layer,
+    LayerNorm,
+    Mean,
+    Readout,
+    Stack,
+    cells,
+    compress,
+    energy,
+    init,
+)
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Soft
 from srnn.kernels.fixed_weights import quantise, rounded
@@ -22,21 +36,32 @@ from srnn.nn.networks import count_parameters, single_layers
 from srnn.surrogates import FastSigmoid
 
 FLOATS = st.floats(-1e6, 1e6, width=32, allow_subnormal=True)
-MATRICES = st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(FLOATS, min_size=n, max_size=n), min_size=1, max_size=4)).map(torch.tensor)
+MATRICES = (
+    st.integers(1, 5)
+    .flatmap(lambda n: st.lists(st.lists(FLOATS, min_size=n, max_size=n), min_size=1, max_size=4))
+    .map(torch.tensor)
+)
 BITS = st.integers(2, 16)
 WIDE = init.XavierUniform(4.0)
 
 
 def network(neuron=None, hidden=12, **kwargs):
     torch.manual_seed(0)
-    neuron = neuron or srnn.ALIF(tau_m=init.Normal(10.0, 2.0), beta=init.Fixed([0.0] * (hidden // 2) + [1.8] * (hidden - hidden // 2)))
+    neuron = neuron or srnn.ALIF(
+        tau_m=init.Normal(10.0, 2.0),
+        beta=init.Fixed([0.0] * (hidden // 2) + [1.8] * (hidden - hidden // 2)),
+    )
     return Stack(
-        Layer(5, hidden, neuron, recurrent_bias=True, weight_init=WIDE, **kwargs), Layer(hidden, 7, srnn.ALIF(), weight_init=WIDE), Readout(7, 3)
+        Layer(5, hidden, neuron, recurrent_bias=True, weight_init=WIDE, **kwargs),
+        Layer(hidden, 7, srnn.ALIF(), weight_init=WIDE),
+        Readout(7, 3),
     )
 
 
 def signal(steps=30, channels=5, batch=3):
-    return (torch.rand(batch, steps, channels, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+    return (
+        torch.rand(batch, steps, channels, generator=torch.Generator().manual_seed(1)) < 0.4
+    ).float()
 
 
 def matrices(net):
@@ -47,20 +72,25 @@ def zeros(net):
     return sum(int((m == 0).sum()) for m in matrices(net)) / sum(m.numel() for m in matrices(net))
 
 
-# ── bits ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bits ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @settings(deadline=None)
 @given(MATRICES, BITS)
 def test_a_weight_is_a_whole_number_of_scales_and_at_most_half_a_scale_away(weight, bits):
     q, scale = quantise(weight, bits)
-    assert (q.dtype, scale.dtype, scale.shape) == (torch.int8 if bits <= 8 else torch.int16, torch.float64, (len(weight),))
+    assert (q.dtype, scale.dtype, scale.shape) == (
+        torch.int8 if bits <= 8 else torch.int16,
+        torch.float64,
+        (len(weight),),
+    )
     assert bool((scale > 0).all())
     assert int(q.abs().max()) <= 2 ** (bits - 1) - 1
     assert bool(((q == 0) | (weight != 0)).all())
     error = (q.double() * scale.unsqueeze(1) - weight.double()).abs()
     assert bool((error <= 0.5 * scale.unsqueeze(1) * (1 + 1e-12)).all())
-    for row, digits in zip(weight, q, strict=True):  # the largest of a row is the largest number there is
+    # the largest of a row is the largest number there is
+    for row, digits in zip(weight, q, strict=True):
         assert int(digits.abs().max()) == (2 ** (bits - 1) - 1 if bool(row.any()) else 0)
 
 
@@ -71,14 +101,19 @@ def test_integers_times_a_scale_give_the_same_integers_again(weight, bits, dtype
     q, scale = quantise(weight, bits)
     weight = rounded(weight, bits)
     again, other = quantise(weight, bits)
-    normal = weight.abs().amax(1) > 1e-30  # the products of denormal float32 numbers have few digits
+    # the products of denormal float32 numbers have few digits
+    normal = weight.abs().amax(1) > 1e-30
     assert torch.equal(again[normal], q[normal])
     torch.testing.assert_close(other[normal], scale[normal], rtol=1e-7, atol=0.0)
-    assert torch.equal(rounded(weight, bits)[normal], weight[normal]), "rounded once, nothing changes any more"
+    assert torch.equal(rounded(weight, bits)[normal], weight[normal]), (
+        "rounded once, nothing changes any more"
+    )
 
 
 def test_halves_go_to_the_even_number_and_a_row_of_zeros_has_scale_1():
-    q, scale = quantise(torch.tensor([[127.0, 0.5, 1.5, -2.5], [0.0, 0.0, 0.0, 0.0], [-7.0, 1.0, 0.0, 0.25]]), 8)
+    q, scale = quantise(
+        torch.tensor([[127.0, 0.5, 1.5, -2.5], [0.0, 0.0, 0.0, 0.0], [-7.0, 1.0, 0.0, 0.25]]), 8
+    )
     assert q[0].tolist() == [127, 0, 2, -2]
     assert (q[1].tolist(), scale.tolist()[:2]) == ([0, 0, 0, 0], [1.0, 1.0])
     assert quantise(torch.tensor([[-7.0, 3.4, 0.0, 0.25]]), 4)[0].tolist() == [[-7, 3, 0, 0]]
@@ -103,7 +138,9 @@ def test_the_gradient_goes_straight_through_and_not_to_what_was_removed():
 
 
 def test_a_network_of_integers_is_the_network_with_rounded_weights():
-    """The rounded weights are computed once a call, before the loop: the same bits as a network that has them as its own."""
+    """The rounded weights are computed once a call, before the loop: the same bits as a network
+    that has them as its own.
+    """
     net = network()
     fine = copy.deepcopy(net)
     compress.set_bits(net, 4)
@@ -113,7 +150,10 @@ def test_a_network_of_integers_is_the_network_with_rounded_weights():
             if layer.recurrent is not None:
                 layer.recurrent.copy_(rounded(layer.recurrent, 4))
     for backend in ("cpu", "reference"):
-        a, b = net(signal(), record=True, backend=backend), fine(signal(), record=True, backend=backend)
+        a, b = (
+            net(signal(), record=True, backend=backend),
+            fine(signal(), record=True, backend=backend),
+        )
         assert torch.equal(a.potential, b.potential)
         assert a.trace.spikes() == b.trace.spikes() > 20
     assert torch.equal(copy.deepcopy(net)(signal()).potential, net(signal()).potential)
@@ -121,7 +161,9 @@ def test_a_network_of_integers_is_the_network_with_rounded_weights():
     assert not torch.equal(net(signal()).potential, fine(signal()).potential)
 
 
-@pytest.mark.parametrize("neuron", [srnn.ALIF(), srnn.AdLIF(), srnn.LIF()], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "neuron", [srnn.ALIF(), srnn.AdLIF(), srnn.LIF()], ids=lambda n: type(n).__name__
+)
 @pytest.mark.parametrize("bits", [8, 4])
 def test_the_kernels_and_the_reference_agree_on_integers_and_pruned_matrices(neuron, bits):
     torch.manual_seed(0)
@@ -134,7 +176,9 @@ def test_the_kernels_and_the_reference_agree_on_integers_and_pruned_matrices(neu
         out = net(signal().double(), lengths=torch.tensor([30, 7, 19]), backend=backend).potential
         out.sin().sum().backward()
         outs.append(out.detach())
-        grads.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+        grads.append(
+            {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+        )
     torch.testing.assert_close(*outs)
     assert grads[0].keys() == grads[1].keys()
     assert len(grads[0]) >= 6
@@ -173,7 +217,11 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match=r"sparsity is 1\.5"):
         compress.prune(net, 1.5)
     first = copy.deepcopy(net.state_dict())
-    with pytest.raises(ConfigError, match=r"would leave Layer\(7 → 3, Leaky\) without any input. Use scope=.layer. or a smaller"):
+    with pytest.raises(
+        ConfigError,
+        match=r"would leave Layer\(7 → 3, Leaky\) without any input. "
+        r"Use scope=.layer. or a smaller",
+    ):
         compress.prune(net, 0.9)
     assert all(bool(m.all()) for name, m in net.state_dict().items() if name.endswith("_mask"))
     assert all(torch.equal(t, net.state_dict()[name]) for name, t in first.items())
@@ -182,7 +230,11 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match=r"scope: there is no 'row'.*Known: global, layer"):
         compress.prune(net, 0.5, "row")
     conv = Stack(CausalConv(5, 4), Readout(4, 3))
-    for action in (lambda: compress.set_bits(conv, 8), lambda: compress.prune(conv, 0.5), lambda: compress.size(conv)):
+    for action in (
+        lambda: compress.set_bits(conv, 8),
+        lambda: compress.prune(conv, 0.5),
+        lambda: compress.size(conv),
+    ):
         with pytest.raises(ConfigError, match="part 0 of the network is a CausalConv"):
             action()
     with pytest.raises(ConfigError, match="has a CausalConv"):
@@ -196,20 +248,33 @@ def test_what_cannot_be_is_refused():
         compress.remove_neurons(net, (3,))
 
 
-# ── connections ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── connections ───────────────────────────────────────────────────────────────────────────────────
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0.0, 0.8), st.sampled_from(compress.SCOPES))
 def test_the_largest_weights_stay_and_their_number_is_exact(sparsity, scope):
-    net = Stack(Layer(5, 12, srnn.ALIF()), Layer(12, 7, srnn.LIF(), weight_init=init.XavierUniform(1.5)), Readout(7, 3))
+    net = Stack(
+        Layer(5, 12, srnn.ALIF()),
+        Layer(12, 7, srnn.LIF(), weight_init=init.XavierUniform(1.5)),
+        Readout(7, 3),
+    )
     before = copy.deepcopy(net)
     left = compress.prune(net, sparsity, scope)
     groups = list(zip(matrices(net), matrices(before), strict=True))
     if scope == "global":
         assert left == round((1 - sparsity) * compress.size(net).entries)
-        groups = [(torch.cat([a.flatten() for a, _ in groups]), torch.cat([b.flatten() for _, b in groups]))]
-    assert left == sum(round((1 - sparsity) * b.numel()) for _, b in groups) == compress.size(net).connections
+        groups = [
+            (
+                torch.cat([a.flatten() for a, _ in groups]),
+                torch.cat([b.flatten() for _, b in groups]),
+            )
+        ]
+    assert (
+        left
+        == sum(round((1 - sparsity) * b.numel()) for _, b in groups)
+        == compress.size(net).connections
+    )
     for after, full in groups:
         kept, gone = full[after != 0].abs(), full[after == 0].abs()
         if len(kept) and len(gone):
@@ -243,7 +308,12 @@ def test_removed_connections_stay_removed_while_the_others_train(backend):
     net = network()
     compress.prune(net, 0.6, "layer")
     compress.set_bits(net, 8)
-    masks = [m.clone() for layer in single_layers(net) for m in (layer.weight_mask, layer.recurrent_mask) if m is not None]
+    masks = [
+        m.clone()
+        for layer in single_layers(net)
+        for m in (layer.weight_mask, layer.recurrent_mask)
+        if m is not None
+    ]
     before = [m.detach().clone() for m in matrices(net)]
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-3)
     for _ in range(5):
@@ -278,7 +348,7 @@ def test_a_pruned_network_is_counted_as_what_is_left():
     assert energy.count(net, activity, process=energy.INT8).energy < 0.2 * full.energy
 
 
-# ── neurons ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── neurons ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def silenced(net, gone):
@@ -286,36 +356,74 @@ def silenced(net, gone):
     net = copy.deepcopy(net)
     part, above = net.parts()[0], net.parts()[1]
     with torch.no_grad():
-        for d, layer in enumerate([part] if isinstance(part, Layer) else [part.forward_layer, part.backward_layer]):
+        for d, layer in enumerate(
+            [part] if isinstance(part, Layer) else [part.forward_layer, part.backward_layer]
+        ):
             own = gone[d]
             if layer.recurrent is not None:
                 layer.recurrent[:, own] = 0
             first = d * layer.neurons if part.outputs > layer.neurons else 0
-            for reader in [above] if isinstance(above, Layer) else [above.forward_layer, above.backward_layer]:
+            for reader in (
+                [above] if isinstance(above, Layer) else [above.forward_layer, above.backward_layer]
+            ):
                 reader.weight[:, own + first] = 0
     return net
 
 
 def lost(scores, keep, n):
-    return [torch.tensor([k for k in range(n) if k not in set(s.argsort(descending=True, stable=True)[:keep].tolist())]) for s in scores]
+    return [
+        torch.tensor(
+            [
+                k
+                for k in range(n)
+                if k not in set(s.argsort(descending=True, stable=True)[:keep].tolist())
+            ]
+        )
+        for s in scores
+    ]
 
 
 PARTS = {
     "lists of constants": lambda: network(),
     "no recurrence": lambda: Stack(Layer(5, 12, srnn.LIF(), recurrent=False), Readout(12, 3)),
     "zero diagonal, sparse": lambda: Stack(
-        Layer(5, 12, srnn.AdLIF(), zero_diagonal=True, sparsity=0.3, recurrent_sparsity=0.2, weight_init=WIDE), Readout(12, 3)
+        Layer(
+            5,
+            12,
+            srnn.AdLIF(),
+            zero_diagonal=True,
+            sparsity=0.3,
+            recurrent_sparsity=0.2,
+            weight_init=WIDE,
+        ),
+        Readout(12, 3),
     ),
     "batch norm": lambda: Stack(Layer(5, 12, srnn.SparchAdLIF(), norm=BatchNorm()), Readout(12, 3)),
     "relu twin": lambda: Stack(Layer(5, 12, srnn.ALIF(), Relu()), Readout(12, 3)),
     "adex": lambda: Stack(
-        Layer(5, 12, srnn.AdEx(u_rest=init.Fixed([-70.0 + k for k in range(12)])), weight_init=init.XavierUniform(400.0)), Readout(12, 3)
+        Layer(
+            5,
+            12,
+            srnn.AdEx(u_rest=init.Fixed([-70.0 + k for k in range(12)])),
+            weight_init=init.XavierUniform(400.0),
+        ),
+        Readout(12, 3),
     ),
     "gated": lambda: Stack(Layer(5, 12, cells.LSTM(), Identity()), Readout(12, 3)),
-    "light gru": lambda: Stack(Layer(5, 12, cells.LiGRU(), Identity(), norm=BatchNorm()), Readout(12, 3)),
-    "both directions": lambda: Stack(Bidirectional(Layer(5, 12, srnn.ALIF())), Layer(24, 4, srnn.LIF()), Readout(4, 3)),
-    "averaged": lambda: Stack(Bidirectional(Layer(5, 12, srnn.ALIF()), merge=Mean()), Bidirectional(Layer(12, 4, srnn.LIF())), Readout(8, 3)),
-    "shared weights": lambda: (lambda layer: Stack(Bidirectional(layer, layer), Readout(24, 3)))(Layer(5, 12, srnn.ALIF())),
+    "light gru": lambda: Stack(
+        Layer(5, 12, cells.LiGRU(), Identity(), norm=BatchNorm()), Readout(12, 3)
+    ),
+    "both directions": lambda: Stack(
+        Bidirectional(Layer(5, 12, srnn.ALIF())), Layer(24, 4, srnn.LIF()), Readout(4, 3)
+    ),
+    "averaged": lambda: Stack(
+        Bidirectional(Layer(5, 12, srnn.ALIF()), merge=Mean()),
+        Bidirectional(Layer(12, 4, srnn.LIF())),
+        Readout(8, 3),
+    ),
+    "shared weights": lambda: (lambda layer: Stack(Bidirectional(layer, layer), Readout(24, 3)))(
+        Layer(5, 12, srnn.ALIF())
+    ),
 }
 
 
@@ -338,7 +446,9 @@ def test_a_network_without_neurons_is_that_with_them_silenced(kind):
     a, b = small(x, lengths=lengths, record=True), quiet(x, lengths=lengths, record=True)
     torch.testing.assert_close(a.potential, b.potential, rtol=1e-6, atol=1e-6)
     assert bool(a.trace.outputs[0].abs().sum() > 0)
-    assert net.parts()[0].outputs != small.parts()[0].outputs, "the network it came from stays as it was"
+    assert net.parts()[0].outputs != small.parts()[0].outputs, (
+        "the network it came from stays as it was"
+    )
     small.train()(x).potential.sum().backward()
     assert all(p.grad is None or p.grad.shape == p.shape for p in small.parameters())
     for layer in single_layers(small):
@@ -399,21 +509,30 @@ def test_the_python_of_the_docs_runs():
     assert {layer.bits for layer in single_layers(names["small"])} == {8}
 
 
-# ── bytes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bytes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_bytes_by_hand():
     torch.manual_seed(0)
     net = Stack(Layer(10, 8, srnn.LIF(10.0, 1.0), bias=True), Readout(8, 4, srnn.Leaky(5.0)))
     others = 4 * (8 + 2 + 4 + 1)  # biases; tau and threshold, each one for all
-    assert compress.size(net).as_dict() == {"entries": 80 + 64 + 32, "connections": 176, "bytes": 4 * 176 + others}
+    assert compress.size(net).as_dict() == {
+        "entries": 80 + 64 + 32,
+        "connections": 176,
+        "bytes": 4 * 176 + others,
+    }
     compress.set_bits(net, 4)
     assert compress.size(net).bytes == 176 // 2 + 4 * (8 + 8 + 4) + others
     compress.set_bits(net, 8)
-    compress.prune(net, 0.5, "layer")  # a map: entries / 8 + what is left; shorter than every entry, and than lists
+    # a map: entries / 8 + what is left; shorter than every entry, and than lists
+    compress.prune(net, 0.5, "layer")
     assert compress.size(net).bytes == (10 + 40) + (8 + 32) + (4 + 16) + 4 * 20 + others
     compress.prune(net, 0.98, "layer")  # 2, 1, 1 left: a list a row would be 2 · rows + 2 for each
     assert compress.size(net).bytes == (10 + 2) + (8 + 1) + (4 + 1) + 4 * 20 + others
-    wide = Stack(Layer(400, 2, srnn.LIF(10.0, 1.0), recurrent=False, bias=False), Readout(2, 2, srnn.Leaky(5.0), bias=False))
-    wide.parts()[0].weight_mask = torch.arange(800).view(2, 400) % 100 == 0  # 8 of 800: lists, with columns of 2 bytes; 4 of 4
+    wide = Stack(
+        Layer(400, 2, srnn.LIF(10.0, 1.0), recurrent=False, bias=False),
+        Readout(2, 2, srnn.Leaky(5.0), bias=False),
+    )
+    # 8 of 800: lists, with columns of 2 bytes; 4 of 4
+    wide.parts()[0].weight_mask = torch.arange(800).view(2, 400) % 100 == 0
     assert compress.size(wide).bytes == (2 * 2 + 8 * (2 + 4)) + 4 * 4 + 4 * 3

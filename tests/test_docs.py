@@ -1,4 +1,6 @@
-"""Every block of Python in README and docs is run: here, by the test that is named, or as a notebook."""
+"""Every block of Python in README and docs is run: here, by the test that is named, or as a
+notebook.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,17 @@ import srnn
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 
-HERE = {"export-c": 1, "gpu": 2, "own-data": 1, "papers": 1, "report": 1, "speed": 1, "start": 1, "stream": 1, "surrogates": 1}
+HERE = {
+    "export-c": 1,
+    "gpu": 2,
+    "own-data": 1,
+    "papers": 1,
+    "report": 1,
+    "speed": 1,
+    "start": 1,
+    "stream": 1,
+    "surrogates": 1,
+}
 """Pages whose blocks are run by this file, in order, and how many they have."""
 
 ELSEWHERE = {
@@ -40,7 +52,9 @@ def blocks(page: str) -> list[str]:
 def test_every_block_is_run_somewhere() -> None:
     pages = ["README", *(p.stem for p in sorted((ROOT / "docs").glob("*.md")))]
     found = {page: len(blocks(page)) for page in pages if blocks(page)}
-    assert found == HERE | {page: n for page, (n, _) in ELSEWHERE.items()}, "a new block: let a test run it, and count it here"
+    assert found == HERE | {page: n for page, (n, _) in ELSEWHERE.items()}, (
+        "a new block: let a test run it, and count it here"
+    )
     for page, (_, runner) in ELSEWHERE.items():
         assert page in (ROOT / runner).read_text(), f"{runner} does not name {page}"
 
@@ -53,7 +67,13 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from srnn.training.train import fit
 
     folder = tmp_path_factory.mktemp("docs") / "ecg-seed1"
-    fit(override(tasks.load("ecg_sim"), ["epochs=2", "data.train=8", "data.validation=4", "data.test=4"]), folder, seed=1)
+    fit(
+        override(
+            tasks.load("ecg_sim"), ["epochs=2", "data.train=8", "data.validation=4", "data.test=4"]
+        ),
+        folder,
+        seed=1,
+    )
     return folder
 
 
@@ -80,7 +100,9 @@ def _given(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", [p for p in HERE if p != "papers"])
-def test_blocks_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_folder: Path) -> None:
+def test_blocks_of_a_page(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "ecg-seed1").symlink_to(run_folder)
@@ -88,15 +110,26 @@ def test_blocks_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for code in blocks(page):
         exec(compile(code, f"docs/{page}.md", "exec"), names)
     if page == "export-c":
-        assert torch.equal(names["potential"], names["same"](names["x"], names["lengths"]).potential)
-    made = {"own-data": "recordings.npz", "report": "ecg.html", "stream": "state.safetensors", "export-c": "ecg/ecg.c"}.get(page)
+        assert torch.equal(
+            names["potential"], names["same"](names["x"], names["lengths"]).potential
+        )
+    made = {
+        "own-data": "recordings.npz",
+        "report": "ecg.html",
+        "stream": "state.safetensors",
+        "export-c": "ecg/ecg.c",
+    }.get(page)
     assert made is None or (tmp_path / made).stat().st_size > 100
 
 
-def test_the_table_of_the_page_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_the_page_papers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("papers")
-    few = code.replace('"epochs=2")', '"epochs=1", "data.train=8", "data.validation=4", "data.test=4")')
+    few = code.replace(
+        '"epochs=2")', '"epochs=1", "data.train=8", "data.validation=4", "data.test=4")'
+    )
     assert few != code
     exec(compile(few, "docs/papers.md", "exec"), {})
     assert capsys.readouterr().out.count(" neurons ") == 2

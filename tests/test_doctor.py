@@ -38,7 +38,11 @@ def test_all_is_well(srnn, tmp_path):
 def test_the_table_and_the_data_that_is_here(srnn, tmp_path, monkeypatch):
     (tmp_path / "shd").mkdir()
     (tmp_path / "shd" / "shd_train.h5").touch()
-    monkeypatch.setattr(doctor, "_kernels", lambda: doctor.Check("kernels", "broken", "a small network fails: boom", "empty it"))
+    monkeypatch.setattr(
+        doctor,
+        "_kernels",
+        lambda: doctor.Check("kernels", "broken", "a small network fails: boom", "empty it"),
+    )
     code, out, _ = srnn("doctor", "--data-dir", tmp_path)
     assert code == 1
     assert "a small network fails: boom" in out
@@ -65,7 +69,9 @@ def test_no_compiler(anew, monkeypatch):
     ids=["crash", "error", "wrong", "right", "reference"],
 )
 def test_what_the_trial_shows(monkeypatch, code, out, err, state, shows):
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, out, err))
+    monkeypatch.setattr(
+        subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, out, err)
+    )
     check = doctor._kernels()
     assert check.state == state
     assert shows in check.found
@@ -87,14 +93,19 @@ def test_the_cache(tmp_path, monkeypatch):
     folder.mkdir(mode=0o700)
     (folder / "a.so").write_bytes(b"0" * 2**20)
     monkeypatch.setenv("SRNN_KERNELS", str(folder))
-    assert (doctor._cache().state, doctor._cache().found) == ("ok", f"{folder}, 1 libraries, 1.0 MiB")
+    assert (doctor._cache().state, doctor._cache().found) == (
+        "ok",
+        f"{folder}, 1 libraries, 1.0 MiB",
+    )
     folder.chmod(0o777)
     assert doctor._cache().state == "warning"
     assert "others may write to it" in doctor._cache().found
 
 
 def test_what_others_may_write_is_not_run(tmp_path, monkeypatch):
-    """A library lies in a folder that anybody can write to: it is not loaded, and none is put there."""
+    """A library lies in a folder that anybody can write to: it is not loaded, and none is put
+    there.
+    """
     monkeypatch.setenv("SRNN_KERNELS", str(tmp_path / "kernels"))
     source = "int answer(void) { return 42; }"
     assert _build.load("trial", source).answer() == 42
@@ -112,10 +123,15 @@ def test_extras_and_torch(monkeypatch):
     assert found["extra serve"].state == "ok"
     assert "starlette" in found["extra serve"].found
     version = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "optuna" else version(name))
+    monkeypatch.setattr(
+        doctor, "_version", lambda name: None if name == "optuna" else version(name)
+    )
     found = {c.what: c for c in doctor._extras()}
     assert found["extra search"] == doctor.Check(
-        "extra search", "missing", "no optuna: searches settings: `srnn sweep`", 'pip install "srnn[search]"'
+        "extra search",
+        "missing",
+        "no optuna: searches settings: `srnn sweep`",
+        'pip install "srnn[search]"',
     )
     assert sum(c.state == "missing" for c in found.values()) == 1
     monkeypatch.setattr(doctor.torch, "__version__", "2.4.0")

@@ -1,4 +1,6 @@
-"""The README's Python is a doctest; every example runs; the neuron of the docs is the neuron of the example."""
+"""The README's Python is a doctest; every example runs; the neuron of the docs is the neuron of the
+example.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +67,16 @@ def test_neuron_of_the_docs_is_the_example() -> None:
 
 
 def test_no_page_has_a_gap_left_to_fill() -> None:
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "benchmarks").glob("*.md"),
+    ]
     lines = [(page.name, line) for page in pages for line in page.read_text().splitlines()]
-    assert [(name, line) for name, line in lines if line.strip().isalpha() and line.strip().isupper()] == []
+    assert [
+        (name, line) for name, line in lines if line.strip().isalpha() and line.strip().isupper()
+    ] == []
     assert len(lines) > 400
 
 

@@ -1,4 +1,7 @@
-"""A gated cell fits the contract: W and R hold one block of rows a gate, I arrives as a tuple. Checked with a light GRU written here."""
+"""A gated cell fits the contract: W and R hold one block of rows a gate, I arrives as a tuple.
+
+Checked with a light GRU written here.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,16 @@ def test_gated_cell_equals_its_equation() -> None:
     assert layer.recurrent is not None
     assert layer.recurrent.shape == (10, 5)
     for block in layer.recurrent.detach().chunk(2):  # each gate has an orthogonal matrix of its own
-        torch.testing.assert_close(block @ block.T, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            block @ block.T, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0
+        )
     x = torch.randn(2, 7, 3, dtype=torch.float64)
     y = torch.zeros(2, 5, dtype=torch.float64)
-    (wz, wc), (rz, rc), (bz, bc) = layer.weight.chunk(2), layer.recurrent.chunk(2), layer.bias.chunk(2)
+    (wz, wc), (rz, rc), (bz, bc) = (
+        layer.weight.chunk(2),
+        layer.recurrent.chunk(2),
+        layer.bias.chunk(2),
+    )
     out = layer(x).output
     for t in range(7):
         z = torch.sigmoid(x[:, t] @ wz.T + bz + y @ rz.T)

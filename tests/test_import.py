@@ -8,16 +8,34 @@ import subprocess
 import sys
 
 LATER = {
-    "scipy", "matplotlib", "rich", "jsonargparse", "safetensors", "requests", "wfdb", "h5py", "soundfile", "librosa", "kaldi_native_fbank", "numba",
-    "yaml", "tensorboard", "pandas",
-}  # fmt: skip
+    "scipy",
+    "matplotlib",
+    "rich",
+    "jsonargparse",
+    "safetensors",
+    "requests",
+    "wfdb",
+    "h5py",
+    "soundfile",
+    "librosa",
+    "kaldi_native_fbank",
+    "numba",
+    "yaml",
+    "tensorboard",
+    "pandas",
+}
 
 
 @functools.cache
 def loaded(statement: str) -> frozenset[str]:
     """Top-level modules in sys.modules after a statement, in a fresh interpreter."""
-    code = f"import json, sys; {statement}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    code = (
+        f"import json, sys; {statement}; print(json.dumps(sorted({{name.split('.')[0] for "
+        f"name in sys.modules}})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     return frozenset(json.loads(done.stdout))
 
 
@@ -27,7 +45,8 @@ def test_importing_loads_torch_and_numpy_only():
     assert after - before - set(sys.stdlib_module_names) == {"srnn"}
     assert "torch" in after
     assert not (after - before) & LATER
-    assert len(LATER - before) >= 13  # torch itself brings at most a few of them: the list means something
+    # torch itself brings at most a few of them: the list means something
+    assert len(LATER - before) >= 13
 
 
 def test_energy_and_metrics_load_no_more():

@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from srnn._check import ConfigError
-from srnn.init import Constant, FanIn, Fixed, Normal, Orthogonal, Uniform, XavierUniform, Zeros, bounds, start_value
+from srnn.init import (
+    Constant,
+    FanIn,
+    Fixed,
+    Normal,
+    Orthogonal,
+    Uniform,
+    XavierUniform,
+    Zeros,
+    bounds,
+    start_value,
+)
 
 DRAWN = [Constant(20.0), Normal(20.0, 5.0), Uniform(0.6, 0.96)]
 
@@ -91,20 +102,49 @@ def test_bounds():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Fixed([[1.0, 2.0]]), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
-        (lambda: Fixed([]), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
-        (lambda: Fixed(math.nan), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
-        (lambda: Fixed([1.0, math.inf]), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
+        (
+            lambda: Fixed([[1.0, 2.0]]),
+            r"Fixed\(.*\): expected one finite number, or a list of "
+            r"them, one per neuron",
+        ),
+        (
+            lambda: Fixed([]),
+            r"Fixed\(.*\): expected one finite number, or a list of them, one "
+            r"per neuron",
+        ),
+        (
+            lambda: Fixed(math.nan),
+            r"Fixed\(.*\): expected one finite number, or a list of them, "
+            r"one per neuron",
+        ),
+        (
+            lambda: Fixed([1.0, math.inf]),
+            r"Fixed\(.*\): expected one finite number, or a list of "
+            r"them, one per neuron",
+        ),
         (lambda: Normal(20.0, -5.0), r"Normal: std is -5\.0; expected a number of at least 0"),
         (lambda: Normal(20.0, math.nan), r"Normal: std is nan; expected a number of at least 0"),
-        (lambda: Uniform(1.0, 0.5), r"Uniform: got the range \[1\.0, 0\.5\]; expected two finite numbers, low ≤ high"),
+        (
+            lambda: Uniform(1.0, 0.5),
+            r"Uniform: got the range \[1\.0, 0\.5\]; expected two finite "
+            r"numbers, low ≤ high",
+        ),
         (lambda: Uniform(0.0, math.nan), r"Uniform: got the range \[0\.0, nan\]; expected"),
         (
             lambda: start_value("ALIF.beta", Fixed([0.0, 1.8]), 3),
-            r"ALIF\.beta: Fixed holds 2 values for a layer of 3 neurons; expected 3, or one number for all",
+            r"ALIF\.beta: Fixed holds 2 values for a layer of 3 neurons; expected 3, or "
+            r"one number for all",
         ),
-        (lambda: start_value("ALIF.beta", Fixed([1.8]), 3), r"ALIF\.beta: Fixed holds 1 value for a layer of 3 neurons"),
-        (lambda: start_value("ALIF.beta", math.inf, 3), r"Fixed\(.*\): expected one finite number, or a list of them, one per neuron"),
+        (
+            lambda: start_value("ALIF.beta", Fixed([1.8]), 3),
+            r"ALIF\.beta: Fixed holds 1 value for "
+            r"a layer of 3 neurons",
+        ),
+        (
+            lambda: start_value("ALIF.beta", math.inf, 3),
+            r"Fixed\(.*\): expected one finite "
+            r"number, or a list of them, one per neuron",
+        ),
     ],
 )
 def test_bad_input(make, message):
@@ -112,7 +152,7 @@ def test_bad_input(make, message):
         make()
 
 
-# ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── weights ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def filled(init: XavierUniform | Orthogonal | FanIn | Zeros, *shape: int) -> torch.Tensor:
@@ -125,7 +165,9 @@ def filled(init: XavierUniform | Orthogonal | FanIn | Zeros, *shape: int) -> tor
 
 
 def assert_uniform(weight: torch.Tensor, bound: float) -> None:
-    """All within the bound, reaching for it, with the mean and variance of a uniform distribution (5 standard errors or more)."""
+    """All within the bound, reaching for it, with the mean and variance of a uniform distribution
+    (5 standard errors or more).
+    """
     assert weight.numel() >= 10_000
     assert 0.99 * bound < float(weight.max()) <= bound
     assert -bound <= float(weight.min()) < -0.99 * bound
@@ -148,9 +190,13 @@ def test_fan_in():
 def test_orthogonal(rows, columns, gain):
     weight = filled(Orthogonal(gain), rows, columns)
     small = weight @ weight.T if rows <= columns else weight.T @ weight
-    torch.testing.assert_close(small, gain * gain * torch.eye(min(rows, columns), dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        small, gain * gain * torch.eye(min(rows, columns), dtype=torch.float64), rtol=0, atol=1e-12
+    )
     singular = torch.linalg.svdvals(weight)
-    torch.testing.assert_close(singular, torch.full((min(rows, columns),), gain, dtype=torch.float64))
+    torch.testing.assert_close(
+        singular, torch.full((min(rows, columns),), gain, dtype=torch.float64)
+    )
 
 
 def test_orthogonal_is_random():

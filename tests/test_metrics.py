@@ -42,7 +42,10 @@ def test_confusion_and_recall():
     found = metrics.recall(matrix).tolist()
     assert found[:2] == [0.5, 1.0]
     assert math.isnan(found[2])
-    assert metrics.confusion(SCORES.view(2, 2, 3), torch.tensor([[0, 0], [-1, 1]])).tolist() == matrix.tolist()
+    assert (
+        metrics.confusion(SCORES.view(2, 2, 3), torch.tensor([[0, 0], [-1, 1]])).tolist()
+        == matrix.tolist()
+    )
     assert metrics.confusion(SCORES, torch.tensor([-1] * 4)).tolist() == [[0] * 3] * 3
 
 
@@ -50,9 +53,12 @@ def test_anytime_accuracy():
     """Decisions over three steps 0 1 1 | 2 2 0 | 1 1 1 for labels 1, 2, 0."""
     scores, labels = one_hot([[0, 1, 1], [2, 2, 0], [1, 1, 1]]), torch.tensor([1, 2, 0])
     assert metrics.anytime_accuracy(scores, labels).tolist() == pytest.approx([1 / 3, 2 / 3, 1 / 3])
-    ended = metrics.anytime_accuracy(scores, labels, torch.tensor([3, 2, 1]))  # the second keeps its decision of step 2
+    # the second keeps its decision of step 2
+    ended = metrics.anytime_accuracy(scores, labels, torch.tensor([3, 2, 1]))
     assert ended.tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 3])
-    assert metrics.anytime_accuracy(scores, labels, torch.tensor([1, 3, 0])).tolist() == pytest.approx([1 / 3, 1 / 3, 0.0])
+    assert metrics.anytime_accuracy(
+        scores, labels, torch.tensor([1, 3, 0])
+    ).tolist() == pytest.approx([1 / 3, 1 / 3, 0.0])
 
 
 def test_anytime_accuracy_leaves_unlabelled_recordings_out():
@@ -75,15 +81,22 @@ def test_anytime_accuracy_leaves_unlabelled_recordings_out():
     ],
 )
 def test_credible_interval_of_the_published_accuracies(percent, total, half_width):
-    """Half-widths in percent, 1.96 sqrt(p q / n), for the test sets of SHD (both counts), SSC and SC."""
-    assert 196 * math.sqrt(percent / 100 * (1 - percent / 100) / total) == pytest.approx(half_width, abs=6e-3)
+    """Half-widths in percent, 1.96 sqrt(p q / n), for the test sets of SHD (both counts), SSC and
+    SC.
+    """
+    assert 196 * math.sqrt(percent / 100 * (1 - percent / 100) / total) == pytest.approx(
+        half_width, abs=6e-3
+    )
     low, high = metrics.credible_interval(round(percent / 100 * total), total)
     assert 100 * (high - low) / 2 == pytest.approx(half_width, abs=0.015)
     assert low < percent / 100 < high
 
 
 def test_credible_interval_in_closed_form():
-    """No item: uniform. All n correct: Beta(n + 1, 1), whose quantile q is q^(1/(n+1)); none correct is its mirror."""
+    """No item: uniform.
+
+    All n correct: Beta(n + 1, 1), whose quantile q is q^(1/(n+1)); none correct is its mirror.
+    """
     pytest.importorskip("scipy")
     assert metrics.credible_interval(0, 0) == pytest.approx((0.025, 0.975))
     assert metrics.credible_interval(9, 9) == pytest.approx((0.025**0.1, 0.975**0.1))
@@ -94,9 +107,21 @@ def test_credible_interval_in_closed_form():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((1, 2, 1.5), r"^credible_interval: level is 1\.5; expected a number of at least 0 and at most 1\.$"),
-        ((3, 2), r"^credible_interval: correct is 3; expected a number of at least 0 and at most 2\.$"),
-        ((-1, 2), r"^credible_interval: correct is -1; expected a number of at least 0 and at most 2\.$"),
+        (
+            (1, 2, 1.5),
+            r"^credible_interval: level is 1\.5; expected a number of at least 0 and "
+            r"at most 1\.$",
+        ),
+        (
+            (3, 2),
+            r"^credible_interval: correct is 3; expected a number of at least 0 and at most "
+            r"2\.$",
+        ),
+        (
+            (-1, 2),
+            r"^credible_interval: correct is -1; expected a number of at least 0 and at "
+            r"most 2\.$",
+        ),
     ],
 )
 def test_credible_interval_of_nonsense(args, message):
@@ -105,11 +130,18 @@ def test_credible_interval_of_nonsense(args, message):
 
 
 def test_shapes_that_do_not_fit():
-    message = r"^metrics: scores \(4, 3\) and labels \(3,\): expected \(\.\.\., K\) and \(\.\.\.\)\.$"
+    message = (
+        r"^metrics: scores \(4, 3\) and labels \(3,\): expected \(\.\.\., K\) and "
+        r"\(\.\.\.\)\.$"
+    )
     for f in (metrics.accuracy, metrics.hits, metrics.confusion, metrics.per_recording_accuracy):
         with pytest.raises(ShapeError, match=message):
             f(SCORES, torch.tensor([0, 1, 2]))
     with pytest.raises(ShapeError, match=message):
         metrics.anytime_accuracy(SCORES.unsqueeze(1), torch.tensor([0, 1, 2]))
-    with pytest.raises(ShapeError, match=r"^metrics: label 3 for 3 classes; expected labels 0 … 2, or < 0 for unlabelled\.$"):
+    with pytest.raises(
+        ShapeError,
+        match=r"^metrics: label 3 for 3 classes; expected labels 0 … "
+        r"2, or < 0 for unlabelled\.$",
+    ):
         metrics.confusion(SCORES, torch.tensor([0, 1, 3, 0]))

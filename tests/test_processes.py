@@ -1,6 +1,8 @@
-"""Two processes that share every batch end where one process with the whole batch does, whatever the task; and what happens when one of them dies.
+"""Two processes that share every batch end where one process with the whole batch does, whatever
+the task; and what happens when one of them dies.
 
-Run by torchrun, this file trains its variants in one group of processes: `python -m torch.distributed.run … tests/test_processes.py FOLDER [NAME…]`.
+Run by torchrun, this file trains its variants in one group of processes: `python -m
+torch.distributed.run … tests/test_processes.py FOLDER [NAME…]`.
 """
 
 from __future__ import annotations
@@ -30,25 +32,39 @@ from srnn.training.runs import Run, load_checkpoint
 from srnn.training.session import find_device
 from srnn.training.train import fit
 
-sys.path.insert(0, str(Path(__file__).parent))  # run as a program, or by pytest, which puts nothing there
+# run as a program, or by pytest, which puts nothing there
+sys.path.insert(0, str(Path(__file__).parent))
 from uneven import BASE, BITTAR, STEPS
 
 VARIANTS = {
     "plain": BASE,
-    "batch norm, regulariser": replace(BASE, network=BITTAR, regulariser=FiringRate(low=0.2, high=0.3)),
+    "batch norm, regulariser": replace(
+        BASE, network=BITTAR, regulariser=FiringRate(low=0.2, high=0.3)
+    ),
     "batch norm, both directions": replace(STEPS, network=replace(BITTAR, bidirectional=True)),
     "mean over steps, clipped": replace(STEPS, decode=PerStep(mean_over_steps=True), clip_norm=0.1),
-    "chunks, a step each": replace(BASE, truncation=Truncation(4, step_per_chunk=True, carry_scores=True)),
-    "chunks, batch norm, regulariser": replace(STEPS, network=BITTAR, truncation=Truncation(4), regulariser=FiringRate(low=0.2, high=0.3)),
+    "chunks, a step each": replace(
+        BASE, truncation=Truncation(4, step_per_chunk=True, carry_scores=True)
+    ),
+    "chunks, batch norm, regulariser": replace(
+        STEPS, network=BITTAR, truncation=Truncation(4), regulariser=FiringRate(low=0.2, high=0.3)
+    ),
     "segments": replace(BASE, segment=4),
     "the highest score": replace(BASE, decode=PerRecording(pool="max_over_time")),
-    "balanced, plateau, early stop": override(replace(BASE, balanced=True, early_stop=1, epochs=4), ["schedule.kind=plateau", "schedule.patience=0"]),
-    "pruned": override(BASE, ["compression=Compression", "compression.bits=4", "compression.sparsity=0.5"]),
-}  # fmt: skip
+    "balanced, plateau, early stop": override(
+        replace(BASE, balanced=True, early_stop=1, epochs=4),
+        ["schedule.kind=plateau", "schedule.patience=0"],
+    ),
+    "pruned": override(
+        BASE, ["compression=Compression", "compression.bits=4", "compression.sparsity=0.5"]
+    ),
+}
 
 
 def main(out: str, *names: str) -> None:
-    """Train variants into folders below `out`; "stop" is stopped in the middle of its second epoch, "resume" goes on."""
+    """Train variants into folders below `out`; "stop" is stopped in the middle of its second epoch,
+    "resume" goes on.
+    """
     torch.set_num_threads(1)
     for name in names or VARIANTS:
         folder = Path(out) / name.replace(" ", "_")
@@ -73,7 +89,15 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def torchrun(*argv: object, count: int = 2) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), *map(str, argv)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(count),
+        *map(str, argv),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment())
 
 
@@ -82,20 +106,35 @@ def assert_same_run(got: Path, wanted: Path, tolerance: float = 1e-4) -> None:
     one, two = Run(wanted).rows(), Run(got).rows()
     assert len(one) == len(two) >= 2
     for a, b in zip(one, two, strict=True):
-        for key in ("loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "grad_norm_max"):
+        for key in (
+            "loss",
+            "train_accuracy",
+            "validation_loss",
+            "validation_accuracy",
+            "learning_rate",
+            "grad_norm_max",
+        ):
             assert b[key] == pytest.approx(a[key], rel=tolerance, abs=tolerance), key
         assert b["firing_rates"] == pytest.approx(a["firing_rates"], abs=tolerance)
     before, after = (load_checkpoint(Run(p).checkpoint("last"))[0] for p in (wanted, got))
     weights = [k for k in before if k.startswith("net.")]
     assert len(weights) >= 7
     for key in weights:
-        torch.testing.assert_close(after[key], before[key], atol=tolerance, rtol=tolerance, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(
+            after[key],
+            before[key],
+            atol=tolerance,
+            rtol=tolerance,
+            msg=lambda m, key=key: f"{key}: {m}",
+        )
 
 
 def test_two_processes_end_where_one_does(tmp_path):
-    """All variants in one group of processes, which starts once: batches of 4, 4 and 1 recordings, in the last of which a process has none.
+    """All variants in one group of processes, which starts once: batches of 4, 4 and 1 recordings,
+    in the last of which a process has none.
 
-    And what one process began two finish, and the other way round, each stopped in the middle of an epoch.
+    And what one process began two finish, and the other way round, each stopped in the middle of an
+    epoch.
     """
     one, two = tmp_path / "one", tmp_path / "two"
     main(str(one), *VARIANTS, "stop")
@@ -104,7 +143,8 @@ def test_two_processes_end_where_one_does(tmp_path):
     done = torchrun(__file__, two, *VARIANTS, "stop", "resume")
     assert done.returncode == 0, done.stderr[-3000:]
     (two / "stop").rename(one / "resume")
-    assert [len(Run(f / "resume").rows()) for f in (one, tmp_path)] == [1, 1]  # stopped in the second epoch
+    # stopped in the second epoch
+    assert [len(Run(f / "resume").rows()) for f in (one, tmp_path)] == [1, 1]
     main(str(one), "resume")
     for name in VARIANTS:
         folder = name.replace(" ", "_")
@@ -115,18 +155,28 @@ def test_two_processes_end_where_one_does(tmp_path):
         assert [told["processes"], *(e["processes"] for e in told["resumed"])] == counts
 
 
-# ── one of them ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── one of them ends ──────────────────────────────────────────────────────────────────────────────
 
 
 def team(out: Path, codes: tuple[str, str]) -> list[subprocess.Popen[str]]:
-    """Two processes, each with its own program, that find each other as those of two machines do: nobody watches over both."""
+    """Two processes, each with its own program, that find each other as those of two machines do:
+    nobody watches over both.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    start = f"import runpy; v = runpy.run_path({__file__!r}); from pathlib import Path; out = Path({str(out)!r}); fit, BASE = v['fit'], v['BASE']\n"
+    start = (
+        f"import runpy; v = runpy.run_path({__file__!r}); from pathlib import Path; out = "
+        f"Path({str(out)!r}); fit, BASE = v['fit'], v['BASE']\n"
+    )
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        subprocess.Popen([sys.executable, "-c", start + code], stderr=subprocess.PIPE, text=True, env=environment(RANK=str(rank), **group))
+        subprocess.Popen(
+            [sys.executable, "-c", start + code],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(RANK=str(rank), **group),
+        )
         for rank, code in enumerate(codes)
     ]
 
@@ -139,7 +189,11 @@ def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_pa
     second.communicate(timeout=120)
     assert second.returncode == -signal.SIGKILL
     assert first.returncode == 1
-    assert re.search(r"RunError: another process of this run has ended \(.+\)\. What it said tells why; the last checkpoint is good: start all", said)
+    assert re.search(
+        r"RunError: another process of this run has ended \(.+\)\. What it said "
+        r"tells why; the last checkpoint is good: start all",
+        said,
+    )
     rows = Run(tmp_path / "run").rows()
     assert [row["epoch"] for row in rows] == [1]
     with pytest.warns(UserWarning, match="processes: 2 → 1"):
@@ -169,14 +223,22 @@ def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert find_device("cuda") == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "2")
-    assert [find_device(name) for name in ("cuda", "cuda:1", "cpu")] == [torch.device("cuda:2"), torch.device("cuda:1"), torch.device("cpu")]
+    assert [find_device(name) for name in ("cuda", "cuda:1", "cpu")] == [
+        torch.device("cuda:2"),
+        torch.device("cuda:1"),
+        torch.device("cpu"),
+    ]
     monkeypatch.setenv("LOCAL_RANK", "4")
-    with pytest.raises(ConfigError, match="device 'cuda' cannot be used here: there are 4 devices of kind cuda"):
+    with pytest.raises(
+        ConfigError, match="device 'cuda' cannot be used here: there are 4 devices of kind cuda"
+    ):
         find_device("cuda")
 
 
 def test_batch_norm_over_processes_is_that_of_torch(monkeypatch):
-    """With one process and sums that are what they are: the same numbers, gradients and running statistics."""
+    """With one process and sums that are what they are: the same numbers, gradients and running
+    statistics.
+    """
     torch.manual_seed(0)
     ours, theirs = (BatchNorm(momentum=0.3).build(5, dtype=torch.float64) for _ in range(2))
     valid = torch.rand(4, 6) < 0.7
@@ -190,7 +252,17 @@ def test_batch_norm_over_processes_is_that_of_torch(monkeypatch):
             y = normalised(norm, leaf, valid)
             norm.zero_grad()
             y.square().sin().sum().backward()
-            found.append([y, leaf.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var, norm.num_batches_tracked])
+            found.append(
+                [
+                    y,
+                    leaf.grad,
+                    norm.weight.grad,
+                    norm.bias.grad,
+                    norm.running_mean,
+                    norm.running_var,
+                    norm.num_batches_tracked,
+                ]
+            )
         for a, b in zip(*found, strict=True):
             torch.testing.assert_close(a, b)
     assert int(ours.num_batches_tracked) == 2

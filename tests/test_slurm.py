@@ -1,4 +1,6 @@
-"""The SLURM examples: read by bash, and run with stand-ins for SLURM's programs that start what they are given on this machine."""
+"""The SLURM examples: read by bash, and run with stand-ins for SLURM's programs that start what
+they are given on this machine.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,18 @@ import pytest
 from srnn.training.runs import Run
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "slurm"
-TINY = ["--set", "data.train=8", "--set", "data.validation=4", "--set", "data.test=4", "--set", "data.steps=24", "--set", "network.hidden=[4]"]
+TINY = [
+    "--set",
+    "data.train=8",
+    "--set",
+    "data.validation=4",
+    "--set",
+    "data.test=4",
+    "--set",
+    "data.steps=24",
+    "--set",
+    "network.hidden=[4]",
+]
 PROGRAMS = {
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
     "scontrol": '[ "$1" = requeue ] && echo "$2" >> "$QUEUE" || echo 127.0.0.1',
@@ -34,23 +47,46 @@ def slurm(tmp_path):
         (bin / name).chmod(0o755)
 
     def job(script: str, *argv: object, **about: object) -> subprocess.Popen[str]:
-        given = {"SLURM_JOB_ID": os.getpid(), "SLURM_JOB_NODELIST": "n1", "SLURM_JOB_NUM_NODES": 1, "QUEUE": tmp_path / "queue", **about}
-        env = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}", **{k: str(v) for k, v in given.items()}}
+        given = {
+            "SLURM_JOB_ID": os.getpid(),
+            "SLURM_JOB_NODELIST": "n1",
+            "SLURM_JOB_NUM_NODES": 1,
+            "QUEUE": tmp_path / "queue",
+            **about,
+        }
+        env = {
+            **os.environ,
+            "PATH": f"{bin}:{os.environ['PATH']}",
+            **{k: str(v) for k, v in given.items()},
+        }
         command = ["bash", str(SCRIPTS / script), *map(str, argv)]
-        return subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     return job
 
 
 def test_all_are_tested():
-    assert sorted(p.name for p in SCRIPTS.iterdir()) == ["seeds.sbatch", "sweep.sbatch", "train.sbatch"]
+    assert sorted(p.name for p in SCRIPTS.iterdir()) == [
+        "seeds.sbatch",
+        "sweep.sbatch",
+        "train.sbatch",
+    ]
     for script in SCRIPTS.iterdir():
         assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
         assert "#SBATCH --time=" in script.read_text()
 
 
 def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_on(slurm, tmp_path):
-    """Two processes: stopped by the signal two minutes before the end, requeued, resumed, finished."""
+    """Two processes: stopped by the signal two minutes before the end, requeued,
+    resumed, finished.
+    """
     out = tmp_path / "run"
     argv = ["ecg_sim", *TINY, "--set", "batch=4", "--set", "epochs=4000", "--out", out]
     first = slurm("train.sbatch", *argv, SRNN_PROCESSES=2)
@@ -88,8 +124,22 @@ def test_a_seed_a_job(slurm, tmp_path):
 
 
 def test_jobs_of_a_sweep_share_a_journal(slurm, tmp_path):
-    argv = ["ecg_sim", *TINY, "--set", "epochs=1", "--search", "optimiser.lr=1e-3:1e-1:log", "--trials", "5", "--journal", "study.log", "--json"]
+    argv = [
+        "ecg_sim",
+        *TINY,
+        "--set",
+        "epochs=1",
+        "--search",
+        "optimiser.lr=1e-3:1e-1:log",
+        "--trials",
+        "5",
+        "--journal",
+        "study.log",
+        "--json",
+    ]
     both = [slurm("sweep.sbatch", *argv, "--out", "sweep", SLURM_ARRAY_TASK_ID=k) for k in range(2)]
     ends = [p.communicate(timeout=120)[0] for p in both]
     assert [p.returncode for p in both] == [0, 0], ends
-    assert sorted(p.name for p in (tmp_path / "sweep").glob("trial-*")) == [f"trial-{k:04d}" for k in range(5)]
+    assert sorted(p.name for p in (tmp_path / "sweep").glob("trial-*")) == [
+        f"trial-{k:04d}" for k in range(5)
+    ]

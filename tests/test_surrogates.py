@@ -1,4 +1,6 @@
-"""Surrogates: the gradient is the derivative of the primitive, and the shapes are those of the papers."""
+"""Surrogates: the gradient is the derivative of the primitive, and the shapes are those of the
+papers.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,17 @@ from srnn.surrogates import (
     Triangular,
 )
 
-KINDS = [c for c in vars(surrogates).values() if inspect.isclass(c) and issubclass(c, Surrogate) and c is not Surrogate]
-# one with the defaults and one with every number changed
-INSTANCES = [kind(**{f.name: f.default * scale for f in dataclasses.fields(kind)}) for kind in KINDS for scale in (1.0, 1.3)] + [
-    ReLU(offset=0.4, gain=0.7)
+KINDS = [
+    c
+    for c in vars(surrogates).values()
+    if inspect.isclass(c) and issubclass(c, Surrogate) and c is not Surrogate
 ]
+# one with the defaults and one with every number changed
+INSTANCES = [
+    kind(**{f.name: f.default * scale for f in dataclasses.fields(kind)})
+    for kind in KINDS
+    for scale in (1.0, 1.3)
+] + [ReLU(offset=0.4, gain=0.7)]
 
 # integral over all x, without the gain; the table at the top of the module
 INTEGRAL = {
@@ -88,7 +96,9 @@ def test_grad_is_the_finite_difference_of_the_primitive(p):
 
 @pytest.mark.parametrize("p", INSTANCES, ids=repr)
 def test_integral(p):
-    """∫ grad over all x by the midpoint rule in y, x = sinh y (which reaches |x| = 7e10, for the long tail of the fast sigmoid)."""
+    """∫ grad over all x by the midpoint rule in y, x = sinh y (which reaches |x| = 7e10, for the
+    long tail of the fast sigmoid).
+    """
     wanted = p.gain * INTEGRAL[type(p)](p)
     if isinstance(p, ReLU):
         assert wanted == math.inf
@@ -98,7 +108,9 @@ def test_integral(p):
     h = 1e-4
     y = (torch.arange(-256_000, 256_000, dtype=torch.float64) + 0.5) * h
     assert y.numel() == 512_000
-    assert float((p.grad(torch.sinh(y)) * torch.cosh(y)).sum() * h) == pytest.approx(wanted, rel=3e-4)
+    assert float((p.grad(torch.sinh(y)) * torch.cosh(y)).sum() * h) == pytest.approx(
+        wanted, rel=3e-4
+    )
     ends = p.primitive(torch.tensor([-1e9, 1e9], dtype=torch.float64))
     assert float(ends[0]) == pytest.approx(0, abs=1e-8)  # from -∞
     assert float(ends[1]) == pytest.approx(wanted, rel=1e-8)
@@ -107,7 +119,9 @@ def test_integral(p):
 @pytest.mark.parametrize("p", INSTANCES, ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_finite_for_any_potential(p, dtype):
-    size = torch.cat([torch.zeros(1), torch.logspace(-30, 4, 500), torch.linspace(0, 100, 500)]).to(dtype)
+    size = torch.cat([torch.zeros(1), torch.logspace(-30, 4, 500), torch.linspace(0, 100, 500)]).to(
+        dtype
+    )
     x = torch.cat([-size, size]).requires_grad_()
     assert x.numel() == 2002
     primitive = p.primitive(x)
@@ -131,7 +145,9 @@ def test_numbers_may_be_tensors(p):
     numbers = dataclasses.asdict(p)
     assert len(numbers) >= 2
     for shape in ((), x.shape):
-        tensors = dataclasses.replace(p, **{k: torch.full(shape, v, dtype=torch.float64) for k, v in numbers.items()})
+        tensors = dataclasses.replace(
+            p, **{k: torch.full(shape, v, dtype=torch.float64) for k, v in numbers.items()}
+        )
         torch.testing.assert_close(tensors.grad(x), p.grad(x), rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(tensors.primitive(x), p.primitive(x), rtol=1e-12, atol=1e-15)
     for name, value in numbers.items():  # and one at a time
@@ -150,7 +166,7 @@ def test_gain_is_a_factor(p):
     assert not bool(none.grad(x).any())
 
 
-# ── the Multi-Gaussian of Yin, Corradi & Bohté 2021, as coded (gain 0.5, h 0.15, s 6) ──────────────────────────────────────
+# ── the Multi-Gaussian of Yin, Corradi & Bohté 2021, as coded (gain 0.5, h 0.15, s 6) ─────────────
 
 
 def at(p: Surrogate, x: float) -> float:
@@ -160,7 +176,13 @@ def at(p: Surrogate, x: float) -> float:
 @pytest.mark.parametrize(
     ("sigma", "values", "zero", "lowest", "where"),
     [
-        (0.5, {0.0: 0.439112, 1.0: 0.043452, 2.0: -0.015696, 3.0: -0.012098}, 1.2722, -0.015866, 1.864),
+        (
+            0.5,
+            {0.0: 0.439112, 1.0: 0.043452, 2.0: -0.015696, 3.0: -0.012098},
+            1.2722,
+            -0.015866,
+            1.864,
+        ),
         (0.3, {0.0: 0.731853, 1.0: -0.025263}, 0.7633, -0.026443, 1.118),
     ],
 )
@@ -208,18 +230,23 @@ def test_one_sided_multi_gaussians():
 @pytest.mark.parametrize("kind", [MGLeft, MGRight])
 @pytest.mark.parametrize("h", [0.0, 0.15, 0.6])
 def test_one_sided_primitives_are_continuous_at_zero(kind, h):
-    below, zero, above = kind(h=h).primitive(torch.tensor([-1e-9, 0.0, 1e-9], dtype=torch.float64)).tolist()
+    below, zero, above = (
+        kind(h=h).primitive(torch.tensor([-1e-9, 0.0, 1e-9], dtype=torch.float64)).tolist()
+    )
     assert below == pytest.approx(zero, abs=1e-8)
     assert above == pytest.approx(zero, abs=1e-8)
     assert zero == pytest.approx(0.5 * {MGLeft: (1 - h) / 2, MGRight: 0.5}[kind])
 
 
-# ── the other shapes ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the other shapes ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_boxcar_is_half_open():
     w = 0.5
-    x = torch.tensor([-w - 1e-9, -w, math.nextafter(-w, 0), 0.0, w, math.nextafter(w, 1), math.nan], dtype=torch.float64)
+    x = torch.tensor(
+        [-w - 1e-9, -w, math.nextafter(-w, 0), 0.0, w, math.nextafter(w, 1), math.nan],
+        dtype=torch.float64,
+    )
     assert Boxcar().grad(x).tolist() == [0, 0, 1, 1, 1, 0, 0]
     assert Boxcar(gain=0.5).grad(x).tolist() == [0, 0, 0.5, 0.5, 0.5, 0, 0]
     assert Boxcar(width=1.0).grad(x[:6]).tolist() == [1] * 6

@@ -25,12 +25,16 @@ def say(command: str, capsys: pytest.CaptureFixture[str]) -> str:
         assert main(words) == 0, command
         out = capsys.readouterr()
         return out.out + out.err
-    done = subprocess.run([{"python": sys.executable}.get(program, program), *words], capture_output=True, text=True)
+    done = subprocess.run(
+        [{"python": sys.executable}.get(program, program), *words], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_ten_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ten_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         _build.compiler()
     except _build.BuildError:
@@ -38,7 +42,12 @@ def test_ten_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     assert len(COMMANDS) == 10
-    said = {command.split()[-1] if command.startswith("make") else " ".join(command.split()[:2]): say(command, capsys) for command in COMMANDS}
+    said = {
+        command.split()[-1] if command.startswith("make") else " ".join(command.split()[:2]): say(
+            command, capsys
+        )
+        for command in COMMANDS
+    }
     assert "90 recordings" in said["python examples/gestures.py"]
     assert (tmp_path / "gesture.png").stat().st_size > 5000
     assert json.loads((tmp_path / "runs/gestures/metrics.json").read_text())["test_accuracy"] > 0.8
@@ -54,4 +63,5 @@ def test_ten_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     expected = (tmp_path / "firmware/expected.txt").read_text().splitlines()
     assert len(expected) == len((tmp_path / "firmware/example.txt").read_text().splitlines()) > 50
     (tmp_path / "firmware/expected.txt").write_text("\n".join(["9 0 0 0", *expected[1:]]) + "\n")
-    assert subprocess.run(["make", "-C", "firmware", "check"], capture_output=True).returncode != 0  # the check can fail
+    # the check can fail
+    assert subprocess.run(["make", "-C", "firmware", "check"], capture_output=True).returncode != 0

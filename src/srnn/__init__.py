@@ -79,7 +79,9 @@ _NAMES = {
         *("ALIF", "IF", "LIF", "AdEx", "AdLIF", "AlphaLeaky", "Izhikevich", "Leaky", "SoftLIF"),
         *("SparchAdLIF", "SparchLIF", "ThresholdLIF", "YinLIF"),
     ),
-    "srnn.nn.layers": (*("BatchNorm", "Bidirectional", "Concat", "Layer", "LayerNorm", "Mean", "Readout"),),
+    "srnn.nn.layers": (
+        *("BatchNorm", "Bidirectional", "Concat", "Layer", "LayerNorm", "Mean", "Readout"),
+    ),
     "srnn.nn.networks": ("Output", "Stack", "Trace"),
     "srnn.stream": ("Stream",),
 }

@@ -1,7 +1,8 @@
 """Find the machine's C compiler, compile, keep the result, load it.
 
-A library is kept under a key of its source, the flags, the compiler and the processor, with its source beside it. Any number of processes may build
-at once: each compiles to a name of its own and renames. A kept library is loaded only when its checksum agrees; a folder that cannot be written to,
+A library is kept under a key of its source, the flags, the compiler and the processor, with its
+source beside it. Any number of processes may build at once: each compiles to a name of its own and
+renames. A kept library is loaded only when its checksum agrees; a folder that cannot be written to,
 or that others could put a library into, is replaced by a temporary one.
 """
 
@@ -23,8 +24,20 @@ from pathlib import Path
 
 from srnn._check import SrnnError
 
-FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
-"""For every kernel. Never -ffast-math: it would change how the whole process treats denormal numbers, and what NaN means."""
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+)
+"""For every kernel.
+
+Never -ffast-math: it would change how the whole process treats denormal numbers, and what NaN
+means.
+"""
 
 
 class BuildError(SrnnError):
@@ -33,7 +46,9 @@ class BuildError(SrnnError):
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler: its path, what it says it is, and the flags that come with it ($CC) or make it write for this processor."""
+    """A C compiler: its path, what it says it is, and the flags that come with it ($CC) or make it
+    write for this processor.
+    """
 
     path: str
     version: str
@@ -51,7 +66,10 @@ def user_cache() -> Path:
 
 @functools.cache
 def compiler() -> Compiler:
-    """Return the compiler: $CC if set, else cc, gcc or clang. Raises `BuildError` where there is none."""
+    """Return the compiler: $CC if set, else cc, gcc or clang.
+
+    Raises `BuildError` where there is none.
+    """
     try:
         wanted, *options = shlex.split(os.environ.get("CC", "")) or [""]
     except ValueError as error:
@@ -59,16 +77,28 @@ def compiler() -> Compiler:
     names = (wanted,) if wanted else ("cc", "gcc", "clang")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
-        raise BuildError(f"no C compiler ({', '.join(names)} not found; install gcc or clang, or set CC)")
+        raise BuildError(
+            f"no C compiler ({', '.join(names)} not found; install gcc or clang, or set CC)"
+        )
     try:
-        version = subprocess.run([path, *options, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()[0]
+        version = subprocess.run(
+            [path, *options, "--version"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError) as error:
         raise BuildError(f"the C compiler {path} does not run ({error})") from error
     for native in (("-march=native",), ("-mcpu=native",), ()):
-        probe = subprocess.run([path, *options, *native, "-fsyntax-only", "-xc", "-"], input="", capture_output=True, text=True, timeout=60)
+        probe = subprocess.run(
+            [path, *options, *native, "-fsyntax-only", "-xc", "-"],
+            input="",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         if probe.returncode == 0:
             return Compiler(path, version, (*options, *native))
-    raise BuildError(f"the C compiler {path} cannot compile an empty file ({probe.stderr.strip()[-200:]})")
+    raise BuildError(
+        f"the C compiler {path} cannot compile an empty file ({probe.stderr.strip()[-200:]})"
+    )
 
 
 @functools.cache
@@ -77,17 +107,27 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}))
+    return "\n".join(
+        sorted(
+            {
+                line
+                for line in lines
+                if line.startswith(("model name", "flags", "Features", "CPU part"))
+            }
+        )
+    )
 
 
 def load(name: str, source: str, *flags: str, headers: tuple[Path, ...] = ()) -> ctypes.CDLL:
     """Return the library that `source` compiles to, compiled now or before.
 
-    name: what its files are called. headers: files it includes, by their names. Raises `BuildError` where it cannot be compiled.
+    name: what its files are called. headers: files it includes, by their names. Raises `BuildError`
+    where it cannot be compiled.
     """
     try:
         return _load(name, source, flags, headers)
-    except (OSError, subprocess.SubprocessError, ValueError, RuntimeError) as error:  # no folder at all, no right to load a library …
+    # no folder at all, no right to load a library …
+    except (OSError, subprocess.SubprocessError, ValueError, RuntimeError) as error:
         raise BuildError(f"{name}: {type(error).__name__}: {error}") from error
 
 
@@ -98,7 +138,9 @@ def _load(name: str, source: str, flags: tuple[str, ...], headers: tuple[Path, .
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     file = f"{name}-{key}"
     found = _kept(cache() / f"{file}.so") if trusted(cache()) else None
-    return found if found is not None else _compile(_writable(cache()), file, source, command, headers)
+    return (
+        found if found is not None else _compile(_writable(cache()), file, source, command, headers)
+    )
 
 
 def _kept(path: Path) -> ctypes.CDLL | None:
@@ -111,12 +153,16 @@ def _kept(path: Path) -> ctypes.CDLL | None:
         return None
 
 
-def _compile(folder: Path, file: str, source: str, command: list[str], headers: tuple[Path, ...]) -> ctypes.CDLL:
+def _compile(
+    folder: Path, file: str, source: str, command: list[str], headers: tuple[Path, ...]
+) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="srnn-", ignore_cleanup_errors=True) as work:
         text, made = Path(work) / f"{file}.c", Path(work) / f"{file}.so"
         text.write_text(source)
         include = sorted({f"-I{h.parent}" for h in headers})
-        done = subprocess.run([*command, *include, str(text), "-o", str(made), "-lm"], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, *include, str(text), "-o", str(made), "-lm"], capture_output=True, text=True
+        )
         if done.returncode:
             raise BuildError(f"{command[0]} cannot compile {file}.c:\n{done.stderr.strip()}")
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
@@ -148,16 +194,22 @@ def cache() -> Path:
 
 
 def trusted(folder: Path) -> bool:
-    """Return whether nobody but this user (and root) can put a library into the folder; what lies there is run."""
+    """Return whether nobody but this user (and root) can put a library into the folder; what lies
+    there is run.
+    """
     try:
         found = folder.stat()
     except OSError:
         return False
-    return not hasattr(os, "getuid") or (found.st_uid in (os.getuid(), 0) and not found.st_mode & stat.S_IWOTH)
+    return not hasattr(os, "getuid") or (
+        found.st_uid in (os.getuid(), 0) and not found.st_mode & stat.S_IWOTH
+    )
 
 
 def _writable(folder: Path) -> Path:
-    """Return the folder, made where it is missing; a temporary one where it cannot be written to, or others could."""
+    """Return the folder, made where it is missing; a temporary one where it cannot be written to,
+    or others could.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

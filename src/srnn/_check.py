@@ -1,6 +1,7 @@
 """The one place that words an error: what came, what was wanted, and the likely repair.
 
-All errors of the package derive from `SrnnError`; the command line prints them as one message and exits with code 2.
+All errors of the package derive from `SrnnError`; the command line prints them as one message and
+exits with code 2.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ def meant(name: str, known: Iterable[str]) -> str:
     """Return ' Did you mean X?' when a known name is close, else ''."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
-    best = max(close, key=lambda k: (difflib.SequenceMatcher(None, k, name).ratio(), k[:1] == name[:1]), default=None)
+    best = max(
+        close,
+        key=lambda k: (difflib.SequenceMatcher(None, k, name).ratio(), k[:1] == name[:1]),
+        default=None,
+    )
     return "" if best is None else f" Did you mean {best!r}?"
 
 
@@ -59,34 +64,64 @@ def check_choice(what: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
-def check_range(what: str, value: float, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
-    """Return `value` if low ≤ value ≤ high (low < value with `open_low`) and finite; else raise `ConfigError`."""
+def check_range(
+    what: str,
+    value: float,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+) -> float:
+    """Return `value` if low ≤ value ≤ high (low < value with `open_low`) and finite; else raise
+    `ConfigError`.
+    """
     if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
         floor, ceiling = (str(v) if isinstance(v, int) else f"{v:g}" for v in (low, high))
         least = f"a number more than {floor}" if open_low else f"a number of at least {floor}"
-        wanted = "a finite number" if math.isinf(low) else least + ("" if math.isinf(high) else f" and at most {ceiling}")
+        wanted = (
+            "a finite number"
+            if math.isinf(low)
+            else least + ("" if math.isinf(high) else f" and at most {ceiling}")
+        )
         raise ConfigError(f"{what} is {value}; expected {wanted}.")
     return value
 
 
 def check_sizes(who: str, *sizes: object) -> None:
     """Raise `ConfigError` unless every size is an integer of at least 1."""
-    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes):
-        raise ConfigError(f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be integers of at least 1.")
+    if not all(
+        isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes
+    ):
+        raise ConfigError(
+            f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be "
+            "integers of at least 1."
+        )
 
 
-def check_instance(who: str, what: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
-    """Raise `ConfigError` unless `value` is an instance of `kind`; a class given in place of an instance is told so."""
+def check_instance(
+    who: str, what: str, value: object, kind: type | tuple[type, ...], wanted: str
+) -> None:
+    """Raise `ConfigError` unless `value` is an instance of `kind`; a class given in place of an
+    instance is told so.
+    """
     if not isinstance(value, kind):
-        fix = f" Write {value.__name__}() with parentheses." if isinstance(value, type) and issubclass(value, kind) else ""
+        fix = (
+            f" Write {value.__name__}() with parentheses."
+            if isinstance(value, type) and issubclass(value, kind)
+            else ""
+        )
         given = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
         raise ConfigError(f"{who}: {what} is {given}; expected {wanted}.{fix}")
 
 
 def check_signal(who: str, x: Tensor, channels: int) -> None:
-    """Raise `ShapeError` unless x is a floating tensor of shape (B, T, C=channels) with B, T ≥ 1."""
+    """Raise `ShapeError` unless x is a floating tensor of shape (B, T, C=channels)
+    with B, T ≥ 1.
+    """
     if not hasattr(x, "is_floating_point"):
-        raise ShapeError(f"{who}: x is a {type(x).__name__}; expected a torch tensor. Pass torch.as_tensor(x).")
+        raise ShapeError(
+            f"{who}: x is a {type(x).__name__}; expected a torch tensor. Pass torch.as_tensor(x)."
+        )
     shape = tuple(x.shape)
     wanted = f"(B, T, C={channels}) = recordings, time steps, channels"
     if x.dim() != 3:
@@ -99,15 +134,26 @@ def check_signal(who: str, x: Tensor, channels: int) -> None:
     if shape[2] != channels:
         axis = shape.index(channels) if channels in shape else None
         if axis == 0:
-            fix = f"\n  Axis 0 has length {channels}. If it is the channel axis, pass x.permute(1, 2, 0)."
+            fix = (
+                f"\n  Axis 0 has length {channels}. If it is the channel axis, pass "
+                "x.permute(1, 2, 0)."
+            )
         elif axis == 1:
-            fix = f"\n  Axis 1 has length {channels}. If it is the channel axis, pass x.transpose(1, 2)."
+            fix = (
+                f"\n  Axis 1 has length {channels}. If it is the channel axis, pass "
+                "x.transpose(1, 2)."
+            )
         else:
-            fix = f"\n  No axis has length {channels}: build the network for {shape[2]} input channels, or encode the signal differently."
+            fix = (
+                f"\n  No axis has length {channels}: build the network for {shape[2]} input "
+                "channels, or encode the signal differently."
+            )
         raise ShapeError(f"{who}: x has shape {shape}; expected {wanted}.{fix}")
     if shape[0] == 0 or shape[1] == 0:
         none = "recordings" if shape[0] == 0 else "time steps"
-        raise ShapeError(f"{who}: x has shape {shape}: no {none}; expected {wanted}, B and T at least 1.")
+        raise ShapeError(
+            f"{who}: x has shape {shape}: no {none}; expected {wanted}, B and T at least 1."
+        )
     if not x.is_floating_point():
         raise ShapeError(f"{who}: x has dtype {x.dtype}; expected a floating type. Pass x.float().")
 
@@ -115,24 +161,38 @@ def check_signal(who: str, x: Tensor, channels: int) -> None:
 def check_lengths(who: str, lengths: Tensor, batch: int, steps: int) -> None:
     """Raise `ShapeError` unless lengths is an integer tensor of shape (B,) with 0 ≤ L ≤ T."""
     if not hasattr(lengths, "is_floating_point"):
-        raise ShapeError(f"{who}: lengths is a {type(lengths).__name__}; expected a torch tensor. Pass torch.as_tensor(lengths).")
+        raise ShapeError(
+            f"{who}: lengths is a {type(lengths).__name__}; expected a torch "
+            "tensor. Pass torch.as_tensor(lengths)."
+        )
     if lengths.shape != (batch,):
-        raise ShapeError(f"{who}: lengths has shape {tuple(lengths.shape)}; expected (B={batch},), one number of valid steps a recording.")
+        raise ShapeError(
+            f"{who}: lengths has shape {tuple(lengths.shape)}; expected "
+            f"(B={batch},), one number of valid steps a recording."
+        )
     if lengths.is_floating_point() or lengths.is_complex() or str(lengths.dtype) == "torch.bool":
-        raise ShapeError(f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long().")
+        raise ShapeError(
+            f"{who}: lengths has dtype {lengths.dtype}; expected integers. Pass lengths.long()."
+        )
     if values_hidden():
         return
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:
         bad = low if low < 0 else high
-        raise ShapeError(f"{who}: lengths holds {bad}; expected 0 ≤ L ≤ T={steps}. Lengths count steps, not samples or seconds.")
+        raise ShapeError(
+            f"{who}: lengths holds {bad}; expected 0 ≤ L ≤ T={steps}. Lengths count "
+            "steps, not samples or seconds."
+        )
 
 
 def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
-    """Raise `DataError` where x (B, T, C) holds a NaN or an infinity at a valid step: such a neuron would never spike again, unseen."""
+    """Raise `DataError` where x (B, T, C) holds a NaN or an infinity at a valid step: such a neuron
+    would never spike again, unseen.
+    """
     import torch
 
-    if values_hidden() or bool(torch.isfinite(x.detach().sum())):  # one pass over x, most of the time
+    # one pass over x, most of the time
+    if values_hidden() or bool(torch.isfinite(x.detach().sum())):
         return
     bad = ~torch.isfinite(x)
     if valid is not None:
@@ -140,12 +200,17 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
     if bool(bad.any()):
         b, t, c = bad.nonzero()[0].tolist()
         raise DataError(
-            f"{who}: x is {float(x[b, t, c])} at recording {b}, step {t}, channel {c}; expected finite numbers. Interpolate or cut the gap."
+            f"{who}: x is {float(x[b, t, c])} at recording {b}, step {t}, channel {c}; "
+            "expected finite numbers. Interpolate or cut the gap."
         )
 
 
 def values_hidden() -> bool:
-    """Whether values may not be looked at, so that checks of values are left out: torch.compile is reading this, or a CUDA graph is captured."""
+    """Whether values may not be looked at, so that checks of values are left out: torch.compile is
+    reading this, or a CUDA graph is captured.
+    """
     import torch
 
-    return torch.compiler.is_compiling() or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())  # type: ignore[no-untyped-call]
+    return torch.compiler.is_compiling() or (
+        torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
+    )

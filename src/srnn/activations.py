@@ -1,12 +1,15 @@
 """Activations: what turns x, the potential above threshold, into the output s of a neuron.
 
-    Spike(surrogate)   s = 1 where x > 0 else 0; backward by the surrogate       the spiking neuron
-    Relu()             s = max(0, x)                                             its non-spiking twin (Yin 2021, "ReLU SRNN")
-    Identity()         s = x                                                     read-outs, cells with a nonlinearity of their own
-    Soft(surrogate)    s = ∫ surrogate                                           the smooth spike: for checks by finite differences
+    Spike(surrogate)  s = 1 where x > 0 else 0; backward by the surrogate  the spiking neuron
+    Relu()            s = max(0, x)
+                      its non-spiking twin (Yin 2021, "ReLU SRNN")
+    Identity()        s = x
+                      read-outs, cells with a nonlinearity of their own
+    Soft(surrogate)   s = ∫ surrogate
+                      the smooth spike: for checks by finite differences
 
-The same neuron takes any of them; its reset and adaptation receive whatever s is. The driver (`scan.py`) and the kernels apply the
-activation; the neuron never sees it.
+The same neuron takes any of them; its reset and adaptation receive whatever s is. The driver
+(`scan.py`) and the kernels apply the activation; the neuron never sees it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from srnn.surrogates import MultiGaussian, Surrogate
 
 @dataclass(frozen=True)
 class Activation:
-    """The contract: `forward` gives s, `grad` gives ds/dx for the backward pass; both pure and elementwise.
+    """The contract: `forward` gives s, `grad` gives ds/dx for the backward pass; both pure and
+    elementwise.
 
     binary: s is 0 or 1, so that a product with it is a selection.
     unit: s is a spike, sharp or smooth, so that a hard reset, (1 - s)·u, makes sense.
@@ -61,14 +65,23 @@ class _Apply(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Spike(Activation):
-    """s = 1 where x > 0 (x ≥ 0 with at_threshold=True), else 0; a NaN never spikes. Backward: the surrogate."""
+    """s = 1 where x > 0 (x ≥ 0 with at_threshold=True), else 0; a NaN never spikes.
+
+    Backward: the surrogate.
+    """
 
     surrogate: Surrogate = field(default_factory=MultiGaussian)
     at_threshold: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no surrogate."""
-        check_instance("Spike", "surrogate", self.surrogate, Surrogate, "a surrogate such as srnn.surrogates.Boxcar()")
+        check_instance(
+            "Spike",
+            "surrogate",
+            self.surrogate,
+            Surrogate,
+            "a surrogate such as srnn.surrogates.Boxcar()",
+        )
 
     binary: ClassVar[bool] = True
     unit: ClassVar[bool] = True
@@ -82,7 +95,10 @@ class Spike(Activation):
 
 @dataclass(frozen=True)
 class Relu(Activation):
-    """s = max(0, x), derivative 0 at x = 0: the papers' non-spiking twin. Refused for neurons with a hard reset (1 - s turns negative)."""
+    """s = max(0, x), derivative 0 at x = 0: the papers' non-spiking twin.
+
+    Refused for neurons with a hard reset (1 - s turns negative).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.clamp(x, min=0.0)
@@ -107,7 +123,9 @@ class Identity(Activation):
 
 @dataclass(frozen=True)
 class Soft(Activation):
-    """s = surrogate.primitive(x): the smooth spike, truly differentiable; autograd differentiates the primitive itself."""
+    """s = surrogate.primitive(x): the smooth spike, truly differentiable; autograd differentiates
+    the primitive itself.
+    """
 
     surrogate: Surrogate = field(default_factory=MultiGaussian)
     unit: ClassVar[bool] = True

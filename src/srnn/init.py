@@ -2,17 +2,16 @@
 
 A constant of a neuron is written as a plain float (fixed, shared by all neurons) or as one of
 
-    Constant(20)                  trained, one per neuron, all starting at 20
-    Constant(20, shared=True)     trained, one for the whole layer
-    Constant(20, low=1)           trained, and kept at 1 or more by clamping in the forward pass
-    Normal(20, 5)                 trained, one per neuron, drawn once
-    Normal(20, 5, low=1)          trained, and kept at 1 or more
-    Normal(20, 5, train=False)    drawn once, then fixed
-    Uniform(0.6, 0.96, clamp=True)  trained, and kept inside [0.6, 0.96] by clamping in the forward pass
-    Fixed([0.0, 0.0, 1.8])        given values, one per neuron (or one for all), never trained
+    Constant(20)                  trained, one per neuron, all starting at 20 Constant(20,
+    shared=True)     trained, one for the whole layer Constant(20, low=1)           trained, and
+    kept at 1 or more by clamping in the forward pass Normal(20, 5)                 trained, one per
+    neuron, drawn once Normal(20, 5, low=1)          trained, and kept at 1 or more Normal(20, 5,
+    train=False)    drawn once, then fixed Uniform(0.6, 0.96, clamp=True)  trained, and kept inside
+    [0.6, 0.96] by clamping in the forward pass Fixed([0.0, 0.0, 1.8])        given values, one per
+    neuron (or one for all), never trained
 
-Weights start by XavierUniform (Glorot & Bengio 2010), Orthogonal (Saxe et al. 2014), FanIn (torch.nn.Linear's default),
-KaimingNormal (He et al. 2015), UniformWeight or Zeros.
+Weights start by XavierUniform (Glorot & Bengio 2010), Orthogonal (Saxe et al. 2014), FanIn
+(torch.nn.Linear's default), KaimingNormal (He et al. 2015), UniformWeight or Zeros.
 """
 
 from __future__ import annotations
@@ -38,9 +37,15 @@ class Fixed:
         try:
             value = self.tensor()
         except (TypeError, ValueError, RuntimeError):
-            raise ConfigError(f"Fixed({self.value!r}): expected one finite number, or a list of them, one per neuron.") from None
+            raise ConfigError(
+                f"Fixed({self.value!r}): expected one finite number, or a list of "
+                "them, one per neuron."
+            ) from None
         if value.dim() > 1 or value.numel() == 0 or not bool(torch.isfinite(value).all()):
-            raise ConfigError(f"Fixed({self.value!r}): expected one finite number, or a list of them, one per neuron.")
+            raise ConfigError(
+                f"Fixed({self.value!r}): expected one finite number, or a list of "
+                "them, one per neuron."
+            )
 
     def tensor(self) -> Tensor:
         """Return the values as a float64 tensor of shape () or (n,)."""
@@ -49,9 +54,11 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value for every neuron; trained unless train=False; one number for all with shared=True.
+    """The same value for every neuron; trained unless train=False; one number for all with
+    shared=True.
 
-    low: the trained value is clamped to it from below in every forward pass, None = never. A time constant that crosses 0 turns decay into growth.
+    low: the trained value is clamped to it from below in every forward pass, None = never. A time
+    constant that crosses 0 turns decay into growth.
     """
 
     value: float
@@ -87,15 +94,19 @@ class Normal:
         check_range("Normal: std", self.std, 0.0)
 
     def sample(self, n: int) -> Tensor:
-        """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global generator."""
+        """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global
+        generator.
+        """
         return self.mean + self.std * torch.randn(() if self.shared else (n,), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Drawn uniformly from [low, high]; with clamp=True the trained value is clamped to that range in every forward pass.
+    """Drawn uniformly from [low, high]; with clamp=True the trained value is clamped to that range
+    in every forward pass.
 
-    The gradient of a value outside the range is zero, as in the published code of Bittar & Garner 2022.
+    The gradient of a value outside the range is zero, as in the published code of Bittar & Garner
+    2022.
     """
 
     low: float
@@ -107,11 +118,18 @@ class Uniform:
     def __post_init__(self) -> None:
         """Refuse an empty or infinite range."""
         if not (self.low <= self.high and math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ConfigError(f"Uniform: got the range [{self.low}, {self.high}]; expected two finite numbers, low ≤ high.")
+            raise ConfigError(
+                f"Uniform: got the range [{self.low}, {self.high}]; expected two "
+                "finite numbers, low ≤ high."
+            )
 
     def sample(self, n: int) -> Tensor:
-        """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global generator."""
-        return self.low + (self.high - self.low) * torch.rand(() if self.shared else (n,), dtype=torch.float64)
+        """Return a float64 tensor of shape (n,), or () when shared, drawn from torch's global
+        generator.
+        """
+        return self.low + (self.high - self.low) * torch.rand(
+            () if self.shared else (n,), dtype=torch.float64
+        )
 
 
 Init = float | Constant | Normal | Uniform | Fixed
@@ -119,17 +137,24 @@ Init = float | Constant | Normal | Uniform | Fixed
 
 
 def start_value(what: str, init: Init, n: int) -> Tensor | Fixed:
-    """Return how a constant of a layer of n neurons starts: a tensor (to be trained) or `Fixed`. Shape (n,) or ()."""
+    """Return how a constant of a layer of n neurons starts: a tensor (to be trained) or `Fixed`.
+
+    Shape (n,) or ().
+    """
     if isinstance(init, Constant | Normal | Uniform):
         value = init.sample(n)
         return value if init.train else Fixed(value)
     if not isinstance(init, float | int | Fixed):
-        raise ConfigError(f"{what} is {init!r}; expected a number, or Constant, Normal, Uniform or Fixed of srnn.init.")
+        raise ConfigError(
+            f"{what} is {init!r}; expected a number, or Constant, Normal, Uniform "
+            "or Fixed of srnn.init."
+        )
     fixed = init if isinstance(init, Fixed) else Fixed(init)
     count = fixed.tensor().numel()
     if fixed.tensor().dim() and count != n:
         raise ConfigError(
-            f"{what}: Fixed holds {count} value{'s' if count != 1 else ''} for a layer of {n} neurons; expected {n}, or one number for all."
+            f"{what}: Fixed holds {count} value{'s' if count != 1 else ''} for a layer of "
+            f"{n} neurons; expected {n}, or one number for all."
         )
     return fixed
 
@@ -142,7 +167,9 @@ def bounds(init: Init) -> tuple[float, float] | None:
 
 
 def mean(init: Init) -> float | Tensor:
-    """Return where a constant starts on average: a number, or one value per neuron for `Fixed` ones."""
+    """Return where a constant starts on average: a number, or one value per neuron for `Fixed`
+    ones.
+    """
     if isinstance(init, Normal):
         return init.mean
     if isinstance(init, Uniform):
@@ -152,7 +179,7 @@ def mean(init: Init) -> float | Tensor:
     return init.tensor() if isinstance(init, Fixed) else init
 
 
-# ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── weights ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -183,7 +210,9 @@ class FanIn:
 
     def __call__(self, weight: Tensor) -> None:
         """Fill `weight` (N, C) in place."""
-        torch.nn.init.uniform_(weight, -1 / math.sqrt(weight.shape[-1]), 1 / math.sqrt(weight.shape[-1]))
+        torch.nn.init.uniform_(
+            weight, -1 / math.sqrt(weight.shape[-1]), 1 / math.sqrt(weight.shape[-1])
+        )
 
 
 @dataclass(frozen=True)

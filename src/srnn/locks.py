@@ -1,7 +1,8 @@
 """Locks that the processes of a sweep share: files, or a PostgreSQL server that all of them reach.
 
-Both are given back by whoever keeps them, the kernel or the server, when their process ends, however it ends. On files a process waits for one on the
-same machine, or on another that sees the same folder; the server's reach every machine that sees the database.
+Both are given back by whoever keeps them, the kernel or the server, when their process ends,
+however it ends. On files a process waits for one on the same machine, or on another that sees the
+same folder; the server's reach every machine that sees the database.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Locks(Protocol):
 
 
 class FileLock:
-    """An exclusive lock on a file, for one thread at a time: the kernel frees it when its process ends, however it ends."""
+    """An exclusive lock on a file, for one thread at a time: the kernel frees it when its process
+    ends, however it ends.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -77,7 +80,9 @@ class FileLocks:
             path.unlink(missing_ok=True)
 
     def ended(self, worker: dict[str, Any]) -> bool:
-        """Return whether a process that held its lock file is gone; of one on another machine whose lock is not seen here nothing is known."""
+        """Return whether a process that held its lock file is gone; of one on another machine whose
+        lock is not seen here nothing is known.
+        """
         try:
             with open(worker["lock"]) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,23 +94,34 @@ class FileLocks:
 
 
 class ServerLocks:
-    """Advisory locks of a PostgreSQL server, each held by a connection: freed when that ends, or gives no sign of life for two minutes."""
+    """Advisory locks of a PostgreSQL server, each held by a connection: freed when that ends, or
+    gives no sign of life for two minutes.
+    """
 
     def __init__(self, url: str) -> None:
         import sqlalchemy
 
-        asks = {"tcp_keepalives_idle": 60, "tcp_keepalives_interval": 15, "tcp_keepalives_count": 4}  # how the server asks whether we are there
+        # how the server asks whether we are there
+        asks = {"tcp_keepalives_idle": 60, "tcp_keepalives_interval": 15, "tcp_keepalives_count": 4}
         options = {"options": " ".join(f"-c {name}={value}" for name, value in asks.items())}
-        self._engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
+        self._engine = sqlalchemy.create_engine(
+            url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=options
+        )
         self._text = sqlalchemy.text
 
     def _ask(self, connection: Any, function: str, name: str) -> bool:
-        key = int.from_bytes(hashlib.sha256(f"srnn {name}".encode()).digest()[:8], "big", signed=True)
-        return bool(connection.execute(self._text(f"SELECT {function}(:key)"), {"key": key}).scalar())
+        key = int.from_bytes(
+            hashlib.sha256(f"srnn {name}".encode()).digest()[:8], "big", signed=True
+        )
+        return bool(
+            connection.execute(self._text(f"SELECT {function}(:key)"), {"key": key}).scalar()
+        )
 
     @contextmanager
     def claiming(self) -> Iterator[None]:
-        """Keep all other processes out, those of other studies in this database too: one makes the tables."""
+        """Keep all other processes out, those of other studies in this database too: one makes the
+        tables.
+        """
         with self._engine.connect() as connection:
             self._ask(connection, "pg_advisory_lock", "claim")
             yield  # the connection's end frees it
@@ -121,4 +137,6 @@ class ServerLocks:
     def ended(self, worker: dict[str, Any]) -> bool:
         """Return whether the connection of a process that signed has ended."""
         with self._engine.connect() as connection:
-            return "name" in worker and self._ask(connection, "pg_try_advisory_lock", worker["name"])
+            return "name" in worker and self._ask(
+                connection, "pg_try_advisory_lock", worker["name"]
+            )

@@ -1,4 +1,7 @@
-"""Metrics: pure functions of scores and labels. Accuracies are fractions in [0, 1]; labels < 0 are unlabelled and never count."""
+"""Metrics: pure functions of scores and labels.
+
+Accuracies are fractions in [0, 1]; labels < 0 are unlabelled and never count.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from srnn._check import ShapeError, check_range
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Return the fraction of labelled items whose highest score is their label. scores: (..., K); labels: (...)."""
+    """Return the fraction of labelled items whose highest score is their label. scores: (..., K);
+    labels: (...).
+    """
     correct, total = hits(scores, labels)
     return correct / max(1, total)
 
@@ -22,29 +27,39 @@ def hits(scores: Tensor, labels: Tensor) -> tuple[int, int]:
 
 
 def per_recording_accuracy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return each recording's fraction of correct labelled steps, (B,), NaN without any. scores: (B, T, K); labels: (B, T)."""
+    """Return each recording's fraction of correct labelled steps, (B,), NaN without any. scores:
+    (B, T, K); labels: (B, T).
+    """
     _check_shapes(scores, labels)
     labelled = labels >= 0
     return ((scores.argmax(-1) == labels) & labelled).sum(1) / labelled.sum(1)
 
 
 def confusion(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the (K, K) matrix of counts: row = label, column = prediction. scores: (..., K); labels: (...)."""
+    """Return the (K, K) matrix of counts: row = label, column = prediction. scores: (..., K);
+    labels: (...).
+    """
     _check_shapes(scores, labels)
     k, labelled = scores.shape[-1], labels >= 0
     truth, guess = labels[labelled], scores.argmax(-1)[labelled]
     if truth.numel() and int(truth.max()) >= k:
-        raise ShapeError(f"metrics: label {int(truth.max())} for {k} classes; expected labels 0 … {k - 1}, or < 0 for unlabelled.")
+        raise ShapeError(
+            f"metrics: label {int(truth.max())} for {k} classes; expected labels 0 "
+            f"… {k - 1}, or < 0 for unlabelled."
+        )
     return torch.bincount(truth * k + guess, minlength=k * k).view(k, k)
 
 
 def recall(matrix: Tensor) -> Tensor:
-    """Return the recall of each class, (K,), NaN where a class has no label. matrix: from `confusion`."""
+    """Return the recall of each class, (K,), NaN where a class has no label. matrix: from
+    `confusion`.
+    """
     return matrix.diagonal() / matrix.sum(1)
 
 
 def anytime_accuracy(scores: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Return the accuracy if the decision were taken at each step, (T,): scores (B, T, K) up to that step, labels (B,). NaN without any label.
+    """Return the accuracy if the decision were taken at each step, (T,): scores (B, T, K) up to
+    that step, labels (B,). NaN without any label.
 
     A recording that has ended keeps the decision of its last step.
     """
@@ -57,18 +72,25 @@ def anytime_accuracy(scores: Tensor, labels: Tensor, lengths: Tensor | None = No
 
 
 def credible_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the central credible interval of an accuracy: Beta(correct + 1, wrong + 1), flat prior (Bittar & Garner 2022, section 4).
+    """Return the central credible interval of an accuracy: Beta(correct + 1, wrong + 1), flat prior
+    (Bittar & Garner 2022, section 4).
 
-    Items must be independent: give recordings, not the steps of one recording. Needs scipy (extra "data").
+    Items must be independent: give recordings, not the steps of one recording. Needs scipy (extra
+    "data").
     """
     check_range("credible_interval: level", level, 0.0, 1.0)
     check_range("credible_interval: correct", correct, 0, total)
     from scipy.special import betaincinv
 
     tail = (1 - level) / 2
-    return float(betaincinv(correct + 1, total - correct + 1, tail)), float(betaincinv(correct + 1, total - correct + 1, 1 - tail))
+    return float(betaincinv(correct + 1, total - correct + 1, tail)), float(
+        betaincinv(correct + 1, total - correct + 1, 1 - tail)
+    )
 
 
 def _check_shapes(scores: Tensor, labels: Tensor) -> None:
     if scores.shape[:-1] != labels.shape:
-        raise ShapeError(f"metrics: scores {tuple(scores.shape)} and labels {tuple(labels.shape)}: expected (..., K) and (...).")
+        raise ShapeError(
+            f"metrics: scores {tuple(scores.shape)} and labels "
+            f"{tuple(labels.shape)}: expected (..., K) and (...)."
+        )

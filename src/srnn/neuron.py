@@ -2,8 +2,9 @@
 
     step(I, s, state, c) -> (x, state')
 
-I is the input current (recurrent part included), s the neuron's own output at t-1, x the potential above threshold. What turns x into the
-output, the recurrent product and the loop over time are not the neuron's business (see `activations.py` and `scan.py`).
+I is the input current (recurrent part included), s the neuron's own output at t-1, x the potential
+above threshold. What turns x into the output, the recurrent product and the loop over time are not
+the neuron's business (see `activations.py` and `scan.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from srnn import init
 from srnn._check import ConfigError
 
 State = dict[str, Tensor]
-"""State of a layer, each (B, N): the names in `Neuron.states`, and "s", the output at the last step, owned by the driver."""
+"""State of a layer, each (B, N): the names in `Neuron.states`, and "s", the output at the last
+step, owned by the driver.
+"""
 Params = dict[str, Tensor]
 """The constants of a layer as they are trained, each (N,) or () = shared."""
 Coeffs = dict[str, Tensor]
@@ -27,12 +30,16 @@ Coeffs = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Neuron:
-    """Base of all neurons. Every field is a constant (`init.Init`), except bool fields, which are options of the equation.
+    """Base of all neurons. Every field is a constant (`init.Init`), except bool fields, which are
+    options of the equation.
 
-    states:     names of the state variables; by convention "u" is the membrane potential.
-    gates:      a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for each gate.
-    input_gates, recurrent_gates: which of the gates W x and R s have a part in; the other blocks of rows of W or R are empty. Default: all.
-    hard_reset: the potential is multiplied by (1 - s), so the activation must be a spike (`Activation.unit`).
+    states:   names of the state variables; by convention "u" is the membrane potential.
+    gates:    a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for each
+              gate.
+    input_gates, recurrent_gates: which of the gates W x and R s have a part in; the other blocks of
+        rows of W or R are empty. Default: all.
+    hard_reset: the potential is multiplied by (1 - s), so the activation must be a spike
+        (`Activation.unit`).
     """
 
     states: ClassVar[tuple[str, ...]] = ("u",)
@@ -42,34 +49,66 @@ class Neuron:
     hard_reset: ClassVar[bool] = False
 
     def constants(self) -> dict[str, init.Init]:
-        """Return the constants by name, as they were given. Raises `ConfigError` where the class is no dataclass."""
+        """Return the constants by name, as they were given.
+
+        Raises `ConfigError` where the class is no dataclass.
+        """
         names, own = {f.name for f in fields(self)}, vars(type(self)).get("__annotations__", {})
-        forgotten = [name for name, kind in own.items() if name not in names and "ClassVar" not in str(kind)]
+        forgotten = [
+            name for name, kind in own.items() if name not in names and "ClassVar" not in str(kind)
+        ]
         if forgotten:
-            raise ConfigError(f"{type(self).__name__}: {forgotten[0]} is no constant yet; decorate the class with @dataclass(frozen=True).")
+            raise ConfigError(
+                f"{type(self).__name__}: {forgotten[0]} is no constant yet; "
+                "decorate the class with @dataclass(frozen=True)."
+            )
         if "s" in self.states:
-            raise ConfigError(f"{type(self).__name__}: no state may be called 's': that is the neuron's own output.")
-        return {f.name: getattr(self, f.name) for f in fields(self) if not isinstance(getattr(self, f.name), bool)}
+            raise ConfigError(
+                f"{type(self).__name__}: no state may be called 's': that is the "
+                "neuron's own output."
+            )
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if not isinstance(getattr(self, f.name), bool)
+        }
 
     def blocks(self, gates: tuple[int, ...] | None, n: int) -> Tensor:
         """Return the (gates·n, 1) mask of the rows of W or R that these gates have."""
-        return torch.tensor([gates is None or gate in gates for gate in range(self.gates)]).repeat_interleave(n).unsqueeze(1)
+        return (
+            torch.tensor([gates is None or gate in gates for gate in range(self.gates)])
+            .repeat_interleave(n)
+            .unsqueeze(1)
+        )
 
     def init(self, n: int) -> dict[str, Tensor | init.Fixed]:
-        """Return how the constants of n neurons start: tensors are trained, `Fixed` are not; (n,), or () = shared."""
+        """Return how the constants of n neurons start: tensors are trained, `Fixed` are not; (n,),
+        or () = shared.
+        """
         name = type(self).__name__
-        return {key: init.start_value(f"{name}.{key}", value, n) for key, value in self.constants().items()}
+        return {
+            key: init.start_value(f"{name}.{key}", value, n)
+            for key, value in self.constants().items()
+        }
 
     def coeffs(self, p: Params) -> Coeffs:
-        """Return what the step uses, computed once per call; autograd differentiates it. Default: the constants as they are."""
+        """Return what the step uses, computed once per call; autograd differentiates it.
+
+        Default: the constants as they are.
+        """
         return p
 
     def start(self, n: int) -> dict[str, float | Tensor]:
-        """Return the state before the first step (and before any postponed update): numbers or (n,) tensors; also "s", where it is not 0."""
+        """Return the state before the first step (and before any postponed update): numbers or (n,)
+        tensors; also "s", where it is not 0.
+        """
         return dict.fromkeys(self.states, 0.0)
 
     def step(self, I: Any, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
-        """Return (x, state') for one step. Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N)."""
+        """Return (x, state') for one step.
+
+        Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N).
+        """
         raise NotImplementedError
 
     def potential(self, s: Tensor, state: State) -> Tensor:

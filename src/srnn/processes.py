@@ -1,7 +1,8 @@
 """Sums over the processes that train one run together (torchrun), through which gradients flow.
 
-What belongs to a whole batch, of which every process has a share, is summed here: the statistics of a batch norm, the rates a regulariser sees. Every
-process must come to a sum at the same point, forward and backward; one without recordings comes with zeros.
+What belongs to a whole batch, of which every process has a share, is summed here: the statistics of
+a batch norm, the rates a regulariser sees. Every process must come to a sum at the same point,
+forward and backward; one without recordings comes with zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ def started() -> int:
 
 @contextmanager
 def sharing() -> Iterator[None]:
-    """While this is open, `summed` sums over all processes of torch's default group. Without it nothing is shared, whoever else uses that group."""
+    """While this is open, `summed` sums over all processes of torch's default group.
+
+    Without it nothing is shared, whoever else uses that group.
+    """
     global _shared
     _shared = True
     try:
@@ -42,19 +46,26 @@ def shared() -> bool:
 
 
 def summed(x: Tensor) -> Tensor:
-    """Return the sum of x over all processes, the same bits on each; x itself where there is one. Its gradient is the sum of theirs."""
+    """Return the sum of x over all processes, the same bits on each; x itself where there is one.
+
+    Its gradient is the sum of theirs.
+    """
     return _Summed.apply(x) if _shared else x  # type: ignore[no-untyped-call]
 
 
 def add_up(x: Tensor) -> Tensor:
-    """Replace x by its sum over all processes, and return it. Raises `RunError` where one of them has ended."""
+    """Replace x by its sum over all processes, and return it.
+
+    Raises `RunError` where one of them has ended.
+    """
     try:
         torch.distributed.all_reduce(x)
     except RuntimeError as error:  # what gloo and NCCL raise
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
             f"another process of this run has ended ({why}). What it said tells why; "
-            "the last checkpoint is good: start all processes again, as many as there are, with --resume."
+            "the last checkpoint is good: start all processes again, as many as there are, "
+            "with --resume."
         ) from error
     return x
 

@@ -1,21 +1,32 @@
 """Surrogate gradients: what stands in for the derivative of the spike, H'(x), in the backward pass.
 
-x is the potential above threshold. `grad(x)` is the surrogate dS/dx; `primitive(x)` is its integral, the smooth spike whose true
-derivative it is (`activations.Soft` runs a whole network with it, so that gradients can be checked by finite differences).
-Every surrogate multiplies its shape by `gain`. All fields are numbers that may also be tensors (a kernel passes them as run-time arguments).
+x is the potential above threshold. `grad(x)` is the surrogate dS/dx; `primitive(x)` is its
+integral, the smooth spike whose true derivative it is (`activations.Soft` runs a whole network with
+it, so that gradients can be checked by finite differences). Every surrogate multiplies its shape by
+`gain`. All fields are numbers that may also be tensors (a kernel passes them as run-time
+arguments).
 
 The shapes, their sources and their integrals over all x:
 
-    Gaussian        N(x; 0, σ)                                                 1        Yin, Corradi & Bohté 2020
-    MultiGaussian   (1+h) N(x; 0, σ) - h N(x; σ, sσ) - h N(x; -σ, sσ)          1 - h    Yin 2021, eq. 1, as coded (γ = gain = 0.5)
-    MGLeft          MultiGaussian for x < 0, Gaussian for x ≥ 0                1 - h/2  2021, ext. data fig. 3 (MG-L)
-    MGRight         Gaussian for x < 0, MultiGaussian for x ≥ 0                1 - h/2  2021, ext. data fig. 3 (MG-R)
-    Triangular      max(0, 1 - |x|/w)                                          w        Esser et al. 2016; "linear" in Yin 2021
-    SLayer          exp(-k|x|)                                                 2/k      Shrestha & Orchard 2018
-    Boxcar          1 where -w < x ≤ w                                         2w       Bittar & Garner 2022 (gain 0.5 in eq. 13, 1 in the code)
-    FastSigmoid     1 / (1 + k|x|)²                                            2/k      Zenke & Ganguli 2018 (SuperSpike)
-    Sigmoid         σ(kx)(1 - σ(kx))                                           1/k      derivative of the logistic function, over k
-    ReLU            max(0, x + offset)                                         ∞        Bohte 2011 (the spike as a truncated quadratic)
+    Gaussian       N(x; 0, σ)                                         1
+                   Yin, Corradi & Bohté 2020
+    MultiGaussian  (1+h) N(x; 0, σ) - h N(x; σ, sσ) - h N(x; -σ, sσ)  1 - h
+                   Yin 2021, eq. 1, as coded (γ = gain = 0.5)
+    MGLeft         MultiGaussian for x < 0, Gaussian for x ≥ 0
+                   1 - h/2  2021, ext. data fig. 3 (MG-L)
+    MGRight        Gaussian for x < 0, MultiGaussian for x ≥ 0
+                   1 - h/2  2021, ext. data fig. 3 (MG-R)
+    Triangular     max(0, 1 - |x|/w)                                  w
+                   Esser et al. 2016; "linear" in Yin 2021
+    SLayer         exp(-k|x|)                                         2/k    Shrestha & Orchard 2018
+    Boxcar         1 where -w < x ≤ w                                 2w
+                   Bittar & Garner 2022 (gain 0.5 in eq. 13, 1 in the code)
+    FastSigmoid    1 / (1 + k|x|)²                                    2/k
+                   Zenke & Ganguli 2018 (SuperSpike)
+    Sigmoid        σ(kx)(1 - σ(kx))                                   1/k
+                   derivative of the logistic function, over k
+    ReLU           max(0, x + offset)                                 ∞
+                   Bohte 2011 (the spike as a truncated quadratic)
 """
 
 from __future__ import annotations
@@ -31,27 +42,34 @@ _SQRT2PI = 2.5066282746310002
 
 
 def _pdf(x: Tensor, sigma: float) -> Tensor:
-    return torch.exp(-0.5 / (sigma * sigma) * (x * x)) * (1 / (_SQRT2PI * sigma))  # what holds σ alone is computed once
+    # what holds σ alone is computed once
+    return torch.exp(-0.5 / (sigma * sigma) * (x * x)) * (1 / (_SQRT2PI * sigma))
 
 
 def _cdf(x: Tensor, sigma: float) -> Tensor:
     return 0.5 * (1 + torch.erf(x / (_SQRT2 * sigma)))
 
 
-def _multi(f: Callable[[Tensor, float], Tensor], x: Tensor, h: float, s: float, sigma: float) -> Tensor:
+def _multi(
+    f: Callable[[Tensor, float], Tensor], x: Tensor, h: float, s: float, sigma: float
+) -> Tensor:
     return (1 + h) * f(x, sigma) - h * f(x - sigma, s * sigma) - h * f(x + sigma, s * sigma)
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The contract: a frozen dataclass of numbers with `grad` and `primitive`, both pure, elementwise and shape preserving."""
+    """The contract: a frozen dataclass of numbers with `grad` and `primitive`, both pure,
+    elementwise and shape preserving.
+    """
 
     def grad(self, x: Tensor) -> Tensor:
         """Return the surrogate derivative dS/dx at x, any shape."""
         raise NotImplementedError
 
     def primitive(self, x: Tensor) -> Tensor:
-        """Return the smooth spike: ∫ grad from -∞ to x (from the zero of grad where that integral diverges)."""
+        """Return the smooth spike: ∫ grad from -∞ to x (from the zero of grad where that integral
+        diverges).
+        """
         raise NotImplementedError
 
 
@@ -71,7 +89,9 @@ class Gaussian(Surrogate):
 
 @dataclass(frozen=True)
 class MultiGaussian(Surrogate):
-    """gain · [(1+h) N(x; 0, σ) - h N(x; σ, sσ) - h N(x; -σ, sσ)]: negative flanks far from the threshold."""
+    """gain · [(1+h) N(x; 0, σ) - h N(x; σ, sσ) - h N(x; -σ, sσ)]: negative flanks far from the
+    threshold.
+    """
 
     h: float = 0.15
     s: float = 6.0
@@ -95,11 +115,14 @@ class MGLeft(Surrogate):
     gain: float = 0.5
 
     def grad(self, x: Tensor) -> Tensor:
-        return self.gain * torch.where(x < 0, _multi(_pdf, x, self.h, self.s, self.sigma), _pdf(x, self.sigma))
+        return self.gain * torch.where(
+            x < 0, _multi(_pdf, x, self.h, self.s, self.sigma), _pdf(x, self.sigma)
+        )
 
     def primitive(self, x: Tensor) -> Tensor:
         left = _multi(_cdf, x, self.h, self.s, self.sigma)
-        right = _cdf(x, self.sigma) - 0.5 * self.h  # both halves meet at x = 0: ∫ MG over x < 0 is (1 - h)/2
+        # both halves meet at x = 0: ∫ MG over x < 0 is (1 - h)/2
+        right = _cdf(x, self.sigma) - 0.5 * self.h
         return self.gain * torch.where(x < 0, left, right)
 
 
@@ -113,7 +136,9 @@ class MGRight(Surrogate):
     gain: float = 0.5
 
     def grad(self, x: Tensor) -> Tensor:
-        return self.gain * torch.where(x < 0, _pdf(x, self.sigma), _multi(_pdf, x, self.h, self.s, self.sigma))
+        return self.gain * torch.where(
+            x < 0, _pdf(x, self.sigma), _multi(_pdf, x, self.h, self.s, self.sigma)
+        )
 
     def primitive(self, x: Tensor) -> Tensor:
         right = _multi(_cdf, x, self.h, self.s, self.sigma) + 0.5 * self.h

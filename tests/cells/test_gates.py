@@ -1,4 +1,6 @@
-"""Cells whose blocks or states are their own: GRU (as torch's), the light BRU on probabilities, dense units, sums."""
+"""Cells whose blocks or states are their own: GRU (as torch's), the light BRU on probabilities,
+dense units, sums.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ both = pytest.mark.parametrize("backend", ["reference", "cpu"])
 def gru_pair(inputs: int, neurons: int) -> tuple[Layer, nn.GRU]:
     """A layer and torch's module with the same weights."""
     torch.manual_seed(0)
-    layer, module = Layer(inputs, neurons, GRU(), Identity(), dtype=F64), nn.GRU(inputs, neurons, batch_first=True).double()
+    layer, module = (
+        Layer(inputs, neurons, GRU(), Identity(), dtype=F64),
+        nn.GRU(inputs, neurons, batch_first=True).double(),
+    )
     n = neurons
     with torch.no_grad():
         layer.weight[: 3 * n], layer.recurrent[: 2 * n], layer.recurrent[3 * n :] = (
@@ -61,7 +66,8 @@ def test_gru_equals_torch(backend):
 def test_the_empty_blocks_of_a_gru_are_no_parameters():
     layer = Layer(3, 8, GRU(), Identity())
     used, unused = count_parameters(Stack(layer))
-    assert used == 3 * 3 * 8 + 3 * 8 * 8 + 4 * 8  # torch has two biases more, of gates that add them
+    # torch has two biases more, of gates that add them
+    assert used == 3 * 3 * 8 + 3 * 8 * 8 + 4 * 8
     assert unused == 3 * 8 + 8 * 8
     assert int(layer.weight_mask.sum()) + int(layer.recurrent_mask.sum()) == 3 * 3 * 8 + 3 * 8 * 8
     sparse = Layer(3, 8, GRU(), Identity(), sparsity=0.5, recurrent_sparsity=0.5)
@@ -71,13 +77,20 @@ def test_the_empty_blocks_of_a_gru_are_no_parameters():
 
 @both
 def test_probabilities(backend):
-    """The published form, written out over single numbers, by way of log p; behind `Exponential` the next layer gets p."""
+    """The published form, written out over single numbers, by way of log p; behind `Exponential`
+    the next layer gets p.
+    """
     torch.manual_seed(1)
     n, eps = 3, 1e-11
     layer = Layer(2, n, LiBRUProbability(), Identity(), dtype=F64)
     x = torch.randn(2, 7, 2, dtype=F64)
     run = layer(x, potential=True, backend=backend)
-    p, W, R, wanted = torch.zeros(2, n, dtype=F64), layer.weight.detach(), layer.recurrent.detach(), []
+    p, W, R, wanted = (
+        torch.zeros(2, n, dtype=F64),
+        layer.weight.detach(),
+        layer.recurrent.detach(),
+        [],
+    )
     for t in range(7):
         I = x[:, t] @ W.T + torch.log(p + eps) @ R.T
         z, c = torch.sigmoid(I[:, :n]), torch.sigmoid(I[:, n:])
@@ -96,9 +109,14 @@ def test_the_gradient_of_probabilities():
     state = {"p": torch.rand(2, 3, dtype=F64), "s": torch.rand(2, 3, dtype=F64)}
 
     def run(x: Tensor, w: Tensor, r: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, {"weight": w, "recurrent": r}, (x,), {"state": state}).output
+        return torch.func.functional_call(
+            layer, {"weight": w, "recurrent": r}, (x,), {"state": state}
+        ).output
 
-    given = [t.detach().clone().requires_grad_() for t in (torch.randn(2, 4, 2, dtype=F64), layer.weight, layer.recurrent)]
+    given = [
+        t.detach().clone().requires_grad_()
+        for t in (torch.randn(2, 4, 2, dtype=F64), layer.weight, layer.recurrent)
+    ]
     assert torch.autograd.gradcheck(run, tuple(given), eps=1e-6, atol=1e-7)
 
 
@@ -114,7 +132,9 @@ def test_dense_layers_and_the_relu_network(backend):
         rnn.bias_hh_l0.zero_()
     torch.testing.assert_close(layer(x, backend=backend).output, rnn(x)[0], rtol=1e-12, atol=1e-12)
     flat = Layer(3, 4, Dense(), Identity(), recurrent=False, dtype=F64)
-    torch.testing.assert_close(flat(x, backend=backend).output, x @ flat.weight.T, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        flat(x, backend=backend).output, x @ flat.weight.T, rtol=1e-12, atol=1e-12
+    )
 
 
 @both
@@ -123,7 +143,9 @@ def test_sums(backend):
     x = torch.rand(2, 9, 3, dtype=F64).round()
     out = Stack(Readout(3, 2, Sum(), bias=False, dtype=F64))
     W = out.parts()[0].weight
-    torch.testing.assert_close(out(x, backend=backend).potential, x.cumsum(1) @ W.T, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        out(x, backend=backend).potential, x.cumsum(1) @ W.T, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_a_gru_with_norm_trains():

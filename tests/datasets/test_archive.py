@@ -1,4 +1,6 @@
-"""Archives: good ones come out whole, hostile and damaged ones are one clear error and leave nothing."""
+"""Archives: good ones come out whole, hostile and damaged ones are one clear error and leave
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ from srnn._check import DataError
 from srnn.datasets import _archive, _fetch
 from srnn.datasets._archive import extract
 
-FILES = {"a.txt": b"alpha", "deep/er/b.bin": np.random.default_rng(0).bytes(70_000), "deep/empty": b""}
+FILES = {
+    "a.txt": b"alpha",
+    "deep/er/b.bin": np.random.default_rng(0).bytes(70_000),
+    "deep/empty": b"",
+}
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
@@ -46,7 +52,11 @@ def _zip(members: list[zipfile.ZipInfo | tuple[str, bytes]], content: bytes = b"
 
 
 def _archived(ending: str, files: dict[str, bytes] = FILES) -> bytes:
-    return _zip(list(files.items())) if ending == ".zip" else _tar(list(files.items()), ending != ".tar")
+    return (
+        _zip(list(files.items()))
+        if ending == ".zip"
+        else _tar(list(files.items()), ending != ".tar")
+    )
 
 
 def _special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
@@ -62,10 +72,13 @@ def _zip_mode(name: str, mode: int) -> zipfile.ZipInfo:
 
 
 def _tree(folder: Path) -> dict[str, bytes | None]:
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
+        for p in sorted(folder.rglob("*"))
+    }
 
 
-# -- good archives -----------------------------------------------------------------------------------------------------------------------
+# -- good archives ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -97,9 +110,13 @@ def test_only_some_members_and_a_link_among_the_others(tmp_path: Path, ending: s
     files = {"top/keep/1.wav": b"1", "top/no/2.wav": b"2"}
     content = _archived(ending, files)
     if ending != ".zip":
-        content = _tar([_special("top/no/link", tarfile.SYMTYPE, "/etc"), *files.items()], ending != ".tar")
+        content = _tar(
+            [_special("top/no/link", tarfile.SYMTYPE, "/etc"), *files.items()], ending != ".tar"
+        )
     (tmp_path / f"x{ending}").write_bytes(content)
-    assert extract(tmp_path / f"x{ending}", tmp_path / "out", lambda name: name.startswith("top/keep/")) == [tmp_path / "out/top/keep/1.wav"]
+    assert extract(
+        tmp_path / f"x{ending}", tmp_path / "out", lambda name: name.startswith("top/keep/")
+    ) == [tmp_path / "out/top/keep/1.wav"]
     assert _tree(tmp_path / "out") == {"top": None, "top/keep": None, "top/keep/1.wav": b"1"}
     with pytest.raises(DataError, match="no file of those that were asked for"):
         extract(tmp_path / f"x{ending}", tmp_path / "none", lambda name: False)
@@ -107,13 +124,20 @@ def test_only_some_members_and_a_link_among_the_others(tmp_path: Path, ending: s
 
 
 def test_dotted_names_folders_and_a_gzip_without_end_mark(tmp_path: Path) -> None:
-    content = _tar([_special(".", tarfile.DIRTYPE), _special("./d", tarfile.DIRTYPE), ("./d/a", b"a"), _special("e", tarfile.DIRTYPE)])
+    content = _tar(
+        [
+            _special(".", tarfile.DIRTYPE),
+            _special("./d", tarfile.DIRTYPE),
+            ("./d/a", b"a"),
+            _special("e", tarfile.DIRTYPE),
+        ]
+    )
     (tmp_path / "x.tgz").write_bytes(gzip.compress(content[: 5 * 512]))
     assert extract(tmp_path / "x.tgz", tmp_path / "out") == [tmp_path / "out" / "d" / "a"]
     assert _tree(tmp_path / "out") == {"d": None, "d/a": b"a", "e": None}
 
 
-# -- hostile and damaged ones ------------------------------------------------------------------------------------------------------------
+# -- hostile and damaged ones ----------------------------------------------------------------------
 
 ZIP = _archived(".zip")
 TAR = _archived(".tar")
@@ -150,60 +174,172 @@ def _sparse() -> bytes:
 SECOND_HEADER = 2 * 512  # in TAR: after the header and the one block of a.txt
 
 HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
-    "tar absolute": (".tar", lambda: _tar([("ok", b"1"), ("/tmp/evil", b"x")]), r"'/tmp/evil' leaves its folder"),
-    "tar parent": (".tgz", lambda: _tar([("ok", b"1"), ("../evil", b"x")], True), r"'\.\./evil' leaves its folder"),
-    "tar parent inside": (".tar", lambda: _tar([("ok", b"1"), ("a/../../evil", b"x")]), "leaves its folder"),
+    "tar absolute": (
+        ".tar",
+        lambda: _tar([("ok", b"1"), ("/tmp/evil", b"x")]),
+        r"'/tmp/evil' leaves its folder",
+    ),
+    "tar parent": (
+        ".tgz",
+        lambda: _tar([("ok", b"1"), ("../evil", b"x")], True),
+        r"'\.\./evil' leaves its folder",
+    ),
+    "tar parent inside": (
+        ".tar",
+        lambda: _tar([("ok", b"1"), ("a/../../evil", b"x")]),
+        "leaves its folder",
+    ),
     "tar backslash": (".tar", lambda: _tar([("a\\..\\evil", b"x")]), "leaves its folder"),
     "tar drive": (".tar", lambda: _tar([("C:evil", b"x")]), "'C:evil' leaves its folder"),
-    "tar link": (".tar", lambda: _tar([("ok", b"1"), _special("l", tarfile.SYMTYPE, "/etc"), ("l/evil", b"x")]), "'l' is a symbolic link"),
-    "tar link inside": (".tgz", lambda: _tar([("ok", b"1"), _special("l", tarfile.SYMTYPE, "ok")], True), "'l' is a symbolic link"),
-    "tar hard link": (".tar", lambda: _tar([("ok", b"1"), _special("l", tarfile.LNKTYPE, "ok")]), "'l' is a hard link"),
+    "tar link": (
+        ".tar",
+        lambda: _tar([("ok", b"1"), _special("l", tarfile.SYMTYPE, "/etc"), ("l/evil", b"x")]),
+        "'l' is a symbolic link",
+    ),
+    "tar link inside": (
+        ".tgz",
+        lambda: _tar([("ok", b"1"), _special("l", tarfile.SYMTYPE, "ok")], True),
+        "'l' is a symbolic link",
+    ),
+    "tar hard link": (
+        ".tar",
+        lambda: _tar([("ok", b"1"), _special("l", tarfile.LNKTYPE, "ok")]),
+        "'l' is a hard link",
+    ),
     "tar device": (".tar", lambda: _tar([_special("null", tarfile.CHRTYPE)]), "'null' is a device"),
     "tar fifo": (".tar", lambda: _tar([_special("pipe", tarfile.FIFOTYPE)]), "'pipe' is a device"),
     "tar sparse": (".tar", _sparse, "'holes' is a device, or a file of a rare kind"),
-    "tar twice": (".tar", lambda: _tar([("a", b"1"), ("b", b"1"), ("./a", b"2")]), "holds 'a' twice"),
-    "tar file then folder": (".tar", lambda: _tar([("a", b"1"), ("a/b", b"2")]), "'a' is both a file and a folder"),
-    "tar folder then file": (".tar", lambda: _tar([("a/b", b"1"), ("a", b"2")]), "'a' is both a file and a folder"),
-    "tar long name": (".tar", lambda: _tar([("ok", b"1"), ("n" * 300, b"2")]), "cannot be unpacked"),
-    "tar bomb": (".tgz", lambda: _tar([("ok", b"1"), ("zeros", bytes(2_000_000))], True), "more than the limit of 1000000 bytes"),
+    "tar twice": (
+        ".tar",
+        lambda: _tar([("a", b"1"), ("b", b"1"), ("./a", b"2")]),
+        "holds 'a' twice",
+    ),
+    "tar file then folder": (
+        ".tar",
+        lambda: _tar([("a", b"1"), ("a/b", b"2")]),
+        "'a' is both a file and a folder",
+    ),
+    "tar folder then file": (
+        ".tar",
+        lambda: _tar([("a/b", b"1"), ("a", b"2")]),
+        "'a' is both a file and a folder",
+    ),
+    "tar long name": (
+        ".tar",
+        lambda: _tar([("ok", b"1"), ("n" * 300, b"2")]),
+        "cannot be unpacked",
+    ),
+    "tar bomb": (
+        ".tgz",
+        lambda: _tar([("ok", b"1"), ("zeros", bytes(2_000_000))], True),
+        "more than the limit of 1000000 bytes",
+    ),
     "tar header bomb": (".tgz", _huge_header, "damaged .*header of 1073741824 bytes"),
     "tar empty": (".tar", lambda: _tar([]), "holds no file"),
     "tar folders only": (".tar", lambda: _tar([_special("d", tarfile.DIRTYPE)]), "holds no file"),
     "tar cut in a file": (".tar", lambda: TAR[:40_000], "truncated or damaged"),
-    "tar cut between files": (".tar", lambda: TAR[:SECOND_HEADER], "truncated or damaged .*before its end mark"),
+    "tar cut between files": (
+        ".tar",
+        lambda: TAR[:SECOND_HEADER],
+        "truncated or damaged .*before its end mark",
+    ),
     "tar cut in a header": (".tar", lambda: TAR[: SECOND_HEADER + 100], "truncated or damaged"),
     "tar broken first header": (".tar", lambda: _changed(TAR, 0, b"zz"), "truncated or damaged"),
-    "tar broken second header": (".tar", lambda: _changed(TAR, SECOND_HEADER, b"zz"), "truncated or damaged .*before its end mark"),
+    "tar broken second header": (
+        ".tar",
+        lambda: _changed(TAR, SECOND_HEADER, b"zz"),
+        "truncated or damaged .*before its end mark",
+    ),
     "tgz cut": (".tar.gz", lambda: TGZ[: len(TGZ) // 2], "truncated or damaged .*EOFError"),
     "tgz last bytes cut": (".tar.gz", lambda: TGZ[:-4], "truncated or damaged .*EOFError"),
-    "tgz changed": (".tgz", lambda: _changed(TGZ, len(TGZ) // 2, b"\x00\xff\x00\xff"), "truncated or damaged"),
-    "tgz wrong sum": (".tgz", lambda: _changed(TGZ, -8, b"\x00\x01\x02\x03"), "truncated or damaged .*CRC"),
+    "tgz changed": (
+        ".tgz",
+        lambda: _changed(TGZ, len(TGZ) // 2, b"\x00\xff\x00\xff"),
+        "truncated or damaged",
+    ),
+    "tgz wrong sum": (
+        ".tgz",
+        lambda: _changed(TGZ, -8, b"\x00\x01\x02\x03"),
+        "truncated or damaged .*CRC",
+    ),
     "tgz of text": (".tgz", lambda: gzip.compress(b"<html>" * 500), "truncated or damaged"),
-    "tgz that is html": (".tgz", lambda: b"<!DOCTYPE html>", "not a .tgz file: it starts with b'<!DOCTYPE"),
-    "zip absolute": (".zip", lambda: _zip([("ok", b"1"), ("/evil", b"x")]), "'/evil' leaves its folder"),
-    "zip parent": (".zip", lambda: _zip([("ok", b"1"), ("a/../../evil", b"x")]), "leaves its folder"),
+    "tgz that is html": (
+        ".tgz",
+        lambda: b"<!DOCTYPE html>",
+        "not a .tgz file: it starts with b'<!DOCTYPE",
+    ),
+    "zip absolute": (
+        ".zip",
+        lambda: _zip([("ok", b"1"), ("/evil", b"x")]),
+        "'/evil' leaves its folder",
+    ),
+    "zip parent": (
+        ".zip",
+        lambda: _zip([("ok", b"1"), ("a/../../evil", b"x")]),
+        "leaves its folder",
+    ),
     "zip backslash": (".zip", lambda: _zip_renamed(b"..|evil", b"..\\evil"), "leaves its folder"),
     "zip drive": (".zip", lambda: _zip_renamed(b"c/evil", b"c:evil"), "'c:evil' leaves its folder"),
-    "zip nul": (".zip", lambda: _zip_renamed(b"evil.txt", b"evil\x00txt"), r"'evil\\x00txt' leaves its folder"),
-    "zip link": (".zip", lambda: _zip([("ok", b"1"), _zip_mode("l", stat.S_IFLNK)], b"/etc"), "'l' is a symbolic link"),
+    "zip nul": (
+        ".zip",
+        lambda: _zip_renamed(b"evil.txt", b"evil\x00txt"),
+        r"'evil\\x00txt' leaves its folder",
+    ),
+    "zip link": (
+        ".zip",
+        lambda: _zip([("ok", b"1"), _zip_mode("l", stat.S_IFLNK)], b"/etc"),
+        "'l' is a symbolic link",
+    ),
     "zip fifo": (".zip", lambda: _zip([_zip_mode("p", stat.S_IFIFO)]), "'p' is a device"),
     "zip encrypted": (".zip", _encrypted, "'a.txt' is an encrypted file"),
-    "zip bomb": (".zip", lambda: _zip([("ok", b"1"), ("zeros", bytes(2_000_000))]), "more than the limit of 1000000 bytes"),
-    "zip many small": (".zip", lambda: _zip([(str(i), bytes(300_000)) for i in range(4)]), "more than the limit of 1000000 bytes"),
-    "zip twice": (".zip", lambda: _zip([("a", b"1"), ("b", b"1"), ("./a", b"2")]), "holds 'a' twice"),
-    "zip file then folder": (".zip", lambda: _zip([("a", b"1"), ("a/b", b"2")]), "'a' is both a file and a folder"),
+    "zip bomb": (
+        ".zip",
+        lambda: _zip([("ok", b"1"), ("zeros", bytes(2_000_000))]),
+        "more than the limit of 1000000 bytes",
+    ),
+    "zip many small": (
+        ".zip",
+        lambda: _zip([(str(i), bytes(300_000)) for i in range(4)]),
+        "more than the limit of 1000000 bytes",
+    ),
+    "zip twice": (
+        ".zip",
+        lambda: _zip([("a", b"1"), ("b", b"1"), ("./a", b"2")]),
+        "holds 'a' twice",
+    ),
+    "zip file then folder": (
+        ".zip",
+        lambda: _zip([("a", b"1"), ("a/b", b"2")]),
+        "'a' is both a file and a folder",
+    ),
     "zip empty": (".zip", lambda: _zip([]), "holds no file"),
     "zip cut": (".zip", lambda: ZIP[: len(ZIP) // 2], "truncated or damaged .*BadZipFile"),
     "zip without start": (".zip", lambda: b"PK" + ZIP[40_000:], "truncated or damaged"),
-    "zip changed": (".zip", lambda: _changed(ZIP, len(ZIP) // 2, b"\x00\xff\x00\xff"), "truncated or damaged"),
-    "zip wrong sum": (".zip", lambda: ZIP.replace(struct.pack("<I", __import__("zlib").crc32(b"alpha")), b"\0\1\2\3"), "truncated or damaged .*CRC"),
-    "zip unknown method": (".zip", lambda: _changed(ZIP, ZIP.index(b"PK\x01\x02") + 10, b"\x63"), "truncated or damaged .*"),
+    "zip changed": (
+        ".zip",
+        lambda: _changed(ZIP, len(ZIP) // 2, b"\x00\xff\x00\xff"),
+        "truncated or damaged",
+    ),
+    "zip wrong sum": (
+        ".zip",
+        lambda: ZIP.replace(struct.pack("<I", __import__("zlib").crc32(b"alpha")), b"\0\1\2\3"),
+        "truncated or damaged .*CRC",
+    ),
+    "zip unknown method": (
+        ".zip",
+        lambda: _changed(ZIP, ZIP.index(b"PK\x01\x02") + 10, b"\x63"),
+        "truncated or damaged .*",
+    ),
     "zip that is html": (".zip", lambda: b"<html>", "not a .zip file"),
     "gz cut": (".gz", lambda: GZ[: len(GZ) // 2], "truncated or damaged .*EOFError"),
     "gz header only": (".gz", lambda: GZ[:10], "truncated or damaged .*EOFError"),
     "gz wrong sum": (".gz", lambda: _changed(GZ, -8, b"\0\1\2\3"), "truncated or damaged .*CRC"),
     "gz with rubbish": (".gz", lambda: GZ + b"rubbish", "truncated or damaged"),
-    "gz bomb": (".gz", lambda: gzip.compress(bytes(2_000_000)), "more than the limit of 1000000 bytes"),
+    "gz bomb": (
+        ".gz",
+        lambda: gzip.compress(bytes(2_000_000)),
+        "more than the limit of 1000000 bytes",
+    ),
     "gz empty": (".gz", lambda: b"", "is empty"),
     "unknown kind": (".rar", lambda: b"Rar!", "no archive by its name"),
 }
@@ -224,18 +360,35 @@ def test_hostile_archive_is_one_error_and_nothing_stays(tmp_path: Path, case: st
     (to / "mine").write_bytes(b"stays")
     with pytest.raises(DataError, match=message):
         extract(archive, to, limit=1_000_000)
-    assert _tree(tmp_path) == {archive.name: content, "data": None, "data/out": None, "data/out/mine": b"stays"}
+    assert _tree(tmp_path) == {
+        archive.name: content,
+        "data": None,
+        "data/out": None,
+        "data/out/mine": b"stays",
+    }
 
 
 def test_there_are_enough_hostile_archives() -> None:
     assert len(HOSTILE) >= 50
-    assert {ending for ending, _, _ in HOSTILE.values()} == {".tar", ".tar.gz", ".tgz", ".zip", ".gz", ".rar"}
+    assert {ending for ending, _, _ in HOSTILE.values()} == {
+        ".tar",
+        ".tar.gz",
+        ".tgz",
+        ".zip",
+        ".gz",
+        ".rar",
+    }
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS, ".gz"])
 def test_every_cut_is_an_error(tmp_path: Path, ending: str) -> None:
-    content = GZ if ending == ".gz" else _archived(ending, {"a": b"1" * 600, "b": np.random.default_rng(1).bytes(3000)})
-    whole = len(content.rstrip(b"\0")) // 512 * 512 + 512 if ending == ".tar" else len(content) - 1  # zeros after the end mark may be cut
+    content = (
+        GZ
+        if ending == ".gz"
+        else _archived(ending, {"a": b"1" * 600, "b": np.random.default_rng(1).bytes(3000)})
+    )
+    # zeros after the end mark may be cut
+    whole = len(content.rstrip(b"\0")) // 512 * 512 + 512 if ending == ".tar" else len(content) - 1
     cuts = range(0, whole, max(1, whole // 110))
     for cut in cuts:
         (tmp_path / f"x{ending}").write_bytes(content[:cut])
@@ -305,7 +458,9 @@ def test_a_failing_move_is_taken_back(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.tgz").write_bytes(TGZ)
-    monkeypatch.setattr(_archive.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
+    monkeypatch.setattr(
+        _archive.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000)
+    )
     with pytest.raises(DataError, match="more than the 1000 bytes that are free on the disk"):
         extract(tmp_path / "x.tgz", tmp_path / "out")
     assert os.listdir(tmp_path) == ["x.tgz"]

@@ -71,7 +71,11 @@ def test_a_piece(tmp_path: Path) -> None:
     for start, stop in ((0, 500), (100, 101), (499, 500), (100, None)):
         assert np.array_equal(mono(tmp_path / "a.wav", RATE, start, stop), whole[start:stop])
     for start, stop in ((0, 501), (10, 10), (-5, 10), (500, None), (600, None), (20, 10)):
-        with pytest.raises(DataError, match=r"a\.wav holds 500 samples; expected it to have those from"):
+        with pytest.raises(
+            DataError,
+            match=r"a\.wav holds 500 samples; expected it to have "
+            r"those from",
+        ):
             mono(tmp_path / "a.wav", RATE, start, stop)
 
 
@@ -93,11 +97,19 @@ def test_a_cut_wav_file_names_both_counts(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", _tone(400, 2), RATE, subtype="PCM_16")
     (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-44])
     assert soundfile.info(tmp_path / "a.wav").frames == 389  # read by soundfile without a word
-    with pytest.raises(DataError, match=r"a\.wav is cut: its header promises 400 samples, 389 are there"):
+    with pytest.raises(
+        DataError,
+        match=r"a\.wav is cut: its header promises 400 samples, 389 "
+        r"are there",
+    ):
         read_audio(tmp_path / "a.wav")
     soundfile.write(tmp_path / "a.sph", _tone(400, 2), RATE, subtype="PCM_16", format="NIST")
     (tmp_path / "a.sph").write_bytes((tmp_path / "a.sph").read_bytes()[:-44])
-    with pytest.raises(DataError, match=r"a\.sph is cut: its header promises 400 samples, 389 are there"):
+    with pytest.raises(
+        DataError,
+        match=r"a\.sph is cut: its header promises 400 samples, 389 "
+        r"are there",
+    ):
         read_audio(tmp_path / "a.sph")
     soundfile.write(tmp_path / "b.wav", _tone(4000), RATE, subtype="IMA_ADPCM")
     (tmp_path / "b.wav").write_bytes((tmp_path / "b.wav").read_bytes()[:-300])
@@ -111,7 +123,15 @@ def test_chunks_before_the_data_big_endian_and_unknown_size(tmp_path: Path) -> N
     odd = b"LIST" + struct.pack("<I", 3) + b"abc\0"
 
     def content(size: int, before: bytes = odd) -> bytes:
-        body = b"WAVEfmt " + struct.pack("<I", 16) + form + before + b"data" + struct.pack("<I", size) + x.tobytes()
+        body = (
+            b"WAVEfmt "
+            + struct.pack("<I", 16)
+            + form
+            + before
+            + b"data"
+            + struct.pack("<I", size)
+            + x.tobytes()
+        )
         return b"RIFF" + struct.pack("<I", len(body)) + body
 
     path = tmp_path / "a.wav"
@@ -153,7 +173,9 @@ def test_flipped_header_bytes_never_raise_another_error(tmp_path: Path) -> None:
         soundfile.write(tmp_path / name, _tone(200), RATE, subtype="PCM_16")
         content = (tmp_path / name).read_bytes()
         for at in range(60):
-            (tmp_path / "bad").write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+            (tmp_path / "bad").write_bytes(
+                content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :]
+            )
             try:
                 assert np.isfinite(read_audio(tmp_path / "bad")[0]).all()
             except DataError as error:
@@ -188,7 +210,11 @@ def test_mono_refuses_stereo_and_another_rate(tmp_path: Path) -> None:
         mono(tmp_path / "a.wav")
     write_wav(tmp_path / "a.wav", _tone(), RATE)
     assert len(mono(tmp_path / "a.wav")) == 500
-    with pytest.raises(DataError, match=r"has 8000 samples per second; expected 16000. Resample it"):
+    with pytest.raises(
+        DataError,
+        match=r"has 8000 samples per second; expected 16000. Resample "
+        r"it",
+    ):
         mono(tmp_path / "a.wav", 16000)
 
 

@@ -1,6 +1,8 @@
-"""Every loader on damaged files: twenty kinds of damage to one file of a made-up data set; one clear error that names it, or the data as they were.
+"""Every loader on damaged files: twenty kinds of damage to one file of a made-up data set; one
+clear error that names it, or the data as they were.
 
-What may not happen: an exception that is not the package's own, a wrong number of recordings passed over in silence, anything left behind.
+What may not happen: an exception that is not the package's own, a wrong number of recordings passed
+over in silence, anything left behind.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from srnn.datasets import fsdd, hd, mnist, own, qtdb, shd, soli, speech_commands
 
 @dataclass(frozen=True)
 class Loader:
-    """made_up: writes the data; read: reads all of a part; file: which one is damaged; least: of how many damages must be told."""
+    """made_up: writes the data; read: reads all of a part; file: which one is damaged; least: of
+    how many damages must be told.
+    """
 
     made_up: Callable[[Path], Any]
     read: Callable[[Path], Sequence[Any]]
@@ -32,20 +36,46 @@ class Loader:
 LOADERS = {
     "fsdd": Loader(fsdd.made_up, fsdd.read_all, "fsdd/recordings/3_*_7.wav"),
     "hd": Loader(hd.made_up, lambda root: hd.read(root, "train"), "hd/audio/*.flac"),
-    "mnist": Loader(mnist.made_up, lambda root: mnist.read(root, "train"), "mnist/train-images-idx3-ubyte.gz"),
-    "qtdb": Loader(qtdb.made_up, lambda root: qtdb.encoded(root, "train"), "qtdb/QTDB_train.mat", 16),
+    "mnist": Loader(
+        mnist.made_up, lambda root: mnist.read(root, "train"), "mnist/train-images-idx3-ubyte.gz"
+    ),
+    "qtdb": Loader(
+        qtdb.made_up, lambda root: qtdb.encoded(root, "train"), "qtdb/QTDB_train.mat", 16
+    ),
     "shd": Loader(shd.made_up, lambda root: shd.read(root, "train"), "shd/shd_train.h5", 15),
     "soli": Loader(soli.made_up, lambda root: soli.read(root, "train"), "soli/dsp/*.h5", 15),
     "speech_commands": Loader(
-        speech_commands.made_up, lambda root: speech_commands.read(root, "train"), "speech_commands/speech_commands_v0.02/yes/*.wav"
+        speech_commands.made_up,
+        lambda root: speech_commands.read(root, "train"),
+        "speech_commands/speech_commands_v0.02/yes/*.wav",
     ),
     "ssc": Loader(ssc.made_up, lambda root: ssc.read(root, "train"), "ssc/ssc_train.h5", 15),
-    "timit, sound": Loader(timit.made_up, lambda root: timit.read(root, "train"), "timit/TRAIN/*/*/SX*.WAV"),
-    "timit, phones": Loader(timit.made_up, lambda root: timit.read(root, "train"), "timit/TRAIN/*/*/SX*.PHN", 12),
-    "own, npz": Loader(lambda root: own.made_up(root / "x.npz", "npz"), lambda root: own.read(root).recordings, "x.npz", 15),
-    "own, csv": Loader(lambda root: own.made_up(root, "csv"), lambda root: own.read(root).recordings, "007.csv", 12),
-    "own, wav": Loader(lambda root: own.made_up(root, "wav"), lambda root: own.read(root).recordings, "circle/*.wav"),
-    "own, spikes": Loader(lambda root: own.made_up(root / "x.h5", "h5"), lambda root: own.read(root).recordings, "x.h5", 15),
+    "timit, sound": Loader(
+        timit.made_up, lambda root: timit.read(root, "train"), "timit/TRAIN/*/*/SX*.WAV"
+    ),
+    "timit, phones": Loader(
+        timit.made_up, lambda root: timit.read(root, "train"), "timit/TRAIN/*/*/SX*.PHN", 12
+    ),
+    "own, npz": Loader(
+        lambda root: own.made_up(root / "x.npz", "npz"),
+        lambda root: own.read(root).recordings,
+        "x.npz",
+        15,
+    ),
+    "own, csv": Loader(
+        lambda root: own.made_up(root, "csv"), lambda root: own.read(root).recordings, "007.csv", 12
+    ),
+    "own, wav": Loader(
+        lambda root: own.made_up(root, "wav"),
+        lambda root: own.read(root).recordings,
+        "circle/*.wav",
+    ),
+    "own, spikes": Loader(
+        lambda root: own.made_up(root / "x.h5", "h5"),
+        lambda root: own.read(root).recordings,
+        "x.h5",
+        15,
+    ),
 }
 
 
@@ -55,7 +85,11 @@ def _noise(n: int) -> bytes:
 
 def _flipped(data: bytes, at: float, length: int = 24) -> bytes:
     start = int(at * max(0, len(data) - length))
-    return data[:start] + bytes(b ^ 0xA5 for b in data[start : start + length]) + data[start + length :]
+    return (
+        data[:start]
+        + bytes(b ^ 0xA5 for b in data[start : start + length])
+        + data[start + length :]
+    )
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
@@ -111,7 +145,10 @@ def test_damage_is_told(name, made, tmp_path):
         path.mkdir() if content is None else path.write_bytes(content)
         before = sorted(p.relative_to(root) for p in root.rglob("*"))
         try:
-            assert sum(1 for _ in loader.read(root)) in ((count - 1,) if damage == "a folder" else (count,)), damage  # a folder is no recording
+            # a folder is no recording
+            assert sum(1 for _ in loader.read(root)) in (
+                (count - 1,) if damage == "a folder" else (count,)
+            ), damage
         except DataError as error:
             told += path.stem.split(".")[0] in str(error) or path.parent.name in str(error)
         assert sorted(p.relative_to(root) for p in root.rglob("*")) == before, damage

@@ -1,4 +1,6 @@
-"""The ECG generator: deterministic, exactly labelled, and like the QT Database where it claims to be."""
+"""The ECG generator: deterministic, exactly labelled, and like the QT Database where it claims to
+be.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ def test_shapes_and_names(samples: list[Sample]) -> None:
     assert len(samples) == 200
     for i, s in enumerate(samples):
         assert s.name == s.group == f"sim/{i:04d}"
-        assert (s.signal.shape, s.signal.dtype, s.rate, s.events) == ((1301, 2), np.float32, 250.0, False)
+        assert (s.signal.shape, s.signal.dtype, s.rate, s.events) == (
+            (1301, 2),
+            np.float32,
+            250.0,
+            False,
+        )
         assert len(s.meta["beats"]) == len(s.meta["r_peaks"]) >= 2
         assert s.meta["simulated"] is True
         assert 50 <= s.meta["bpm"] <= 100
@@ -62,13 +69,17 @@ def test_rs_begins_at_each_r_peak(samples: list[Sample]) -> None:
         label, peaks = np.asarray(s.label), s.meta["r_peaks"]
         assert (label[peaks] == 3).all()
         assert (label[peaks[peaks > 0] - 1] == 2).all()
-        assert np.array_equal(np.flatnonzero((label[1:] == 3) & (label[:-1] == 2)) + 1, peaks[peaks > 0])
+        assert np.array_equal(
+            np.flatnonzero((label[1:] == 3) & (label[:-1] == 2)) + 1, peaks[peaks > 0]
+        )
         checked += len(peaks)
     assert checked > 1000
 
 
 def test_lead_peaks_where_the_label_says() -> None:
-    """Without disturbance: in the window of a normal beat the larger lead has its largest excursion within 3 steps of R."""
+    """Without disturbance: in the window of a normal beat the larger lead has its largest excursion
+    within 3 steps of R.
+    """
     checked = hits = 0
     for s in ecg_sim.generate(100, seed=5, wander=0, mains=0, noise=0, ectopic=0):
         lead = s.signal[:, np.argmax(np.ptp(s.signal, axis=0))]
@@ -94,7 +105,9 @@ def test_premature_beats_are_early_and_followed_by_a_pause() -> None:
 
 
 def test_looks_like_qtdb(samples: list[Sample]) -> None:
-    """Class shares within .02 of QTDB's; events at 0.3 deviations of the published order; beat rate as drawn."""
+    """Class shares within .02 of QTDB's; events at 0.3 deviations of the published order; beat rate
+    as drawn.
+    """
     label = np.stack([np.asarray(s.label) for s in samples])
     shares = [float((label == k).mean()) for k in range(6)]
     assert shares == pytest.approx([0.136, 0.067, 0.063, 0.048, 0.329, 0.356], abs=0.02)
@@ -109,8 +122,12 @@ def test_looks_like_qtdb(samples: list[Sample]) -> None:
 
 def test_other_rates_and_lengths() -> None:
     """At 500 Hz the same waves last twice the steps; short and long recordings work."""
-    slow, fast = (ecg_sim.generate(30, steps=round(5.2 * r), rate=r, seed=1) for r in (250.0, 500.0))
-    assert np.mean([s.label == 4 for s in slow]) == pytest.approx(np.mean([s.label == 4 for s in fast]), abs=0.01)
+    slow, fast = (
+        ecg_sim.generate(30, steps=round(5.2 * r), rate=r, seed=1) for r in (250.0, 500.0)
+    )
+    assert np.mean([s.label == 4 for s in slow]) == pytest.approx(
+        np.mean([s.label == 4 for s in fast]), abs=0.01
+    )
     assert ecg_sim.generate(1, steps=1)[0].signal.shape == (1, 2)
     assert len(ecg_sim.generate(1, steps=15000)[0].meta["r_peaks"]) >= 45
 

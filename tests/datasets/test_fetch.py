@@ -1,4 +1,6 @@
-"""Downloads from a loopback server: right, wrong, refused, cut, gone on with; no half-written file ever has the name of a whole one."""
+"""Downloads from a loopback server: right, wrong, refused, cut, gone on with; no half-written file
+ever has the name of a whole one.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def _sum(data: bytes) -> str:
 class Server:
     """A loopback server of `files` that counts what it is asked.
 
-    cut: {path: how often} it sends half of what it promises. ranges: whether it can send a part. etag, extra: what it says of every file.
+    cut: {path: how often} it sends half of what it promises. ranges: whether it can send a part.
+    etag, extra: what it says of every file.
     """
 
     def __init__(self) -> None:
@@ -115,12 +118,21 @@ def test_good_download_and_skip(server: Server, tmp_path: Path) -> None:
     assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize(("case", "message"), [("wrong", "has SHA-256 .*; expected 0000"), ("absent", "could not be downloaded.*404")])
-def test_bad_download_leaves_nothing(server: Server, tmp_path: Path, case: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [("wrong", "has SHA-256 .*; expected 0000"), ("absent", "could not be downloaded.*404")],
+)
+def test_bad_download_leaves_nothing(
+    server: Server, tmp_path: Path, case: str, message: str
+) -> None:
     if case != "absent":
         server.files["/a.bin"] = CONTENT
     with pytest.raises(DataError, match=message) as caught:
-        _fetch.download(f"{server.url}/a.bin", "0" * 64 if case == "wrong" else _sum(CONTENT), tmp_path / "a.bin")
+        _fetch.download(
+            f"{server.url}/a.bin",
+            "0" * 64 if case == "wrong" else _sum(CONTENT),
+            tmp_path / "a.bin",
+        )
     assert "nothing was kept" in str(caught.value)
     assert os.listdir(tmp_path) == []
     assert server.asked == ["/a.bin"]
@@ -158,7 +170,9 @@ def test_without_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_checksums(server: Server, tmp_path: Path) -> None:
     server.files["/a.bin"] = CONTENT
     md5 = hashlib.md5(CONTENT).hexdigest()
-    for number, checksum in enumerate((f"md5:{md5}", f"sha256:{_sum(CONTENT)}", _sum(CONTENT).upper())):
+    for number, checksum in enumerate(
+        (f"md5:{md5}", f"sha256:{_sum(CONTENT)}", _sum(CONTENT).upper())
+    ):
         _fetch.download(f"{server.url}/a.bin", checksum, tmp_path / str(number))
     assert len(server.asked) == 3
     with pytest.raises(DataError, match=f"has MD5 {md5}; expected {'0' * 32}"):
@@ -172,7 +186,7 @@ def test_checksums(server: Server, tmp_path: Path) -> None:
     assert rows[2][2].startswith("missing")
 
 
-# -- transfers that are cut --------------------------------------------------------------------------------------------------------------
+# -- transfers that are cut ------------------------------------------------------------------------
 
 
 def _files(folder: Path) -> list[str]:
@@ -183,10 +197,17 @@ PARTS = [".a.bin.part", ".a.bin.part.json"]
 
 
 @pytest.mark.parametrize("checksum", [_sum(CONTENT), None])
-def test_cut_transfer_goes_on_within_one_call(server: Server, tmp_path: Path, checksum: str | None) -> None:
+def test_cut_transfer_goes_on_within_one_call(
+    server: Server, tmp_path: Path, checksum: str | None
+) -> None:
     server.files["/a.bin"], server.cut = CONTENT, {"/a.bin": 2}
     seen: list[tuple[int, int | None]] = []
-    _fetch.download(f"{server.url}/a.bin", checksum, tmp_path / "a.bin", progress=lambda done, total: seen.append((done, total)))
+    _fetch.download(
+        f"{server.url}/a.bin",
+        checksum,
+        tmp_path / "a.bin",
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert _files(tmp_path) == ["a.bin"]
     assert server.answered == [200, 206, 206]
@@ -205,7 +226,10 @@ def test_cut_three_times_then_gone_on_with(server: Server, tmp_path: Path) -> No
     part = tmp_path / ".a.bin.part"
     have = part.stat().st_size
     assert have > 0.7 * len(CONTENT)
-    assert f"{have} of {len(CONTENT)} bytes are kept in {part}, and the same command goes on from there" in str(caught.value)
+    assert (
+        f"{have} of {len(CONTENT)} bytes are kept in {part}, and the same command goes on "
+        "from there"
+    ) in str(caught.value)
     assert _files(tmp_path) == PARTS
     _fetch.download(f"{server.url}/a.bin", _sum(CONTENT), tmp_path / "a.bin")
     assert server.headers[-1]["Range"] == f"bytes={have}-"
@@ -261,7 +285,9 @@ OTHER = CONTENT[::-1]
         ("too long", _sum(CONTENT), [200]),
     ],
 )
-def test_what_is_gone_on_with_and_what_not(server: Server, tmp_path: Path, case: str, checksum: str | None, answers: list[int]) -> None:
+def test_what_is_gone_on_with_and_what_not(
+    server: Server, tmp_path: Path, case: str, checksum: str | None, answers: list[int]
+) -> None:
     part, note = (tmp_path / name for name in PARTS)
     if case == "no validator":
         server.etag = ""
@@ -300,7 +326,9 @@ def test_what_is_gone_on_with_and_what_not(server: Server, tmp_path: Path, case:
     assert _files(tmp_path) == ["a.bin"]
 
 
-def _ignoring_if_range(answer: Callable[[BaseHTTPRequestHandler], None]) -> Callable[[BaseHTTPRequestHandler], None]:
+def _ignoring_if_range(
+    answer: Callable[[BaseHTTPRequestHandler], None],
+) -> Callable[[BaseHTTPRequestHandler], None]:
     def ignoring(request: BaseHTTPRequestHandler) -> None:
         del request.headers["If-Range"]
         answer(request)
@@ -330,7 +358,10 @@ def test_part_outlives_a_refusal(server: Server, tmp_path: Path) -> None:
 
 
 def test_web_page_in_place_of_a_file(server: Server, tmp_path: Path) -> None:
-    server.files["/a.zip"], server.extra = b"<html>log in</html>", {"Content-Type": "text/html; charset=utf-8"}
+    server.files["/a.zip"], server.extra = (
+        b"<html>log in</html>",
+        {"Content-Type": "text/html; charset=utf-8"},
+    )
     with pytest.raises(DataError, match=r"a web page instead\.\n.*nothing was kept"):
         _fetch.download(f"{server.url}/a.zip", None, tmp_path / "a.zip")
     assert _files(tmp_path) == []
@@ -362,8 +393,15 @@ CHILD = """if True:
 
 
 def _child(server: Server, to: Path) -> subprocess.Popen[str]:
-    arguments = [f"{server.url}/a.bin", _sum(server.files["/a.bin"]), str(to), str(Path(_fetch.__file__).parents[1])]
-    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stderr=subprocess.PIPE, text=True)
+    arguments = [
+        f"{server.url}/a.bin",
+        _sum(server.files["/a.bin"]),
+        str(to),
+        str(Path(_fetch.__file__).parents[1]),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments], stderr=subprocess.PIPE, text=True
+    )
 
 
 def _wait_for(path: Path, size: int) -> None:
@@ -390,12 +428,17 @@ def test_killed_process_is_gone_on_with(server: Server, tmp_path: Path) -> None:
     assert _files(tmp_path) == ["a.bin"]
 
 
-def test_two_processes_and_three_threads_fetch_one_file_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_and_three_threads_fetch_one_file_once(
+    server: Server, tmp_path: Path
+) -> None:
     server.files["/a.bin"], server.slow = CONTENT, 0.2
     child = _child(server, tmp_path / "a.bin")
     _wait_for(tmp_path / ".a.bin.part", 1)
     with ThreadPoolExecutor(3) as pool:
-        futures = [pool.submit(_fetch.download, f"{server.url}/a.bin", _sum(CONTENT), tmp_path / "a.bin") for _ in range(3)]
+        futures = [
+            pool.submit(_fetch.download, f"{server.url}/a.bin", _sum(CONTENT), tmp_path / "a.bin")
+            for _ in range(3)
+        ]
         assert child.poll() is None
     assert [future.result() for future in futures] == [tmp_path / "a.bin"] * 3
     assert (child.wait(), child.communicate()[1]) == (0, "")
@@ -404,16 +447,21 @@ def test_two_processes_and_three_threads_fetch_one_file_once(server: Server, tmp
     assert _files(tmp_path) == ["a.bin"]
 
 
-def test_file_system_without_locks(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_locks(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_locks(*args: object) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     server.files["/a.bin"] = CONTENT
-    assert _fetch.download(f"{server.url}/a.bin", _sum(CONTENT), tmp_path / "a.bin").read_bytes() == CONTENT
+    assert (
+        _fetch.download(f"{server.url}/a.bin", _sum(CONTENT), tmp_path / "a.bin").read_bytes()
+        == CONTENT
+    )
 
 
-# -- archives ----------------------------------------------------------------------------------------------------------------------------
+# -- archives --------------------------------------------------------------------------------------
 
 
 def test_fetch_archive(server: Server, tmp_path: Path) -> None:
@@ -422,12 +470,21 @@ def test_fetch_archive(server: Server, tmp_path: Path) -> None:
         file.writestr("x/a.txt", "a")
         file.writestr("x/b.bin", CONTENT)
     content = out.getvalue()
-    server.files = {"/set/x%20y.zip": content, "/share/download": content, "/bad.zip": content[:900]}
+    server.files = {
+        "/set/x%20y.zip": content,
+        "/share/download": content,
+        "/bad.zip": content[:900],
+    }
     to = tmp_path / "set"
-    assert _fetch.fetch_archive(f"{server.url}/set/x%20y.zip", _sum(content), to) == [to / "x/a.txt", to / "x/b.bin"]
+    assert _fetch.fetch_archive(f"{server.url}/set/x%20y.zip", _sum(content), to) == [
+        to / "x/a.txt",
+        to / "x/b.bin",
+    ]
     assert _files(tmp_path) == ["set"]
     url = f"{server.url}/share/download"
-    assert _fetch.fetch_archive(url, None, to, keep=True, name="s.zip", members=lambda name: name == "x/a.txt") == [to / "x/a.txt"]
+    assert _fetch.fetch_archive(
+        url, None, to, keep=True, name="s.zip", members=lambda name: name == "x/a.txt"
+    ) == [to / "x/a.txt"]
     assert _files(tmp_path) == ["s.zip", "set"]
     with pytest.raises(DataError, match=r"bad\.zip is truncated or damaged"):
         _fetch.fetch_archive(f"{server.url}/bad.zip", None, to)
@@ -438,13 +495,22 @@ def test_fetch_archive(server: Server, tmp_path: Path) -> None:
     assert _files(tmp_path) == ["file", "s.zip", "set", "x y.zip"]
 
 
-# -- folders and checksum lists ----------------------------------------------------------------------------------------------------------
+# -- folders and checksum lists --------------------------------------------------------------------
 
 
 def test_read_sums() -> None:
     a, b = "0" * 64, "AB" * 32
-    assert _fetch.read_sums(f"{a}  sel100.dat\n\n{b} *old/x y.txt\r\n") == {"sel100.dat": a, "old/x y.txt": b.lower()}
-    bad = [("<html>", "is not"), ("", "empty"), (f"{a}  ../../etc/x", "leaves"), (f"{a}  /etc/x", "leaves"), (f"{a}  a\\b", "leaves")]
+    assert _fetch.read_sums(f"{a}  sel100.dat\n\n{b} *old/x y.txt\r\n") == {
+        "sel100.dat": a,
+        "old/x y.txt": b.lower(),
+    }
+    bad = [
+        ("<html>", "is not"),
+        ("", "empty"),
+        (f"{a}  ../../etc/x", "leaves"),
+        (f"{a}  /etc/x", "leaves"),
+        (f"{a}  a\\b", "leaves"),
+    ]
     for text, message in bad:
         with pytest.raises(DataError, match=message):
             _fetch.read_sums(text)
@@ -464,18 +530,28 @@ def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_find(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("")
     assert _fetch.find(tmp_path, "a", "b") == tmp_path / "b"
-    with pytest.raises(DataError, match=r"No x or y in .*\n.*srnn data fetch shd.*--data-dir or \$SRNN_DATA"):
+    with pytest.raises(
+        DataError,
+        match=r"No x or y in .*\n.*srnn data fetch shd.*--data-dir or "
+        r"\$SRNN_DATA",
+    ):
         _fetch.find(tmp_path, "x", "y", name="shd")
     with pytest.raises(DataError, match="cannot be read"):
         _fetch.sha256(tmp_path / "none")
 
 
 def test_qtdb_raw_fetch_resume_and_verify(server: Server, tmp_path: Path) -> None:
-    """A registry of three records: one is refused at first; the second call fetches only what lacks; verify finds a damaged file."""
-    names = [f"sel{n}{suffix}" for n in (100, 102, 103) for suffix in (".hea", ".dat", ".q1c", ".xws")]
+    """A registry of three records: one is refused at first; the second call fetches only what
+    lacks; verify finds a damaged file.
+    """
+    names = [
+        f"sel{n}{suffix}" for n in (100, 102, 103) for suffix in (".hea", ".dat", ".q1c", ".xws")
+    ]
     bodies = {name: name.encode() * 50 for name in names}
     server.files = {f"/qtdb/{name}": body for name, body in bodies.items()}
-    server.files["/qtdb/SHA256SUMS.txt"] = "".join(f"{_sum(body)}  {name}\n" for name, body in bodies.items()).encode()
+    server.files["/qtdb/SHA256SUMS.txt"] = "".join(
+        f"{_sum(body)}  {name}\n" for name, body in bodies.items()
+    ).encode()
     held = server.files.pop("/qtdb/sel103.q1c")
     with pytest.raises(DataError, match=r"sel103\.q1c could not be downloaded"):
         qtdb.fetch(tmp_path, raw=True, raw_url=f"{server.url}/qtdb")
@@ -488,22 +564,35 @@ def test_qtdb_raw_fetch_resume_and_verify(server: Server, tmp_path: Path) -> Non
     (tmp_path / "qtdb" / "1.0.0" / "sel102.dat").write_bytes(b"short")
     rows = {what: (ok, detail) for what, ok, detail in qtdb.verify(tmp_path)}
     assert len(rows) == 11
-    assert [what for what, (ok, _) in rows.items() if not ok] == ["QTDB_train.mat", "QTDB_test.mat", "sel102.dat"]
+    assert [what for what, (ok, _) in rows.items() if not ok] == [
+        "QTDB_train.mat",
+        "QTDB_test.mat",
+        "sel102.dat",
+    ]
     assert rows["QTDB_train.mat"][1].startswith("missing")
     assert "expected" in rows["sel102.dat"][1]
     assert rows["sel100.hea"] == (True, "ok")
 
 
-@pytest.mark.parametrize(("body", "message"), [(b"<html>busy</html>", "error page"), (b"0" * 64 + b"  a.txt\n", "no record")])
-def test_qtdb_bad_registry_is_not_kept(server: Server, tmp_path: Path, body: bytes, message: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [(b"<html>busy</html>", "error page"), (b"0" * 64 + b"  a.txt\n", "no record")],
+)
+def test_qtdb_bad_registry_is_not_kept(
+    server: Server, tmp_path: Path, body: bytes, message: str
+) -> None:
     server.files["/SHA256SUMS.txt"] = body
     with pytest.raises(DataError, match=message):
         qtdb.fetch(tmp_path, raw=True, raw_url=server.url)
     assert os.listdir(tmp_path / "qtdb" / "1.0.0") == []
 
 
-def test_qtdb_encoded_fetch(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qtdb_encoded_fetch(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.files = {"/QTDB_train.mat": b"a", "/QTDB_test.mat": b"b"}
-    monkeypatch.setattr(qtdb, "FILES", {n: (f"{server.url}/{n}", _sum(server.files[f"/{n}"])) for n in qtdb.FILES})
+    monkeypatch.setattr(
+        qtdb, "FILES", {n: (f"{server.url}/{n}", _sum(server.files[f"/{n}"])) for n in qtdb.FILES}
+    )
     assert [p.name for p in qtdb.fetch(tmp_path)] == ["QTDB_train.mat", "QTDB_test.mat"]
     assert [row[1:] for row in qtdb.verify(tmp_path)] == [(True, "ok")] * 2

@@ -40,7 +40,12 @@ def test_recordings(root: Path) -> None:
     everything = fsdd.read_all(root)
     read = 0
     for entry, sample in zip(everything.entries[::16], everything[::16], strict=True):
-        assert (sample.name, sample.label, sample.group, sample.rate) == (entry.name, entry.label, entry.group, 8000.0)
+        assert (sample.name, sample.label, sample.group, sample.rate) == (
+            entry.name,
+            entry.label,
+            entry.group,
+            8000.0,
+        )
         assert entry.name.startswith(f"{entry.label}_{entry.group}_")
         assert sample.meta == {"audio": True}
         assert sample.signal.dtype == np.float32
@@ -58,7 +63,17 @@ def test_made_up_is_learnable_and_repeatable(root: Path, tmp_path: Path) -> None
     assert all((root / f).read_bytes() == (tmp_path / f).read_bytes() for f in files[::40])
 
     def spectra(samples: object) -> np.ndarray:
-        return np.stack([np.log(np.abs(np.fft.rfft(s.signal[:, 0], 8000)).reshape(-1)[:4000].reshape(80, 50).mean(1)) for s in samples])  # type: ignore[attr-defined]
+        return np.stack(
+            [
+                np.log(
+                    np.abs(np.fft.rfft(s.signal[:, 0], 8000))
+                    .reshape(-1)[:4000]
+                    .reshape(80, 50)
+                    .mean(1)
+                )
+                for s in samples
+            ]
+        )  # type: ignore[attr-defined]
 
     train, test = fsdd.read(root, "train"), fsdd.read(root, "test")
     labels = np.array([e.label for e in train.entries])
@@ -67,9 +82,21 @@ def test_made_up_is_learnable_and_repeatable(root: Path, tmp_path: Path) -> None
     assert np.mean(nearest == [e.label for e in test.entries]) > 0.9
 
 
-@pytest.mark.parametrize("place", ["fsdd", "recordings", "free-spoken-digit-dataset-master/recordings", f"fsdd/{fsdd.RELEASE}/recordings"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "fsdd",
+        "recordings",
+        "free-spoken-digit-dataset-master/recordings",
+        f"fsdd/{fsdd.RELEASE}/recordings",
+    ],
+)
 def test_places(tmp_path: Path, place: str) -> None:
-    write_wav(tmp_path / place / ("recordings" if place == "fsdd" else "") / "7_jackson_32.wav", [0.5, -0.5], 8000)
+    write_wav(
+        tmp_path / place / ("recordings" if place == "fsdd" else "") / "7_jackson_32.wav",
+        [0.5, -0.5],
+        8000,
+    )
     (sample,) = fsdd.read_all(tmp_path)
     assert (sample.name, sample.label, sample.group) == ("7_jackson_32", 7, "jackson")
     assert len(fsdd.read(tmp_path, "train")) == 1
@@ -91,7 +118,11 @@ def test_bad_input(tmp_path: Path) -> None:
     write_wav(folder / "7_jackson_33.wav", np.zeros(100), 16000)
     write_wav(folder / "7_jackson_34.wav", np.zeros((100, 2)), 8000)
     (folder / "7_jackson_35.wav").write_bytes((folder / "7_jackson_32.wav").read_bytes()[:-50])
-    for i, message in ((1, "33.wav has 16000 samples per second; expected 8000"), (2, "34.wav has 2 channels"), (3, "promises 100 samples, 75 are")):
+    for i, message in (
+        (1, "33.wav has 16000 samples per second; expected 8000"),
+        (2, "34.wav has 2 channels"),
+        (3, "promises 100 samples, 75 are"),
+    ):
         with pytest.raises(DataError, match=message):
             fsdd.read_all(tmp_path)[i]
     write_wav(folder / "seven.wav", np.zeros(100), 8000)
@@ -110,7 +141,10 @@ def test_verify(tmp_path: Path) -> None:
                 shutil.copyfile(tmp_path / "one.wav", folder / f"{digit}_{speaker}_{index}.wav")
     assert fsdd.verify(tmp_path) == [("ada", True, "ok"), ("ben_b", True, "ok")]
     (folder / "3_ada_17.wav").rename(folder / "3_ada_50.wav")
-    assert fsdd.verify(tmp_path) == [("ada", False, "1 missing, 1 too many: digit 3, index 17"), ("ben_b", True, "ok")]
+    assert fsdd.verify(tmp_path) == [
+        ("ada", False, "1 missing, 1 too many: digit 3, index 17"),
+        ("ben_b", True, "ok"),
+    ]
 
 
 def test_fetch(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +169,12 @@ def test_fetch(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_real_recordings(real_data: Path) -> None:
     everything = fsdd.read_all(real_data)
     assert len(everything) == 2000
-    assert Counter(e.group for e in everything.entries) == dict.fromkeys(("george", "jackson", "lucas", "nicolas"), 500)
+    assert Counter(e.group for e in everything.entries) == dict.fromkeys(
+        ("george", "jackson", "lucas", "nicolas"), 500
+    )
     assert (len(fsdd.read(real_data, "train")), len(fsdd.read(real_data, "test"))) == (1800, 200)
-    assert fsdd.verify(real_data) == [(speaker, True, "ok") for speaker in ("george", "jackson", "lucas", "nicolas")]
+    assert fsdd.verify(real_data) == [
+        (speaker, True, "ok") for speaker in ("george", "jackson", "lucas", "nicolas")
+    ]
     lengths = np.array([len(s.signal) for s in everything])
     assert (lengths.min(), lengths.max()) == (1149, 10504)

@@ -46,7 +46,11 @@ def test_made_up_data(made: Path) -> None:
     assert len({e.group for e in entries_of(validation)}) >= 2
     assert {e.label for e in entries_of(rest)} == set(range(20))
     for sample in test:
-        assert (sample.rate, sample.signal.dtype.name, sample.signal.shape[1]) == (48000.0, "float32", 1)
+        assert (sample.rate, sample.signal.dtype.name, sample.signal.shape[1]) == (
+            48000.0,
+            "float32",
+            1,
+        )
         assert 4800 <= len(sample.signal) < 6000
         assert sample.meta["audio"] is True
         assert 0.05 < np.abs(sample.signal).max() < 1
@@ -94,7 +98,12 @@ def test_damaged_recordings(root: Path, case: str) -> None:
         soundfile.write(path, np.zeros((100, 2) if case == "stereo" else (0, 1)), 48000)
     else:
         path.write_bytes(
-            {"empty": b"", "cut": raw[:20], "half": raw[: len(raw) // 2], "random": np.random.default_rng(0).bytes(900)}.get(case, b"text")
+            {
+                "empty": b"",
+                "cut": raw[:20],
+                "half": raw[: len(raw) // 2],
+                "random": np.random.default_rng(0).bytes(900),
+            }.get(case, b"text")
         )
     recordings = hd.read(root, "test")
     assert len([recordings[i] for i in (0, 1, 2, 4)]) == 4
@@ -109,7 +118,11 @@ def test_damaged_recordings(root: Path, case: str) -> None:
         ("no list", r"No hd/train_filenames\.txt or .*\n.*srnn data fetch hd"),
         ("empty list", r"train_filenames\.txt is empty"),
         ("binary list", r"train_filenames\.txt cannot be read"),
-        ("missing recording", r"lang-english_speaker-00.*, which train_filenames\.txt names, cannot be read: No such file"),
+        (
+            "missing recording",
+            r"lang-english_speaker-00.*, which train_filenames\.txt names, "
+            r"cannot be read: No such file",
+        ),
         ("twice", r"train_filenames\.txt names lang-.*flac 2 times"),
         ("other name", r"train_filenames\.txt names 'zero\.flac'; expected lang-<english"),
         ("digit", r"names 'lang-english_speaker-00_trial-0_digit-10\.flac'"),
@@ -131,9 +144,18 @@ def test_bad_lists(root: Path, case: str, message: str) -> None:
     elif case == "no audio":
         shutil.rmtree(root / "hd" / "audio")
     else:
-        more = {"twice": names[5], "other name": "zero.flac", "digit": "lang-english_speaker-00_trial-0_digit-10.flac", "path": f"../{names[0]}"}
+        more = {
+            "twice": names[5],
+            "other name": "zero.flac",
+            "digit": "lang-english_speaker-00_trial-0_digit-10.flac",
+            "path": f"../{names[0]}",
+        }
         name = more[case]
-        (root / "hd" / "audio" / name).write_bytes(b"x") if case in ("other name", "digit", "path") else None
+        (root / "hd" / "audio" / name).write_bytes(b"x") if case in (
+            "other name",
+            "digit",
+            "path",
+        ) else None
         path.write_text("\n".join([*names, name]))
     with pytest.raises(DataError, match=message):
         hd.read(root, "train")
@@ -145,13 +167,24 @@ def test_bad_part(made: Path) -> None:
 
 
 def test_verify(root: Path) -> None:
-    assert hd.verify(root) == [("train_filenames.txt", True, "ok"), ("test_filenames.txt", True, "ok")]
+    assert hd.verify(root) == [
+        ("train_filenames.txt", True, "ok"),
+        ("test_filenames.txt", True, "ok"),
+    ]
     train, test = (root / "hd" / f"{part}_filenames.txt" for part in hd.PARTS)
     names = train.read_text()
     train.write_text(names + test.read_text().split()[0])
-    assert hd.verify(root)[0] == ("train_filenames.txt", False, "the train part has of speakers 4 and 5: 4")
+    assert hd.verify(root)[0] == (
+        "train_filenames.txt",
+        False,
+        "the train part has of speakers 4 and 5: 4",
+    )
     test.write_text(names)
-    assert hd.verify(root)[1] == ("test_filenames.txt", False, "the test part has of speakers 4 and 5: none")
+    assert hd.verify(root)[1] == (
+        "test_filenames.txt",
+        False,
+        "the test part has of speakers 4 and 5: none",
+    )
     test.unlink()
     assert hd.verify(root)[1][:2] == ("test_filenames.txt", False)
 
@@ -164,11 +197,21 @@ def _tar(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("line", ["{}  hd_audio.tar.gz", "{} *hd_audio.tar.gz\r", "{}  ./hd_audio.tar.gz", "{}\thd_audio.tar.gz"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}  hd_audio.tar.gz",
+        "{} *hd_audio.tar.gz\r",
+        "{}  ./hd_audio.tar.gz",
+        "{}\thd_audio.tar.gz",
+    ],
+)
 def test_fetch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     archive = _tar(made / "hd")
     md5 = hashlib.md5(archive).hexdigest()
-    sums = "\n".join([f"{'0' * 32}  shd_test.h5.gz", line.format(md5), f"{'1' * 32}  ssc_test.h5.gz"])
+    sums = "\n".join(
+        [f"{'0' * 32}  shd_test.h5.gz", line.format(md5), f"{'1' * 32}  ssc_test.h5.gz"]
+    )
     asked: list[Any] = []
 
     def download(url: str, checksum: str | None, to: Path, **_: Any) -> Path:
@@ -179,8 +222,15 @@ def test_fetch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line
 
     monkeypatch.setattr(_fetch, "download", download)
     assert hd.fetch(tmp_path) == [tmp_path / "hd" / f"{part}_filenames.txt" for part in hd.PARTS]
-    assert asked == [("https://zenkelab.org/datasets/md5sums.txt", None), ("https://zenkelab.org/datasets/hd_audio.tar.gz", f"md5:{md5}")]
-    assert sorted(os.listdir(tmp_path / "hd")) == ["audio", "test_filenames.txt", "train_filenames.txt"]
+    assert asked == [
+        ("https://zenkelab.org/datasets/md5sums.txt", None),
+        ("https://zenkelab.org/datasets/hd_audio.tar.gz", f"md5:{md5}"),
+    ]
+    assert sorted(os.listdir(tmp_path / "hd")) == [
+        "audio",
+        "test_filenames.txt",
+        "train_filenames.txt",
+    ]
     assert os.listdir(tmp_path) == ["hd"]
     assert len(list(hd.read(tmp_path, "test"))) == 40
     hd.fetch(tmp_path)

@@ -1,4 +1,6 @@
-"""What kind of recordings a path holds, spikes, the made-up examples, and what is the same for all kinds."""
+"""What kind of recordings a path holds, spikes, the made-up examples, and what is the same for all
+kinds.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def test_made_up_is_read(tmp_path: Path, kind: str) -> None:
     assert not found.per_step
     steps = []
     for entry, recording in zip(found.recordings.entries, found.recordings, strict=True):
-        assert (recording.name, recording.label, recording.group) == (entry.name, entry.label, entry.group)
+        assert (recording.name, recording.label, recording.group) == (
+            entry.name,
+            entry.label,
+            entry.group,
+        )
         if isinstance(recording, Sample):
             assert recording.signal.dtype == np.float32
             assert recording.signal.shape[1] == found.channels
@@ -41,7 +47,12 @@ def test_made_up_is_read(tmp_path: Path, kind: str) -> None:
             assert recording.channels == found.channels
             steps.append(int(recording.times[-1] / own.SPIKE_STEP) + 1)
     assert max(steps) == found.steps
-    expected = {"npz": (2, 100.0, "signal"), "csv": (2, 1.0, "signal"), "wav": (1, 8000.0, "audio"), "h5": (70, 1.0, "spikes")}
+    expected = {
+        "npz": (2, 100.0, "signal"),
+        "csv": (2, 1.0, "signal"),
+        "wav": (1, 8000.0, "audio"),
+        "h5": (70, 1.0, "spikes"),
+    }
     assert (found.channels, found.rate, found.kind) == expected[kind]
     groups = {e.group for e in found.recordings.entries}
     assert len(groups) == (1 if kind == "wav" else 20)
@@ -62,7 +73,9 @@ def test_made_up_depends_on_its_seed_only(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_made_up_can_be_learnt(tmp_path: Path, kind: str) -> None:
-    """Nearest class mean of a crude feature, trained on 15 people, is right nearly always for the other five."""
+    """Nearest class mean of a crude feature, trained on 15 people, is right nearly always for the
+    other five.
+    """
     found = own.read(own.made_up(tmp_path, kind))  # type: ignore[arg-type]
 
     def feature(r: Sample | Spikes) -> np.ndarray:
@@ -70,10 +83,19 @@ def test_made_up_can_be_learnt(tmp_path: Path, kind: str) -> None:
             early = r.times < 0.15
             x = np.array([r.units[early].mean(), r.units[~early].mean()])
         else:
-            x = np.abs(np.fft.rfft(r.signal[:, 0], 4096))[: 2048 if found.kind == "signal" else 1400].reshape(-1, 8).mean(1)
+            x = (
+                np.abs(np.fft.rfft(r.signal[:, 0], 4096))[
+                    : 2048 if found.kind == "signal" else 1400
+                ]
+                .reshape(-1, 8)
+                .mean(1)
+            )
         return np.asarray(x / np.linalg.norm(x))
 
-    x, y = np.array([feature(r) for r in found.recordings]), np.array([e.label for e in found.recordings.entries])
+    x, y = (
+        np.array([feature(r) for r in found.recordings]),
+        np.array([e.label for e in found.recordings.entries]),
+    )
     test = np.arange(180) >= 135
     if kind == "wav":
         test = np.arange(180) % 4 == 0
@@ -95,7 +117,7 @@ def test_made_up_names_and_size(tmp_path: Path) -> None:
         own.made_up(tmp_path, "mp3")  # type: ignore[arg-type]
 
 
-# -- spikes ------------------------------------------------------------------------------------------------------------------------------------
+# -- spikes ----------------------------------------------------------------------------------------
 
 
 def test_channels_of_spikes(tmp_path: Path) -> None:
@@ -108,7 +130,9 @@ def test_channels_of_spikes(tmp_path: Path) -> None:
         own.read(path, channels=40)
     with pytest.raises(ConfigError, match="sizes must be integers of at least 1"):
         own.read(path, channels=0)
-    with pytest.raises(ConfigError, match="rate 100 was asked for, but spikes have times in seconds"):
+    with pytest.raises(
+        ConfigError, match="rate 100 was asked for, but spikes have times in seconds"
+    ):
         own.read(path, rate=100.0)
 
 
@@ -158,7 +182,7 @@ def test_spikes_of_one_class_silent_and_damaged(tmp_path: Path) -> None:
         own.read(tmp_path / "bad.h5")
 
 
-# -- which kind --------------------------------------------------------------------------------------------------------------------------------
+# -- which kind ------------------------------------------------------------------------------------
 
 
 def test_a_folder_with_one_archive_stands_for_it(tmp_path: Path) -> None:
@@ -167,7 +191,11 @@ def test_a_folder_with_one_archive_stands_for_it(tmp_path: Path) -> None:
     (tmp_path / ".hidden.npz").write_text("no")
     assert len(own.read(tmp_path).recordings) == 180
     shutil.copy(tmp_path / "recordings.npz", tmp_path / "second.NPZ")
-    with pytest.raises(DataError, match=r"holds recordings\.npz and second\.NPZ; expected one kind"):
+    with pytest.raises(
+        DataError,
+        match=r"holds recordings\.npz and second\.NPZ; expected one "
+        r"kind",
+    ):
         own.read(tmp_path)
     (tmp_path / "second.NPZ").rename(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"holds recordings\.npz and a\.csv; expected one kind"):

@@ -1,4 +1,6 @@
-"""Recordings of one's own in folders of tables or sound files: classes from sub-folders, lists and columns; what is refused."""
+"""Recordings of one's own in folders of tables or sound files: classes from sub-folders, lists and
+columns; what is refused.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ PLAIN = "1,2\n3,4\n"
 
 
 def _write(root: Path, **files: str) -> Path:
-    """Write files; a double underscore stands for a slash, and .csv is added to names without an ending."""
+    """Write files; a double underscore stands for a slash, and .csv is added to names without an
+    ending.
+    """
     for name, text in files.items():
         path = root / (name.replace("__", "/") + ("" if "." in name else ".csv"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +29,7 @@ def _write(root: Path, **files: str) -> Path:
     return root
 
 
-# -- one table ---------------------------------------------------------------------------------------------------------------------------------
+# -- one table -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -88,29 +92,54 @@ def test_bad_table(tmp_path: Path, content: bytes, message: str) -> None:
     assert "a.csv" in str(error.value)
 
 
-# -- folders of tables -------------------------------------------------------------------------------------------------------------------------
+# -- folders of tables -----------------------------------------------------------------------------
 
 
 def test_sub_folders_are_classes(tmp_path: Path) -> None:
     root = _write(
-        tmp_path, walk__a=PLAIN, walk__b=PLAIN + "5,6\n", run__a="x,y\n7,8\n", sit__deep__a=PLAIN, **{".trash__a": "no", "walk__.b.csv": "no"}
+        tmp_path,
+        walk__a=PLAIN,
+        walk__b=PLAIN + "5,6\n",
+        run__a="x,y\n7,8\n",
+        sit__deep__a=PLAIN,
+        **{".trash__a": "no", "walk__.b.csv": "no"},
     )
     _write(tmp_path, **{"README.txt": "mine"})
     found = own.read(root, rate=50.0)
     assert found.classes == ("run", "sit", "walk")
-    assert (found.channels, found.rate, found.kind, found.per_step, found.steps) == (2, 50.0, "signal", False, 3)
+    assert (found.channels, found.rate, found.kind, found.per_step, found.steps) == (
+        2,
+        50.0,
+        "signal",
+        False,
+        3,
+    )
     rows = [(r.name, r.label, r.group, r.signal.shape) for r in found.recordings]
-    assert rows == [("run/a.csv", 0, "", (1, 2)), ("sit/deep/a.csv", 1, "", (2, 2)), ("walk/a.csv", 2, "", (2, 2)), ("walk/b.csv", 2, "", (3, 2))]
+    assert rows == [
+        ("run/a.csv", 0, "", (1, 2)),
+        ("sit/deep/a.csv", 1, "", (2, 2)),
+        ("walk/a.csv", 2, "", (2, 2)),
+        ("walk/b.csv", 2, "", (3, 2)),
+    ]
     assert [e.size for e in found.recordings.entries] == [8, 8, 8, 12]
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_list_of_labels(tmp_path: Path, mark: str) -> None:
     lines = ["File,label,GROUP,remark", "b.csv,run,eva,", "in/a.csv,walk,adam,windy", ""]
-    root = _write(tmp_path, b=PLAIN, in__a=PLAIN, unlisted="not looked at", labels="\n".join(lines).replace(",", mark))
+    root = _write(
+        tmp_path,
+        b=PLAIN,
+        in__a=PLAIN,
+        unlisted="not looked at",
+        labels="\n".join(lines).replace(",", mark),
+    )
     found = own.read(root)
     assert found.classes == ("run", "walk")
-    assert [(r.name, r.label, r.group) for r in found.recordings] == [("b.csv", 0, "eva"), ("in/a.csv", 1, "adam")]
+    assert [(r.name, r.label, r.group) for r in found.recordings] == [
+        ("b.csv", 0, "eva"),
+        ("in/a.csv", 1, "adam"),
+    ]
 
 
 def test_recordings_are_read_when_asked_for(tmp_path: Path) -> None:
@@ -134,7 +163,11 @@ def test_a_label_a_step(tmp_path: Path, listed: bool) -> None:
     assert (found.classes, found.channels, found.steps) == (("down", "up"), 1, 3)
     assert [e.label for e in found.recordings.entries] == [None, None]
     b, a = found.recordings
-    assert (a.name, a.label.tolist(), a.signal[:, 0].tolist()) == ("eva/a.csv", [1, -1, 0], [1, 2, 3])
+    assert (a.name, a.label.tolist(), a.signal[:, 0].tolist()) == (
+        "eva/a.csv",
+        [1, -1, 0],
+        [1, 2, 3],
+    )
     assert (b.name, b.label.tolist()) == ("adam/b.csv", [1])
     assert [a.group, b.group] == (["E", "A"] if listed else ["eva", "adam"])
 
@@ -148,23 +181,54 @@ def test_numbers_as_labels_a_step(tmp_path: Path) -> None:
 
 
 BAD_FOLDERS: list[tuple[dict[str, str], str]] = [
-    ({"a": PLAIN, "b__x": PLAIN}, r"a\.csv has no label\. Put each file into a sub-folder named after its class"),
+    (
+        {"a": PLAIN, "b__x": PLAIN},
+        r"a\.csv has no label\. Put each file into a sub-folder named "
+        r"after its class",
+    ),
     ({"a__x": PLAIN}, "one class only, 'a'"),
     ({"a__x": PLAIN, "b__x": "1\n2\n"}, r"b/x\.csv has 1 channels, .*a/x\.csv has 2"),
-    ({"a__x": PLAIN, "b__x": "x,label,y\n1,p,3\n"}, r"b/x\.csv has a column named label, .*a/x\.csv has none"),
-    ({"a__x": "x,label\n1,p\n", "b__x": "1\n2\n"}, r"a/x\.csv has a column named label, .*b/x\.csv has none"),
+    (
+        {"a__x": PLAIN, "b__x": "x,label,y\n1,p,3\n"},
+        r"b/x\.csv has a column named label, "
+        r".*a/x\.csv has none",
+    ),
+    (
+        {"a__x": "x,label\n1,p\n", "b__x": "1\n2\n"},
+        r"a/x\.csv has a column named label, "
+        r".*b/x\.csv has none",
+    ),
     ({"a": "x,label\n1,p\n"}, "one class only, 'p'"),
     ({"a": "x,label\n1,-1\n"}, "no label at all"),
     ({"a__x": PLAIN, "b__x.wav": ""}, r"holds tables \(a/x\.csv\) and sound files \(b/x\.wav\)"),
     ({"a__x": PLAIN, "b__x": ""}, r"b/x\.csv holds no line"),
-    ({"a": PLAIN, "labels": ""}, r"labels\.csv has the columns \(none\); its first line must name file and label"),
+    (
+        {"a": PLAIN, "labels": ""},
+        r"labels\.csv has the columns \(none\); its first line must "
+        r"name file and label",
+    ),
     ({"a": PLAIN, "labels": "a.csv,walk\n"}, r"labels\.csv has the columns a\.csv, walk"),
     ({"a": PLAIN, "labels": "file,label\n"}, r"labels\.csv names no file"),
-    ({"a": PLAIN, "labels": "file,label\na.csv\n"}, r"labels\.csv, line 2 has 1 columns; expected 2: file, label"),
+    (
+        {"a": PLAIN, "labels": "file,label\na.csv\n"},
+        r"labels\.csv, line 2 has 1 columns; "
+        r"expected 2: file, label",
+    ),
     ({"a": PLAIN, "labels": "file,label\nb.csv,walk\n"}, r"line 2: there is no recording 'b\.csv'"),
-    ({"a": PLAIN, "labels": "file,label\n../a.csv,walk\n"}, r"line 2: there is no recording '\.\./a\.csv'"),
-    ({"a": PLAIN, "labels": "file,label\na.csv,walk\n./a.csv,run\n"}, r"line 3 names a\.csv for the second time"),
-    ({"a": PLAIN, "b": PLAIN, "labels": "file,label\na.csv,walk\nb.csv,\n"}, r"b\.csv has no label"),
+    (
+        {"a": PLAIN, "labels": "file,label\n../a.csv,walk\n"},
+        r"line 2: there is no recording "
+        r"'\.\./a\.csv'",
+    ),
+    (
+        {"a": PLAIN, "labels": "file,label\na.csv,walk\n./a.csv,run\n"},
+        r"line 3 names a\.csv for the second "
+        r"time",
+    ),
+    (
+        {"a": PLAIN, "b": PLAIN, "labels": "file,label\na.csv,walk\nb.csv,\n"},
+        r"b\.csv has no label",
+    ),
     ({"labels": "file,label\na.csv,walk\n"}, "holds no recordings"),
 ]
 
@@ -184,7 +248,7 @@ def test_asked_for_otherwise(tmp_path: Path) -> None:
         own.read(root, rate=-1.0)
 
 
-# -- folders of sound --------------------------------------------------------------------------------------------------------------------------
+# -- folders of sound ------------------------------------------------------------------------------
 
 
 def _tone(n: int, channels: int = 1) -> np.ndarray:
@@ -196,7 +260,13 @@ def test_sound(tmp_path: Path) -> None:
     (tmp_path / "no").mkdir()
     soundfile.write(tmp_path / "no" / "b.FLAC", _tone(500), 8000, format="FLAC")
     found = own.read(tmp_path)
-    assert (found.classes, found.channels, found.rate, found.kind, found.steps) == (("no", "yes"), 1, 8000.0, "audio", 500)
+    assert (found.classes, found.channels, found.rate, found.kind, found.steps) == (
+        ("no", "yes"),
+        1,
+        8000.0,
+        "audio",
+        500,
+    )
     b, a = found.recordings
     assert (a.name, a.label, a.meta, a.signal.shape) == ("yes/a.wav", 1, {"audio": True}, (300, 1))
     assert np.abs(b.signal - _tone(500)).max() < 1e-4
@@ -218,14 +288,21 @@ def test_sound_with_a_list(tmp_path: Path) -> None:
         write_wav(tmp_path / f"{name}.wav", _tone(50), 8000)
     _write(tmp_path, labels="file,label,group\na.wav,x,1\nb.wav,y,2\n")
     found = own.read(tmp_path)
-    assert [(r.name, r.label, r.group) for r in found.recordings] == [("a.wav", 0, "1"), ("b.wav", 1, "2")]
+    assert [(r.name, r.label, r.group) for r in found.recordings] == [
+        ("a.wav", 0, "1"),
+        ("b.wav", 1, "2"),
+    ]
 
 
 def test_bad_sound(tmp_path: Path) -> None:
     write_wav(tmp_path / "a" / "x.wav", _tone(50), 8000)
     other = tmp_path / "b" / "x.wav"
     write_wav(other, _tone(50), 16000)
-    with pytest.raises(DataError, match=r"b/x\.wav has 16000 samples per second, .*a/x\.wav has 8000"):
+    with pytest.raises(
+        DataError,
+        match=r"b/x\.wav has 16000 samples per second, .*a/x\.wav has "
+        r"8000",
+    ):
         own.read(tmp_path)
     write_wav(other, _tone(50, 2), 8000)
     with pytest.raises(DataError, match=r"b/x\.wav has 2 channels, .*a/x\.wav has 1"):
@@ -252,7 +329,12 @@ def test_spoken_digits(real_data: Path, tmp_path: Path) -> None:
         lines.append(f"{file.name},{digit},{speaker}")
     _write(tmp_path, labels="\n".join(lines))
     found = own.read(tmp_path)
-    assert (found.classes, found.kind, found.rate, found.channels) == (("0", "1", "2"), "audio", 8000.0, 1)
+    assert (found.classes, found.kind, found.rate, found.channels) == (
+        ("0", "1", "2"),
+        "audio",
+        8000.0,
+        1,
+    )
     assert len(found.recordings) == len(files) == 24
     assert len({e.group for e in found.recordings.entries}) == 4
     assert max(len(r.signal) for r in found.recordings) == found.steps

@@ -1,4 +1,6 @@
-"""Recordings of one's own in an .npz archive: the ways they may be laid out, and everything that is refused."""
+"""Recordings of one's own in an .npz archive: the ways they may be laid out, and everything that is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,14 @@ def _save(path: Path, **arrays: Any) -> Path:
 def test_equal_lengths(tmp_path: Path) -> None:
     x = _signal()
     found = own.read(_save(tmp_path, X=x, y=LABELS))
-    assert (found.classes, found.channels, found.rate, found.kind, found.per_step, found.steps) == (("0", "1", "2"), C, 1.0, "signal", False, T)
+    assert (found.classes, found.channels, found.rate, found.kind, found.per_step, found.steps) == (
+        ("0", "1", "2"),
+        C,
+        1.0,
+        "signal",
+        False,
+        T,
+    )
     assert len(found.recordings) == N
     for i, r in enumerate(found.recordings):
         assert np.array_equal(r.signal, x[i].astype(np.float32))
@@ -40,7 +49,10 @@ def test_single_channel_and_other_dtypes(tmp_path: Path) -> None:
         x = (np.arange(N * T).reshape(N, T) % 7).astype(dtype)
         found = own.read(_save(tmp_path, X=x, y=LABELS))
         assert found.channels == 1
-        assert all(np.array_equal(r.signal[:, 0], x[i]) and r.signal.dtype == np.float32 for i, r in enumerate(found.recordings))
+        assert all(
+            np.array_equal(r.signal[:, 0], x[i]) and r.signal.dtype == np.float32
+            for i, r in enumerate(found.recordings)
+        )
 
 
 @pytest.mark.parametrize("per_step", [False, True])
@@ -54,7 +66,14 @@ def test_padded_and_joined_are_the_same(tmp_path: Path, per_step: bool, channels
         y[~inside] = 99
     squeeze = channels == 1
     padded = own.read(_save(tmp_path, X=x[..., 0] if squeeze else x, y=y, lengths=LENGTHS))
-    joined = own.read(_save(tmp_path, X=x[inside][..., 0] if squeeze else x[inside], y=y[inside] if per_step else y, lengths=LENGTHS))
+    joined = own.read(
+        _save(
+            tmp_path,
+            X=x[inside][..., 0] if squeeze else x[inside],
+            y=y[inside] if per_step else y,
+            lengths=LENGTHS,
+        )
+    )
     assert padded.steps == joined.steps == 10
     assert padded.channels == joined.channels == channels
     assert padded.per_step is joined.per_step is per_step
@@ -87,7 +106,9 @@ def test_labels_as_text(tmp_path: Path) -> None:
 def test_everything_else(tmp_path: Path) -> None:
     y = LABELS.astype(float)
     y[1] = -1
-    path = _save(tmp_path, X=_signal(), y=y, groups=[3, 3, 1, 1, 2, 2], rate=50, classes=["a", "b", "c", "d"])
+    path = _save(
+        tmp_path, X=_signal(), y=y, groups=[3, 3, 1, 1, 2, 2], rate=50, classes=["a", "b", "c", "d"]
+    )
     found = own.read(path)
     assert found.classes == ("a", "b", "c", "d")
     assert [e.label for e in found.recordings.entries] == [0, -1, 2, 0, 1, 2]
@@ -115,30 +136,58 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"X": _signal()}, "holds no y; expected X"),
     ({"data": _signal(), "y": LABELS}, "an array 'data', which means nothing here"),
     ({**GOOD, "length": LENGTHS}, "an array 'length'.*Did you mean 'lengths'"),
-    ({"X": np.array([np.zeros(3), np.zeros(4)], dtype=object), "y": [0, 1]}, "arrays of Python objects.*join them"),
+    (
+        {"X": np.array([np.zeros(3), np.zeros(4)], dtype=object), "y": [0, 1]},
+        "arrays of Python objects.*join them",
+    ),
     ({"X": np.zeros((2, 2), complex), "y": [0, 1]}, "X has dtype complex128; expected numbers"),
     ({"X": np.zeros((0, 3)), "y": []}, r"X has shape \(0, 3\); it holds nothing"),
-    ({"X": np.zeros(6), "y": [0, 1]}, r"X has shape \(6,\); expected \(N, T, C\).*Joined recordings need lengths"),
+    (
+        {"X": np.zeros(6), "y": [0, 1]},
+        r"X has shape \(6,\); expected \(N, T, C\).*Joined "
+        r"recordings need lengths",
+    ),
     ({"X": np.zeros((2, 2, 2, 2)), "y": [0, 1]}, r"X has shape \(2, 2, 2, 2\)"),
     ({"X": NAN, "y": LABELS}, "X is nan at recording 2, step 5, channel 1"),
-    ({"X": _signal() * 1e300, "y": LABELS}, r"X is -?inf at recording 0, step 0, channel 0.*float32"),
+    (
+        {"X": _signal() * 1e300, "y": LABELS},
+        r"X is -?inf at recording 0, step 0, channel "
+        r"0.*float32",
+    ),
     ({**GOOD, "lengths": LENGTHS[:5]}, "5 lengths for 6 recordings"),
     ({**GOOD, "lengths": LENGTHS + 1}, r"lengths\[0\] is 11; expected 1 … 10"),
     ({**GOOD, "lengths": LENGTHS - 1}, r"lengths\[3\] is 0"),
     ({**GOOD, "lengths": LENGTHS * 1.0}, "lengths has shape .* and dtype float64"),
-    ({"X": np.zeros((20, 3)), "y": [0, 1], "lengths": [10, 11]}, r"2 lengths add up to 21; expected either X \(2, T, C\), padded, or X \(21, C\)"),
+    (
+        {"X": np.zeros((20, 3)), "y": [0, 1], "lengths": [10, 11]},
+        r"2 lengths add up to 21; expected "
+        r"either X \(2, T, C\), padded, or X \(21, C\)",
+    ),
     ({"X": np.zeros((20, 3)), "y": [0, 1], "lengths": [21, -1]}, r"lengths\[0\] is 21"),
-    ({"X": _signal(), "y": LABELS[:5]}, r"y has shape \(5,\); expected \(6,\), one label a recording, or \(6, 10\), one a step"),
+    (
+        {"X": _signal(), "y": LABELS[:5]},
+        r"y has shape \(5,\); expected \(6,\), one label a "
+        r"recording, or \(6, 10\), one a step",
+    ),
     ({"X": _signal(), "y": np.eye(3)[LABELS]}, r"y has shape \(6, 3\)"),
     ({"X": _signal(), "y": np.array(1)}, r"y has shape \(\)"),
     ({"X": _signal(), "y": LABELS + 0.5}, "y has dtype float64; expected whole numbers"),
-    ({"X": _signal(), "y": np.where(LABELS == 2, np.nan, 0.0)}, "y has dtype float64; expected whole numbers"),
+    (
+        {"X": _signal(), "y": np.where(LABELS == 2, np.nan, 0.0)},
+        "y has dtype float64; expected whole numbers",
+    ),
     ({"X": _signal(), "y": LABELS * 1j}, "y has dtype complex128"),
     ({"X": _signal(), "y": LABELS - 2}, r"y\[0\] is -2; expected 0 … 0 \(or -1 = unlabelled\)"),
-    ({"X": _signal(), "y": LABELS + 1}, "y reaches 3, but nothing is of class 0. Number the labels from 0"),
+    (
+        {"X": _signal(), "y": LABELS + 1},
+        "y reaches 3, but nothing is of class 0. Number the labels from 0",
+    ),
     ({**GOOD, "classes": ["a", "b"]}, r"y\[2\] is 2; expected 0 … 1"),
     ({**GOOD, "classes": ["a", "b", "b"]}, "classes is .*; expected a list of different names"),
-    ({"X": _signal(), "y": np.array(list("abcabd")), "classes": list("abc")}, "y holds 'd', which is not among classes"),
+    (
+        {"X": _signal(), "y": np.array(list("abcabd")), "classes": list("abc")},
+        "y holds 'd', which is not among classes",
+    ),
     ({"X": _signal(), "y": np.zeros(N, int)}, "one class only, '0'"),
     ({"X": _signal(), "y": np.full(N, -1)}, "no label at all"),
     ({**GOOD, "groups": list("abc")}, r"groups has shape \(3,\); expected \(6,\)"),
@@ -155,7 +204,10 @@ def test_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
 
 
 def test_every_cut_and_flipped_byte(tmp_path: Path) -> None:
-    """Cut anywhere: an error. One bit flipped: an error or, in what no checksum covers, the same recordings or none the worse."""
+    """Cut anywhere: an error.
+
+    One bit flipped: an error or, in what no checksum covers, the same recordings or none the worse.
+    """
     content = _save(tmp_path, X=_signal(), y=LABELS).read_bytes()
     path, refused, trials = tmp_path / "b.npz", 0, 0
     for cut in range(0, len(content), 25):

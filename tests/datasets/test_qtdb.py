@@ -1,4 +1,6 @@
-"""QTDB: the published events, and raw records in PhysioNet's formats that the tests write themselves."""
+"""QTDB: the published events, and raw records in PhysioNet's formats that the tests write
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from srnn._check import ConfigError, DataError, SrnnError
 from srnn.datasets import UNLABELLED, Sample, qtdb
 from srnn.encode.level_crossing import LevelCrossing, normalise
 
-# -- the encoded files -----------------------------------------------------------------------------------------------------------------
+# -- the encoded files -----------------------------------------------------------------------------
 
 
 def _arrays(n: int = 5, steps: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -52,12 +54,17 @@ def test_encoded(tmp_path: Path, folder: str) -> None:
         assert s.signal[-1, 0] == -1
         label = np.asarray(s.label)
         assert (label[19:25] == UNLABELLED).all()
-        assert np.array_equal(np.delete(label, range(19, 25)), np.delete(y[i].argmax(1), range(19, 25)))
+        assert np.array_equal(
+            np.delete(label, range(19, 25)), np.delete(y[i].argmax(1), range(19, 25))
+        )
 
 
 def _bad_mats() -> list[tuple[str, str]]:
     return [
-        ("missing", "No qtdb/QTDB_train.mat or QTDB_train.mat in .*\n.*srnn data fetch qtdb.*SRNN_DATA"),
+        (
+            "missing",
+            "No qtdb/QTDB_train.mat or QTDB_train.mat in .*\n.*srnn data fetch qtdb.*SRNN_DATA",
+        ),
         ("empty", "is empty"),
         ("html", "is not a MATLAB file: it starts with b'<!DOCTYPE"),
         ("truncated", "is truncated or damaged"),
@@ -93,13 +100,21 @@ def test_bad_encoded_file(tmp_path: Path, case: str, message: str) -> None:
     elif case == "flipped":
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
     elif case in ("empty", "html", "truncated", "header only"):
-        path.write_bytes({"empty": b"", "html": b"<!DOCTYPE html>", "truncated": content[: len(content) // 2]}.get(case, content[:128]))
+        path.write_bytes(
+            {
+                "empty": b"",
+                "html": b"<!DOCTYPE html>",
+                "truncated": content[: len(content) // 2],
+            }.get(case, content[:128])
+        )
     with pytest.raises(DataError, match=message):
         qtdb.encoded(tmp_path, "train")
 
 
 def test_encoded_every_truncation_is_an_error(tmp_path: Path) -> None:
-    """Cut the file anywhere: always a DataError, never another exception and never fewer samples."""
+    """Cut the file anywhere: always a DataError, never another exception and never
+    fewer samples.
+    """
     x, y = _arrays()
     content = _write(tmp_path, x=x, y=y).read_bytes()
     cuts = range(0, len(content), max(1, len(content) // 60))
@@ -126,9 +141,14 @@ def test_other_part_and_missing_libraries(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.skipif("SRNN_DATA" not in os.environ, reason="$SRNN_DATA is not set")
 @pytest.mark.parametrize(
     ("part", "count", "unlabelled", "rates"),
-    [("train", 618, 8.18, (0.0833, 0.0676, 0.0868, 0.0726)), ("test", 141, 10.39, (0.0878, 0.0690, 0.0814, 0.0783))],
+    [
+        ("train", 618, 8.18, (0.0833, 0.0676, 0.0868, 0.0726)),
+        ("test", 141, 10.39, (0.0878, 0.0690, 0.0814, 0.0783)),
+    ],
 )
-def test_published_events(part: str, count: int, unlabelled: float, rates: tuple[float, ...]) -> None:
+def test_published_events(
+    part: str, count: int, unlabelled: float, rates: tuple[float, ...]
+) -> None:
     samples = qtdb.encoded(os.environ["SRNN_DATA"], part)
     x, y = np.stack([s.signal for s in samples]), np.stack([np.asarray(s.label) for s in samples])
     assert x.shape == (count, 1301, 4)
@@ -137,13 +157,15 @@ def test_published_events(part: str, count: int, unlabelled: float, rates: tuple
     assert not ((x[..., 0::2] != 0) & (x[..., 1::2] != 0)).any()
     assert np.allclose(np.abs(x).mean(axis=(0, 1)), rates, atol=6e-5)
     assert 100 * (y == UNLABELLED).mean() == pytest.approx(unlabelled, abs=0.006)
-    follows = {(a, b) for r in y for a, b in itertools.pairwise(r) if a != b and UNLABELLED not in (a, b)}
+    follows = {
+        (a, b) for r in y for a, b in itertools.pairwise(r) if a != b and UNLABELLED not in (a, b)
+    }
     assert follows == {(k, (k + 1) % 6) for k in range(6)}
     files = {what: ok for what, ok, _ in qtdb.verify(os.environ["SRNN_DATA"])}
     assert files[f"QTDB_{part}.mat"]
 
 
-# -- marks to labels -------------------------------------------------------------------------------------------------------------------
+# -- marks to labels -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -161,7 +183,9 @@ class Marks:
                 self.symbols.append(symbol)
                 self.nums.append(num if symbol in "()" else 0)
 
-    def beat(self, r: int, *, p: bool = True, t: bool = True, t_onset: bool = True, symbol: str = "N") -> None:
+    def beat(
+        self, r: int, *, p: bool = True, t: bool = True, t_onset: bool = True, symbol: str = "N"
+    ) -> None:
         """P 45..25 and QRS 12 before to 14 after R, T 50..90 after it."""
         if p:
             self.wave("p", 0, r - 35, r - 45, r - 25)
@@ -171,7 +195,10 @@ class Marks:
 
 
 def _plan() -> tuple[Marks, np.ndarray]:
-    """Six beats: plain; without T onset; without P; without T; plain; and one more, 4 s later. And the labels they mean."""
+    """Six beats: plain; without T onset; without P; without T; plain; and one more, 4 s later.
+
+    And the labels they mean.
+    """
     marks, label = Marks(), np.full(3000, UNLABELLED)
     peaks = [200, 400, 600, 800, 1000, 2000]
     for k, r in enumerate(peaks):
@@ -181,7 +208,8 @@ def _plan() -> tuple[Marks, np.ndarray]:
         label[r - 12 : r], label[r : r + 14] = 2, 3
         if k != 3:
             label[r + 14 : r + 90] = 4
-    for r, following in ((200, 400), (600, 800)):  # not 400: no P follows; not 800: it has no T; not 1000: the next beat is 4 s away
+    # not 400: no P follows; not 800: it has no T; not 1000: the next beat is 4 s away
+    for r, following in ((200, 400), (600, 800)):
         label[r + 90 : following - 45] = 5
     return marks, label
 
@@ -197,13 +225,24 @@ def test_wave_labels_as_planned() -> None:
 def test_wave_labels_ignore_other_marks_and_use_num_where_a_peak_lacks() -> None:
     marks, label = _plan()
     at, symbols, nums = list(marks.samples), list(marks.symbols), list(marks.nums)
-    for t, symbol, num in ((250, "~", 0), (290, "(", 3), (295, "u", 0), (300, ")", 3), (230, "t", 0), (5, "+", 0)):
+    for t, symbol, num in (
+        (250, "~", 0),
+        (290, "(", 3),
+        (295, "u", 0),
+        (300, ")", 3),
+        (230, "t", 0),
+        (5, "+", 0),
+    ):
         i = int(np.searchsorted(at, t, side="right"))
         at.insert(i, t), symbols.insert(i, symbol), nums.insert(i, num)
     assert np.array_equal(qtdb.wave_labels(at, symbols, nums, 3000)[:3000], label)
-    assert np.array_equal(qtdb.wave_labels(at, symbols, [0] * len(at), 3000), label)  # num left empty: peaks tell the wave
+    # num left empty: peaks tell the wave
+    assert np.array_equal(qtdb.wave_labels(at, symbols, [0] * len(at), 3000), label)
     keep = [s != "p" for s in marks.symbols]  # brackets without their peak: the wave is in num
-    cut = [[v for v, k in zip(column, keep, strict=True) if k] for column in (marks.samples, marks.symbols, marks.nums)]
+    cut = [
+        [v for v, k in zip(column, keep, strict=True) if k]
+        for column in (marks.samples, marks.symbols, marks.nums)
+    ]
     assert len(cut[0]) == len(marks.samples) - 5
     assert np.array_equal(qtdb.wave_labels(cut[0], cut[1], cut[2], 3000), label)
 
@@ -213,13 +252,16 @@ def test_wave_labels_p_on_t_and_incomplete_ends() -> None:
     marks.beat(100)
     marks.beat(220)  # P on at 175, before T has ended at 190
     order = np.argsort(marks.samples, kind="stable")
-    marks = Marks(*([column[i] for i in order] for column in (marks.samples, marks.symbols, marks.nums)))
+    marks = Marks(
+        *([column[i] for i in order] for column in (marks.samples, marks.symbols, marks.nums))
+    )
     assert marks.symbols[8:14] == ["(", "p", ")", ")", "(", "N"]
     label = qtdb.wave_labels(marks.samples, marks.symbols, marks.nums, 400)
     assert label[114:175].tolist() == [4] * 61
     assert label[175:195].tolist() == [0] * 20
     assert not (label == 5).any()
-    half = [m[1:-1] for m in (marks.samples, marks.symbols, marks.nums)]  # begins after P onset, ends before T end
+    # begins after P onset, ends before T end
+    half = [m[1:-1] for m in (marks.samples, marks.symbols, marks.nums)]
     label = qtdb.wave_labels(half[0], half[1], half[2], 400)
     assert (label[:75] == UNLABELLED).all()
     assert label[75] == 1
@@ -241,13 +283,15 @@ def test_wave_labels_bad_marks(at: list[int], symbols: list[str], message: str) 
         qtdb.wave_labels(at, symbols, [0, 0], 10)
 
 
-# -- raw records -----------------------------------------------------------------------------------------------------------------------
+# -- raw records -----------------------------------------------------------------------------------
 
 
 def _leads(length: int, peaks: list[int]) -> np.ndarray:
     t = np.arange(length)[:, None]
     waves = ((-35, 6, 0.15), (0, 3, 1.2), (7, 3, -0.2), (70, 12, 0.3))
-    lead = sum(a * np.exp(-0.5 * ((t - np.array(peaks) - d) / w) ** 2).sum(axis=1) for d, w, a in waves)
+    lead = sum(
+        a * np.exp(-0.5 * ((t - np.array(peaks) - d) / w) ** 2).sum(axis=1) for d, w, a in waves
+    )
     return np.stack([lead + 5.12, -0.7 * lead], axis=1)
 
 
@@ -269,7 +313,16 @@ def _record(folder: Path, name: str = "sel100", fs: float = 250, **changed: Any)
         write_dir=str(folder),
     )
     at, nums = np.array(marks.samples), np.array(marks.nums)
-    wfdb.wrann(name, "qtc", at, symbol=marks.symbols, subtype=np.zeros_like(at), chan=np.zeros_like(at), num=nums, write_dir=str(folder))
+    wfdb.wrann(
+        name,
+        "qtc",
+        at,
+        symbol=marks.symbols,
+        subtype=np.zeros_like(at),
+        chan=np.zeros_like(at),
+        num=nums,
+        write_dir=str(folder),
+    )
     (folder / f"{name}.qtc").rename(folder / f"{name}.q1c")  # the writer takes letters only
     return leads
 
@@ -279,7 +332,12 @@ def test_raw_record(tmp_path: Path) -> None:
     _record(tmp_path / "qtdb" / "1.0.0", "sele0121")
     assert qtdb.records(tmp_path) == ["sel100", "sele0121"]
     sample = qtdb.read_record(tmp_path, "sel100")
-    assert (sample.rate, sample.name, sample.group, sample.events) == (250.0, "sel100", "sel100", False)
+    assert (sample.rate, sample.name, sample.group, sample.events) == (
+        250.0,
+        "sel100",
+        "sel100",
+        False,
+    )
     assert sample.signal.dtype == np.float32
     assert sample.signal.shape == (3000, 2)
     assert np.abs(sample.signal - leads).max() <= 0.5 / 200 + 1e-6

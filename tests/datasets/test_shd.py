@@ -31,7 +31,11 @@ def test_made_up_data(tmp_path: Path) -> None:
     assert {e.label for e in entries_of(rest)} == set(range(20))
     for part in (train, test):
         for entry, spikes in zip(part.entries, part, strict=True):
-            assert (spikes.label, spikes.group, spikes.name) == (entry.label, entry.group, entry.name)
+            assert (spikes.label, spikes.group, spikes.name) == (
+                entry.label,
+                entry.group,
+                entry.name,
+            )
             assert spikes.channels == 700
             assert 100 < len(spikes.times) < 250
     with h5py.File(tmp_path / "shd" / "shd_train.h5") as file:
@@ -41,10 +45,14 @@ def test_made_up_data(tmp_path: Path) -> None:
 
 
 def test_made_up_data_can_be_learnt_and_repeats(tmp_path: Path) -> None:
-    """A recording of an unseen speaker is nearest to the mean of its class; the same seed gives the same data, another one other data."""
+    """A recording of an unseen speaker is nearest to the mean of its class; the same seed gives the
+    same data, another one other data.
+    """
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         shd.made_up(tmp_path / name, seed)
-    first, again, other = ([s.times.sum() for s in shd.read(tmp_path / name, "test")] for name in "abc")
+    first, again, other = (
+        [s.times.sum() for s in shd.read(tmp_path / name, "test")] for name in "abc"
+    )
     assert first == again
     assert first != other
     bins = Bins(0.25, 4, 700)
@@ -54,7 +62,10 @@ def test_made_up_data_can_be_learnt_and_repeats(tmp_path: Path) -> None:
     means /= np.linalg.norm(means, axis=(1, 2), keepdims=True)
     test = shd.read(tmp_path / "a", "test")
     for s in test:
-        right += int((means * bins(s.times, s.units).reshape(4, 70, 10).sum(2)).sum((1, 2)).argmax()) == s.label
+        right += (
+            int((means * bins(s.times, s.units).reshape(4, 70, 10).sum(2)).sum((1, 2)).argmax())
+            == s.label
+        )
     assert right / len(test) > 0.8
 
 
@@ -63,7 +74,9 @@ def test_layouts(tmp_path: Path, folder: str) -> None:
     shd.made_up(tmp_path / "made")
     (tmp_path / "root" / folder).mkdir(parents=True)
     for part in shd.PARTS:
-        (tmp_path / "made" / "shd" / f"shd_{part}.h5").rename(tmp_path / "root" / folder / f"shd_{part}.h5")
+        (tmp_path / "made" / "shd" / f"shd_{part}.h5").rename(
+            tmp_path / "root" / folder / f"shd_{part}.h5"
+        )
         assert len(shd.read(tmp_path / "root", part)) in (200, 40)
 
 
@@ -81,14 +94,25 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"shd_train\.h5 is truncated or damaged"):
         shd.read(tmp_path, "train")
     path.rename(path.with_suffix(".h5.gz"))
-    with pytest.raises(DataError, match=r"shd_train\.h5\.gz is still packed. Unpack it with `srnn data fetch shd`"):
+    with pytest.raises(
+        DataError,
+        match=r"shd_train\.h5\.gz is still packed. Unpack it with "
+        r"`srnn data fetch shd`",
+    ):
         shd.read(tmp_path, "train")
 
 
 def test_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [(file, right) for file, right, _ in shd.verify(tmp_path)] == [("shd_train.h5", False), ("shd_test.h5", False)]
+    assert [(file, right) for file, right, _ in shd.verify(tmp_path)] == [
+        ("shd_train.h5", False),
+        ("shd_test.h5", False),
+    ]
     shd.made_up(tmp_path)
-    assert shd.verify(tmp_path)[0] == ("shd_train.h5", False, "200 recordings in 20 classes; expected 8156 or 8332 in 20")
+    assert shd.verify(tmp_path)[0] == (
+        "shd_train.h5",
+        False,
+        "200 recordings in 20 classes; expected 8156 or 8332 in 20",
+    )
     monkeypatch.setattr(shd, "COUNTS", {"train": (200,), "test": (41, 40)})
     assert shd.verify(tmp_path) == [("shd_train.h5", True, "ok"), ("shd_test.h5", True, "ok")]
     (tmp_path / "shd" / "shd_test.h5").write_bytes(b"")

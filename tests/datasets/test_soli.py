@@ -1,4 +1,6 @@
-"""Deep Soli: small sequences in the published format, windows as published, and every damaged file one clear error."""
+"""Deep Soli: small sequences in the published format, windows as published, and every damaged file
+one clear error.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ def _write(path: Path, frames: int = 5, seed: int = 0, **changed: Any) -> np.nda
     """Write one sequence of random images, some beyond [0, 1]; return them, (4, frames, 1024)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     images = np.random.default_rng(seed).uniform(-0.1, 1.1, (4, frames, 1024)).astype(np.float32)
-    content = {f"ch{c}": images[c] for c in range(4)} | {"label": np.full((frames, 1), 3, np.int32)} | changed
+    content = (
+        {f"ch{c}": images[c] for c in range(4)}
+        | {"label": np.full((frames, 1), 3, np.int32)}
+        | changed
+    )
     with h5py.File(path, "w") as file:
         for name, data in content.items():
             if data is not None:
@@ -44,12 +50,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# -- windows -----------------------------------------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("frames", "starts"),
-    [(1, [0]), (39, [0]), (40, [0, 0]), (41, [0, 1]), (79, [0, 39]), (80, [0, 40, 40]), (81, [0, 40, 41]), (145, [0, 40, 80, 105])],
+    [
+        (1, [0]),
+        (39, [0]),
+        (40, [0, 0]),
+        (41, [0, 1]),
+        (79, [0, 39]),
+        (80, [0, 40, 40]),
+        (81, [0, 40, 41]),
+        (145, [0, 40, 80, 105]),
+    ],
 )
 def test_windows_as_published(tmp_path: Path, frames: int, starts: list[int]) -> None:
     """N = l // 40 + 1; frame 0 of the file is not counted."""
@@ -60,11 +75,18 @@ def test_windows_as_published(tmp_path: Path, frames: int, starts: list[int]) ->
     assert len(data) == len(starts)
     eight_bit = np.rint(255 * images[3].clip(0, 1)) / 255
     for i, (sample, start) in enumerate(zip(data, starts, strict=True)):
-        assert (sample.name, sample.label, sample.group, sample.rate) == (f"3_8_14/{i}", 3, "8", 40.0)
+        assert (sample.name, sample.label, sample.group, sample.rate) == (
+            f"3_8_14/{i}",
+            3,
+            "8",
+            40.0,
+        )
         assert sample.meta == {"sequence": "3_8_14", "start": start}
         assert sample.signal.shape == (40, 1024)
         assert sample.signal.dtype == np.float32
-        frames_of_window = 1 + (start + np.arange(40)) % frames if frames < 40 else 1 + start + np.arange(40)
+        frames_of_window = (
+            1 + (start + np.arange(40)) % frames if frames < 40 else 1 + start + np.arange(40)
+        )
         assert np.abs(sample.signal - eight_bit[frames_of_window]).max() < 1e-7
     assert data.entries[0].size == (tmp_path / "soli/dsp/3_8_14.h5").stat().st_size
     assert list(soli.read(tmp_path, "eval")) == []  # background only
@@ -73,21 +95,50 @@ def test_windows_as_published(tmp_path: Path, frames: int, starts: list[int]) ->
 def test_other_settings(tmp_path: Path) -> None:
     images = _write(tmp_path / "dsp/0_2_1.h5", 7, label=np.zeros(7, np.int64))
     _split(tmp_path / "mine.json", train=["0_2_1.h5"], eval=["0_2_1_x"])
-    with pytest.raises(DataError, match=r"mine\.json, part 'eval': '0_2_1_x' is not the name of a sequence"):
+    with pytest.raises(
+        DataError,
+        match=r"mine\.json, part 'eval': '0_2_1_x' is not the name of "
+        r"a sequence",
+    ):
         soli.read(tmp_path, "train", split=tmp_path / "mine.json")
     _split(tmp_path / "mine.json", train=["0_2_1.h5"], eval=["11_2_1"])
-    (whole,) = soli.read(tmp_path, "train", (2, 0), first_frame=0, quantise=False, window=None, split=tmp_path / "mine.json")
+    (whole,) = soli.read(
+        tmp_path,
+        "train",
+        (2, 0),
+        first_frame=0,
+        quantise=False,
+        window=None,
+        split=tmp_path / "mine.json",
+    )
     assert np.array_equal(whole.signal, np.concatenate([images[2], images[0]], axis=1))
     assert whole.signal.min() < 0 < 1 < whole.signal.max()
-    cut = soli.read(tmp_path, "train", range(4), first_frame=2, window=2, split=tmp_path / "mine.json")
+    cut = soli.read(
+        tmp_path, "train", range(4), first_frame=2, window=2, split=tmp_path / "mine.json"
+    )
     assert [s.meta["start"] for s in cut] == [0, 2, 3]
     assert [s.signal.shape for s in cut] == [(2, 4096)] * 3
-    assert np.allclose(cut[2].signal, np.rint(255 * images[:, 5:7].clip(0, 1).transpose(1, 0, 2).reshape(2, -1)) / 255, atol=1e-7)
+    assert np.allclose(
+        cut[2].signal,
+        np.rint(255 * images[:, 5:7].clip(0, 1).transpose(1, 0, 2).reshape(2, -1)) / 255,
+        atol=1e-7,
+    )
     assert np.allclose(cut[1].signal * 255, np.rint(cut[1].signal * 255), atol=1e-4)
 
 
-@pytest.mark.parametrize("folder", ["soli/dsp", "soli", "soli/SoliData/dsp", "SoLi/dsp", "SoLi", "SoliData/dsp", "dsp", "."])
-@pytest.mark.parametrize("split", ["soli/file_half.json", "soli/config/file_half.json", "file_half.json", "soli/dsp/file_half.json"])
+@pytest.mark.parametrize(
+    "folder",
+    ["soli/dsp", "soli", "soli/SoliData/dsp", "SoLi/dsp", "SoLi", "SoliData/dsp", "dsp", "."],
+)
+@pytest.mark.parametrize(
+    "split",
+    [
+        "soli/file_half.json",
+        "soli/config/file_half.json",
+        "file_half.json",
+        "soli/dsp/file_half.json",
+    ],
+)
 def test_natural_layouts(tmp_path: Path, folder: str, split: str) -> None:
     _write(tmp_path / folder / "10_13_24.h5")
     _split(tmp_path / split, train=["10_13_24"], eval=["11_1_1"])
@@ -111,7 +162,7 @@ def test_bad_settings(tmp_path: Path, arguments: dict[str, Any], message: str) -
         soli.read(tmp_path, **({"part": "train"} | arguments))
 
 
-# -- damage ------------------------------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 def _cut(path: Path) -> None:
@@ -125,15 +176,42 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (_cut, "truncated, damaged or not HDF5"),
     "no channel": (lambda path: _write(path, ch3=None), "has no ch3; it has ch0, ch1, ch2, label"),
     "no label": (lambda path: _write(path, label=None), "has no label"),
-    "wrong width": (lambda path: _write(path, ch3=np.zeros((5, 1000), np.float32)), r"ch3 has shape \(5, 1000\); expected \(frames, 1024\)"),
-    "one axis": (lambda path: _write(path, ch3=np.zeros(5120, np.float32)), r"ch3 has shape \(5120,\)"),
-    "three axes": (lambda path: _write(path, ch3=np.zeros((5, 32, 32), np.float32)), r"ch3 has shape \(5, 32, 32\)"),
-    "label of other length": (lambda path: _write(path, label=np.zeros((4, 1), np.int32)), r"label has shape \(4, 1\) for 5 frames"),
-    "one label": (lambda path: _write(path, label=np.zeros((1, 5), np.int32)), r"label has shape \(1, 5\) for 5 frames"),
+    "wrong width": (
+        lambda path: _write(path, ch3=np.zeros((5, 1000), np.float32)),
+        r"ch3 has shape \(5, 1000\); expected "
+        r"\(frames, 1024\)",
+    ),
+    "one axis": (
+        lambda path: _write(path, ch3=np.zeros(5120, np.float32)),
+        r"ch3 has shape \(5120,\)",
+    ),
+    "three axes": (
+        lambda path: _write(path, ch3=np.zeros((5, 32, 32), np.float32)),
+        r"ch3 has shape \(5, 32, 32\)",
+    ),
+    "label of other length": (
+        lambda path: _write(path, label=np.zeros((4, 1), np.int32)),
+        r"label has shape \(4, 1\) for 5 frames",
+    ),
+    "one label": (
+        lambda path: _write(path, label=np.zeros((1, 5), np.int32)),
+        r"label has shape \(1, 5\) for 5 frames",
+    ),
     "one frame": (lambda path: _write(path, 1), "has 1 frames; expected more than first_frame = 1"),
-    "words": (lambda path: _write(path, ch3=np.full((5, 1024), b"no")), "truncated, damaged or not HDF5"),
-    "NaN": (lambda path: _write(path, ch3=np.where(np.arange(5120) == 3080, np.nan, 0).reshape(5, 1024)), "ch3 is nan in frame 3, pixel 8"),
-    "infinite": (lambda path: _write(path, ch3=np.full((5, 1024), np.inf)), "ch3 is inf in frame 1, pixel 0"),
+    "words": (
+        lambda path: _write(path, ch3=np.full((5, 1024), b"no")),
+        "truncated, damaged or not HDF5",
+    ),
+    "NaN": (
+        lambda path: _write(
+            path, ch3=np.where(np.arange(5120) == 3080, np.nan, 0).reshape(5, 1024)
+        ),
+        "ch3 is nan in frame 3, pixel 8",
+    ),
+    "infinite": (
+        lambda path: _write(path, ch3=np.full((5, 1024), np.inf)),
+        "ch3 is inf in frame 1, pixel 0",
+    ),
 }
 
 
@@ -150,7 +228,10 @@ def test_bad_file(tmp_path: Path, case: str) -> None:
         list(soli.read(tmp_path, "train"))
     assert path.name in str(caught.value)
     rows = soli.verify(tmp_path)
-    assert [row[:2] for row in rows][:2] == [("file_half.json", False), ("dsp", False)] or case == "one frame"
+    assert [row[:2] for row in rows][:2] == [
+        ("file_half.json", False),
+        ("dsp", False),
+    ] or case == "one frame"
     if case != "missing":
         assert [row[0] for row in rows[2:]] == ([] if case == "one frame" else [path.name])
 
@@ -158,7 +239,11 @@ def test_bad_file(tmp_path: Path, case: str) -> None:
 def test_channels_of_different_length(tmp_path: Path) -> None:
     _write(tmp_path / "soli/1_2_0.h5", ch1=np.zeros((4, 1024), np.float32))
     _split(tmp_path / "soli/file_half.json", train=["1_2_0"], eval=["11_2_1"])
-    with pytest.raises(DataError, match=r"ch1 has shape \(4, 1024\); expected .* as many frames in each channel"):
+    with pytest.raises(
+        DataError,
+        match=r"ch1 has shape \(4, 1024\); expected .* as many frames "
+        r"in each channel",
+    ):
         soli.read(tmp_path, "train", (0, 1))
 
 
@@ -191,12 +276,26 @@ def test_every_cut_is_an_error_or_harmless(tmp_path: Path, made: Path) -> None:
         (b'{"train": ["1_2_0"]}', "is no split file"),
         (b'{"train": [], "eval": ["1_2_0"]}', "is no split file"),
         (b'{"train": ["1_2_0"], "eval": "1_2_1"}', "is no split file"),
-        (b'{"train": ["1_2_0"], "eval": [5]}', "part 'eval': '5' is not the name of a sequence; expected <gesture 0 … 11>_<session>_<instance>"),
+        (
+            b'{"train": ["1_2_0"], "eval": [5]}',
+            "part 'eval': '5' is not the name of a sequence; "
+            "expected <gesture 0 … 11>_<session>_<instance>",
+        ),
         (b'{"train": ["12_2_0"], "eval": ["1_2_1"]}', "part 'train': '12_2_0' is not"),
         (b'{"train": ["../1_2_0"], "eval": ["1_2_1"]}', r"part 'train': '\.\./1_2_0' is not"),
-        (b'{"train": ["1_2_0"], "eval": ["1_2_1", "1_2_0.h5"]}', "names the sequence 1_2_0 twice, in 'train' and in 'eval'"),
-        (b'{"train": ["1_2_0", "1_2_0"], "eval": ["1_2_1"]}', "names the sequence 1_2_0 twice, in 'train' and in 'train'"),
-        (b'{"train": ["1_2_0"], "eval": ["1_2_9", "1_2_8"]}', r"lacks 2 of the 3 sequences that the split file names: 1_2_9\.h5, 1_2_8\.h5"),
+        (
+            b'{"train": ["1_2_0"], "eval": ["1_2_1", "1_2_0.h5"]}',
+            "names the sequence 1_2_0 twice, in 'train' and in 'eval'",
+        ),
+        (
+            b'{"train": ["1_2_0", "1_2_0"], "eval": ["1_2_1"]}',
+            "names the sequence 1_2_0 twice, in 'train' and in 'train'",
+        ),
+        (
+            b'{"train": ["1_2_0"], "eval": ["1_2_9", "1_2_8"]}',
+            r"lacks 2 of the 3 sequences that the "
+            r"split file names: 1_2_9\.h5, 1_2_8\.h5",
+        ),
     ],
 )
 def test_bad_split(tmp_path: Path, content: bytes, message: str) -> None:
@@ -209,10 +308,18 @@ def test_bad_split(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No soli/file_half\.json or soli/config/file_half\.json in .*\n.*srnn data fetch soli"):
+    with pytest.raises(
+        DataError,
+        match=r"No soli/file_half\.json or soli/config/file_half\.json "
+        r"in .*\n.*srnn data fetch soli",
+    ):
         soli.read(tmp_path, "train")
     _split(tmp_path / "soli/file_half.json", train=["1_2_0"], eval=["1_2_1"])
-    with pytest.raises(DataError, match=r"No Deep Soli sequences .*\n.*srnn data fetch soli.*SRNN_DATA"):
+    with pytest.raises(
+        DataError,
+        match=r"No Deep Soli sequences .*\n.*srnn data fetch "
+        r"soli.*SRNN_DATA",
+    ):
         soli.read(tmp_path, "train")
     assert [row[:2] for row in soli.verify(tmp_path)] == [("file_half.json", False), ("dsp", False)]
     with pytest.raises(DataError, match="cannot be read as JSON"):
@@ -226,7 +333,7 @@ def test_without_h5py(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             use()
 
 
-# -- made up, fetched, verified ----------------------------------------------------------------------------------------------------------
+# -- made up, fetched, verified --------------------------------------------------------------------
 
 
 def test_made_up_is_learnable_and_small(made: Path, tmp_path: Path) -> None:
@@ -239,7 +346,9 @@ def test_made_up_is_learnable_and_small(made: Path, tmp_path: Path) -> None:
     rest, validation = leave_out(parts["train"], {"2", "3"})
     assert {sample.group for sample in validation} == {"2", "3"}
     assert {sample.label for sample in rest} == set(range(11))
-    (x, y), (x_test, y_test) = ((np.stack([s.signal for s in p]), np.array([s.label for s in p])) for p in parts.values())
+    (x, y), (x_test, y_test) = (
+        (np.stack([s.signal for s in p]), np.array([s.label for s in p])) for p in parts.values()
+    )
     assert x.shape[1:] == (40, 1024)
     assert 0 == x.min() < x.max() == 1
     centres = np.stack([x[y == k].mean(axis=0) for k in range(11)])
@@ -252,7 +361,9 @@ def test_made_up_is_learnable_and_small(made: Path, tmp_path: Path) -> None:
     assert all((tmp_path / f.relative_to(made)).read_bytes() == f.read_bytes() for f in files)
 
 
-def test_verify_counts_against_the_published_split(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_counts_against_the_published_split(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = soli.verify(made)
     assert [row[:2] for row in rows] == [("file_half.json", False), ("dsp", True)]
     assert "names 44 + 44 sequences; the published one names 1386 + 1364" in rows[0][2]
@@ -268,7 +379,10 @@ def test_fetch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for path in sorted((made / "soli/dsp").iterdir()):
             file.write(path, f"SoliData/dsp/{path.name}")
         file.writestr("SoliData/readme", "not wanted")
-    answers = {"http://share/download": out.getvalue(), "http://split": (made / "soli/file_half.json").read_bytes()}
+    answers = {
+        "http://share/download": out.getvalue(),
+        "http://split": (made / "soli/file_half.json").read_bytes(),
+    }
 
     def download(url: str, checksum: str | None, to: Path, **_: object) -> Path:
         asked.append(url)
@@ -279,8 +393,15 @@ def test_fetch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return to
 
     monkeypatch.setattr(_fetch, "download", download)
-    for url, split_url in (("http://share/download", "http://gone"), ("http://gone/download", "http://split")):
-        with pytest.raises(DataError, match=r"http://gone.* could not be downloaded\n  By hand: open http://(share|gone) in a browser"):
+    for url, split_url in (
+        ("http://share/download", "http://gone"),
+        ("http://gone/download", "http://split"),
+    ):
+        with pytest.raises(
+            DataError,
+            match=r"http://gone.* could not be downloaded\n  By hand: "
+            r"open http://(share|gone) in a browser",
+        ):
             soli.fetch(tmp_path, url, split_url)
     answers["http://page"] = b"<html>"
     (tmp_path / "soli/file_half.json").unlink()

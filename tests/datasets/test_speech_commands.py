@@ -1,4 +1,6 @@
-"""Speech Commands: a made-up corpus in its layout, and clips of the real test set where they are."""
+"""Speech Commands: a made-up corpus in its layout, and clips of the real test set
+where they are.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,18 @@ import pytest
 from srnn._check import ConfigError, DataError
 from srnn.datasets import _fetch, speech_commands
 from srnn.datasets._audio import mono, write_wav
-from srnn.datasets.speech_commands import CLASSES_12, COMMANDS, PARTS, WORDS, WORDS_V1, WORDS_V2, Silence, part_of, read, read_folder
+from srnn.datasets.speech_commands import (
+    CLASSES_12,
+    COMMANDS,
+    PARTS,
+    WORDS,
+    WORDS_V1,
+    WORDS_V2,
+    Silence,
+    part_of,
+    read,
+    read_folder,
+)
 from srnn.datasets.split import split_groups
 
 CORPUS = "speech_commands/speech_commands_v0.02"
@@ -44,7 +57,8 @@ def test_names() -> None:
 
 
 def test_part_of_is_the_rule_of_the_lists() -> None:
-    shares = {"0132a06d": 58.1392, "022cd682": 12.0836, "0bac8a71": 11.7327, "deadbeef": 45.9042}  # by `printf %s NAME | sha1sum` and a calculator
+    # by `printf %s NAME | sha1sum` and a calculator
+    shares = {"0132a06d": 58.1392, "022cd682": 12.0836, "0bac8a71": 11.7327, "deadbeef": 45.9042}
     for speaker, share in shares.items():
         assert part_of(speaker, share + 1e-3, 0) == "validation"
         assert part_of(speaker, share - 1e-3, 0) == "train"
@@ -55,12 +69,30 @@ def test_part_of_is_the_rule_of_the_lists() -> None:
     assert parts["validation"] == pytest.approx(200, abs=45)
     assert parts["test"] == pytest.approx(200, abs=45)
     for speaker in speakers[:50]:
-        assert len({part_of(name) for name in (f"yes/{speaker}_nohash_0.wav", f"a/no/{speaker}_nohash_12.wav.wav", speaker)}) == 1
+        assert (
+            len(
+                {
+                    part_of(name)
+                    for name in (
+                        f"yes/{speaker}_nohash_0.wav",
+                        f"a/no/{speaker}_nohash_12.wav.wav",
+                        speaker,
+                    )
+                }
+            )
+            == 1
+        )
         assert part_of(speaker, 0, 0) == "train"
         assert part_of(speaker, 0, 101) == "test"
         assert part_of(speaker, 101, 0) == "validation"
-    larger = Counter((part_of(s), part_of(s, 10, 20)) for s in speakers)  # the parts of Spiking Speech Commands: the same validation part
-    assert set(larger) == {("validation", "validation"), ("test", "test"), ("train", "test"), ("train", "train")}
+    # the parts of Spiking Speech Commands: the same validation part
+    larger = Counter((part_of(s), part_of(s, 10, 20)) for s in speakers)
+    assert set(larger) == {
+        ("validation", "validation"),
+        ("test", "test"),
+        ("train", "test"),
+        ("train", "train"),
+    }
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -69,7 +101,9 @@ def test_every_word_is_a_class(made: Path, part: str) -> None:
     assert len(recordings) == {"train": 110, "validation": 45, "test": 85}[part]
     assert len({e.name for e in recordings.entries}) == len(recordings)
     assert {e.label for e in recordings.entries} == set(range(35))
-    assert len({e.group for e in recordings.entries}) == {"train": 3, "validation": 2, "test": 6}[part]
+    assert (
+        len({e.group for e in recordings.entries}) == {"train": 3, "validation": 2, "test": 6}[part]
+    )
     for entry in recordings.entries:
         word, _, file = entry.name.partition("/")
         assert WORDS_V2[entry.label or 0] == word
@@ -77,8 +111,16 @@ def test_every_word_is_a_class(made: Path, part: str) -> None:
         assert part_of(entry.name) == part
     for i in range(0, len(recordings), 10):
         sample = recordings[i]
-        assert (sample.name, sample.label, sample.group) == (recordings.entries[i].name, recordings.entries[i].label, recordings.entries[i].group)
-        assert (sample.rate, sample.meta, sample.signal.dtype) == (16000.0, {"audio": True}, np.float32)
+        assert (sample.name, sample.label, sample.group) == (
+            recordings.entries[i].name,
+            recordings.entries[i].label,
+            recordings.entries[i].group,
+        )
+        assert (sample.rate, sample.meta, sample.signal.dtype) == (
+            16000.0,
+            {"audio": True},
+            np.float32,
+        )
         assert np.array_equal(sample.signal[:, 0], mono(made / CORPUS / sample.name))
         assert 1600 <= len(sample.signal) < 16000
 
@@ -116,7 +158,9 @@ def test_silence_is_cut_from_the_noise_and_drawn_from_the_seed(made: Path) -> No
     few = read(made, "train", classes=12, silence=Silence(30, 30)).entries[110:]
     assert few == train[:30]
     assert few != read(made, "train", classes=12, silence=Silence(30, 30, seed=1)).entries[110:]
-    assert [e.at for e in few] != [e.at for e in read(made, "validation", classes=12, silence=Silence(30, 30)).entries[45:]]
+    assert [e.at for e in few] != [
+        e.at for e in read(made, "validation", classes=12, silence=Silence(30, 30)).entries[45:]
+    ]
     sample = read(made, "train", classes=12)[110]
     path, start, stop = train[0].at
     assert np.array_equal(sample.signal[:, 0], mono(path)[start:stop])
@@ -128,7 +172,10 @@ def test_test_part_of_twelve_classes(root: Path) -> None:
     official = read(root, "test", classes=12)
     assert official.source == "speech_commands_test_set_v0.02"
     assert len(official) == 91
-    assert Counter(e.label for e in official.entries) == dict.fromkeys(range(10), 6) | {10: 6, 11: 25}
+    assert Counter(e.label for e in official.entries) == dict.fromkeys(range(10), 6) | {
+        10: 6,
+        11: 25,
+    }
     assert {part_of(e.group) for e in official.entries if e.label != 10} == {"test"}
     assert [e.label for e in official.entries] == [e.label for e in read_folder(root).entries]
     shutil.rmtree(root / TEST_SET)
@@ -150,13 +197,24 @@ def test_a_folder_of_twelve_classes(made: Path) -> None:
     assert not {s.group for s in rest if s.group} & {s.group for s in part if s.group}
 
 
-@pytest.mark.parametrize("place", ["speech_commands", ".", "speech_commands_test_set_v0.01", "speech_commands/speech_commands_test_set_v0.02"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "speech_commands",
+        ".",
+        "speech_commands_test_set_v0.01",
+        "speech_commands/speech_commands_test_set_v0.02",
+    ],
+)
 def test_places_of_a_folder(made: Path, tmp_path: Path, place: str) -> None:
     shutil.copytree(made / TEST_SET, tmp_path / place, dirs_exist_ok=True)
     assert len(read_folder(tmp_path)) == 91
 
 
-@pytest.mark.parametrize("place", ["speech_commands", ".", "speech_commands_v0.01", "SpeechCommands/speech_commands_v0.01"])
+@pytest.mark.parametrize(
+    "place",
+    ["speech_commands", ".", "speech_commands_v0.01", "SpeechCommands/speech_commands_v0.01"],
+)
 def test_version_one_and_its_places(made: Path, tmp_path: Path, place: str) -> None:
     folder = tmp_path / place
     shutil.copytree(made / CORPUS, folder, dirs_exist_ok=True)
@@ -164,11 +222,21 @@ def test_version_one_and_its_places(made: Path, tmp_path: Path, place: str) -> N
         shutil.rmtree(folder / word)
     for name in ("validation_list.txt", "testing_list.txt"):
         lines = (folder / name).read_text().splitlines()
-        (folder / name).write_text("\n".join(line for line in lines if line.partition("/")[0] in WORDS_V1))
+        (folder / name).write_text(
+            "\n".join(line for line in lines if line.partition("/")[0] in WORDS_V1)
+        )
     parts = [read(tmp_path, part, version="0.01") for part in PARTS]
     assert [len(part) for part in parts] == [100, 40, 80]
     assert {e.label for part in parts for e in part.entries} == set(range(30))
-    assert Counter(e.label == 11 for e in read(tmp_path, "validation", version="0.01", classes=12, silence=Silence(0, 0)).entries)[True] == 20
+    assert (
+        Counter(
+            e.label == 11
+            for e in read(
+                tmp_path, "validation", version="0.01", classes=12, silence=Silence(0, 0)
+            ).entries
+        )[True]
+        == 20
+    )
     with pytest.raises(DataError, match=r"No Speech Commands corpus of version 0\.02"):
         read(tmp_path, "train")
 
@@ -186,14 +254,26 @@ def test_wrong_settings(made: Path) -> None:
 
 
 def test_incomplete_data(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No Speech Commands corpus of version 0\.02 in .*\n.*srnn data fetch speech_commands"):
+    with pytest.raises(
+        DataError,
+        match=r"No Speech Commands corpus of version 0\.02 in "
+        r".*\n.*srnn data fetch speech_commands",
+    ):
         read(tmp_path / "elsewhere", "train")
-    with pytest.raises(DataError, match=r"No folder with down, go.*\n.*srnn data fetch speech_commands"):
+    with pytest.raises(
+        DataError,
+        match=r"No folder with down, go.*\n.*srnn data fetch "
+        r"speech_commands",
+    ):
         read_folder(tmp_path / "elsewhere")
     corpus = root / CORPUS
     gone = read(root, "validation").entries[3].name
     (corpus / gone).unlink()
-    with pytest.raises(DataError, match=rf"has no {gone}, which validation_list.txt names, and 0 others"):
+    with pytest.raises(
+        DataError,
+        match=rf"has no {gone}, which validation_list.txt names, and 0 "
+        r"others",
+    ):
         read(root, "train")
     write_wav(corpus / gone, [0.0], 16000)
     (corpus / ".hidden.wav").write_bytes(b"")
@@ -219,7 +299,11 @@ def test_damaged_recordings_and_noise(root: Path) -> None:
     entry = read(root, "train").entries[0]
     path = Path(entry.at[0])
     content = path.read_bytes()
-    for change, message in ((content[:-10], "is cut"), (b"", "is empty"), (b"<html>" * 20, "not a sound file")):
+    for change, message in (
+        (content[:-10], "is cut"),
+        (b"", "is empty"),
+        (b"<html>" * 20, "not a sound file"),
+    ):
         path.write_bytes(change)
         with pytest.raises(DataError, match=message):
             read(root, "train")[0]
@@ -228,16 +312,25 @@ def test_damaged_recordings_and_noise(root: Path) -> None:
         read(root, "train")[0]
     for name in ("pink_noise", "white_noise"):
         write_wav(corpus / "_background_noise_" / f"{name}.wav", np.zeros(15999), 16000)
-    with pytest.raises(DataError, match=r"_background_noise_ holds no \.wav file of at least a second"):
+    with pytest.raises(
+        DataError,
+        match=r"_background_noise_ holds no \.wav file of at least a "
+        r"second",
+    ):
         read(root, "train", classes=12)
     write_wav(corpus / "_background_noise_" / "pink_noise.wav", np.zeros(16000), 16000)
     assert {e.at[1:] for e in read(root, "train", classes=12).entries[110:]} == {(0, 16000)}
 
 
 def test_verify(made: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert speech_commands.verify(tmp_path / "elsewhere") == [("speech_commands_v0.02", False, "missing")]
+    assert speech_commands.verify(tmp_path / "elsewhere") == [
+        ("speech_commands_v0.02", False, "missing")
+    ]
     rows = speech_commands.verify(root)
-    assert [row[0] for row in rows] == [*(f"speech_commands_v0.02 {p}" for p in (*PARTS, "_background_noise_")), "speech_commands_test_set_v0.02"]
+    assert [row[0] for row in rows] == [
+        *(f"speech_commands_v0.02 {p}" for p in (*PARTS, "_background_noise_")),
+        "speech_commands_test_set_v0.02",
+    ]
     assert not any(row[1] for row in rows)
     assert rows[0][2] == "110 recordings; expected 84843"
     for n in range(4):
@@ -248,7 +341,10 @@ def test_verify(made: Path, root: Path, tmp_path: Path, monkeypatch: pytest.Monk
     shutil.rmtree(root / CORPUS / "yes")
     shutil.rmtree(root / TEST_SET / "yes")
     rows = speech_commands.verify(root)
-    assert [(row[0], row[1]) for row in rows] == [("speech_commands_v0.02", False), ("speech_commands_test_set_v0.02", False)]
+    assert [(row[0], row[1]) for row in rows] == [
+        ("speech_commands_v0.02", False),
+        ("speech_commands_test_set_v0.02", False),
+    ]
     assert all("yes cannot be read" in row[2] for row in rows)
     shutil.rmtree(root / TEST_SET)
     assert speech_commands.verify(root)[1][2].startswith("missing")
@@ -271,7 +367,9 @@ def test_fetch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vers
     monkeypatch.setattr(_fetch, "download", download)
     names = [f"speech_commands{kind}_v{version}" for kind in ("", "_test_set")]
     for _ in range(2):
-        assert speech_commands.fetch(tmp_path, version) == [tmp_path / "speech_commands" / name for name in names]
+        assert speech_commands.fetch(tmp_path, version) == [
+            tmp_path / "speech_commands" / name for name in names
+        ]
     assert asked == [(f"{name}.tar.gz", speech_commands.CHECKSUMS[name]) for name in names]
     assert [p.name for p in (tmp_path / "speech_commands").iterdir() if p.is_file()] == []
     if version == "0.02":
@@ -288,7 +386,12 @@ def test_made_up_is_learnable_and_repeatable(made: Path, tmp_path: Path) -> None
     assert set(WORDS["0.02"]) < {f.parts[2] for f in files}
 
     def spectra(part: str) -> np.ndarray:
-        return np.stack([np.log(np.abs(np.fft.rfft(s.signal[:, 0], 16000))[:8000].reshape(100, 80).mean(1)) for s in read(made, part)])
+        return np.stack(
+            [
+                np.log(np.abs(np.fft.rfft(s.signal[:, 0], 16000))[:8000].reshape(100, 80).mean(1))
+                for s in read(made, part)
+            ]
+        )
 
     labels = [np.array([e.label for e in read(made, part).entries]) for part in ("train", "test")]
     nearest = ((spectra("test")[:, None] - spectra("train")) ** 2).sum(2).argmin(1)
@@ -307,7 +410,8 @@ def test_real_clips(real_data: Path) -> None:
     assert speakers.pop("") == {10}
     assert len(speakers) == 187
     assert sum(len(labels) > 1 for labels in speakers.values()) == 132
-    assert {part_of(speaker) for speaker in speakers} == {"test"}  # the rule of the official lists, on 187 speakers of the official test set
+    # the rule of the official lists, on 187 speakers of the official test set
+    assert {part_of(speaker) for speaker in speakers} == {"test"}
     for i in range(0, 2661, 20):
         assert recordings[i].signal.shape == (16000, 1)
     assert {e.size for e in recordings.entries} == {32044}

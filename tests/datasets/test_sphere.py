@@ -1,4 +1,6 @@
-"""NIST SPHERE: both byte orders, what libsndfile makes of the same file, and every way a header can be wrong."""
+"""NIST SPHERE: both byte orders, what libsndfile makes of the same file, and every way a header can
+be wrong.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ def test_full_scale(tmp_path: Path) -> None:
 def test_a_header_of_another_length_and_bytes_after_the_samples(tmp_path: Path) -> None:
     path, x = _written(tmp_path)
     data = path.read_bytes()
-    long = data[:1024].replace(b"   1024\n", b"   2048\n").replace(b"sample_coding -s3 pcm\n", b"").ljust(2048)
+    long = (
+        data[:1024]
+        .replace(b"   1024\n", b"   2048\n")
+        .replace(b"sample_coding -s3 pcm\n", b"")
+        .ljust(2048)
+    )
     path.write_bytes(long + data[1024:] + b"tail")
     signal, _ = read_sphere(path)
     assert signal.shape == (3000, 1)
@@ -49,14 +56,27 @@ def test_a_header_of_another_length_and_bytes_after_the_samples(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (b"-s3 pcm", b"-s26 pcm,embedded-shorten-v2.00", r"compressed or not linear \(sample_coding pcm,embedded-shorten-v2.00\).*sph2pipe -f wav"),
+        (
+            b"-s3 pcm",
+            b"-s26 pcm,embedded-shorten-v2.00",
+            r"compressed or not linear "
+            r"\(sample_coding pcm,embedded-shorten-v2.00\).*sph2pipe -f wav",
+        ),
         (b"-s3 pcm", b"-s4 ulaw", "sample_coding ulaw.*RIFF WAV"),
         (b"channel_count -i 1", b"channel_count -i 2", "channel_count is 2; expected 1"),
         (b"sample_n_bytes -i 2", b"sample_n_bytes -i 1", "sample_n_bytes is 1; expected 2"),
         (b"-s2 01", b"-s2 11", "sample_byte_format is 11; expected 01 or 10"),
         (b"sample_byte_format -s2 01", b"", r"sample_byte_format is \(missing\)"),
-        (b"sample_count -i 3000", b"sample_count -i 3001", "cut: its header promises 3001 samples, 3000 are there"),
-        (b"sample_count -i 3000", b"sample_count -i 0", "sample_count is 0; expected an integer of at least 1"),
+        (
+            b"sample_count -i 3000",
+            b"sample_count -i 3001",
+            "cut: its header promises 3001 samples, 3000 are there",
+        ),
+        (
+            b"sample_count -i 3000",
+            b"sample_count -i 0",
+            "sample_count is 0; expected an integer of at least 1",
+        ),
         (b"sample_count -i 3000", b"sample_count -i 1" + 300 * b"0", "cut: its header promises"),
         (b"sample_count -i 3000\n", b"", r"sample_count is \(missing\)"),
         (b"sample_rate -i 16000", b"sample_rate -r 16k", "sample_rate is 16k"),

@@ -1,4 +1,6 @@
-"""The HDF5 event format: files written by h5py as published, what a loader must tolerate, and every way a file can be wrong."""
+"""The HDF5 event format: files written by h5py as published, what a loader must tolerate, and every
+way a file can be wrong.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ KEYS = (b"zero", "fünf".encode(), b"acht")
 
 
 def _content(n: int = 6) -> dict[str, Any]:
-    """What a file holds, as published: float16 times, uint16 units, labels and speakers, byte strings as keys."""
+    """What a file holds, as published: float16 times, uint16 units, labels and speakers, byte
+    strings as keys.
+    """
     rng = np.random.default_rng(0)
     counts = [0, *rng.integers(5, 40, n - 1)]
     return {
@@ -62,7 +66,7 @@ def _spikes(n: int = 5, groups: Callable[[int], str] = str) -> Iterator[Spikes]:
         yield Spikes(times, rng.integers(0, 700, 10 * i), 700, i % 3, f"made/{i}", groups(i))
 
 
-# -- reading -----------------------------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def test_read_a_published_file(tmp_path: Path) -> None:
@@ -71,19 +75,42 @@ def test_read_a_published_file(tmp_path: Path) -> None:
     recordings, classes = spikes_h5.read(path)
     assert classes == spikes_h5.classes(path) == ("zero", "fünf", "acht")
     assert recordings.source == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert [(e.name, e.label, e.group) for e in recordings.entries] == [(f"shd_train/{i:05d}", i % 3, str(i // 2)) for i in range(6)]
+    assert [(e.name, e.label, e.group) for e in recordings.entries] == [
+        (f"shd_train/{i:05d}", i % 3, str(i // 2)) for i in range(6)
+    ]
     for i, spikes in enumerate(recordings):
-        assert (spikes.name, spikes.label, spikes.group, spikes.channels) == (f"shd_train/{i:05d}", i % 3, str(i // 2), 700)
+        assert (spikes.name, spikes.label, spikes.group, spikes.channels) == (
+            f"shd_train/{i:05d}",
+            i % 3,
+            str(i // 2),
+            700,
+        )
         assert spikes.times.dtype == np.float64
         assert np.array_equal(spikes.times, content["spikes/times"][i].astype(np.float64))
         assert np.array_equal(spikes.units, content["spikes/units"][i])
     assert i == 5
     assert len(recordings[0].times) == 0
-    assert [s.name for s in recordings.pick([4, 1]).map(lambda s: s)] == ["shd_train/00004", "shd_train/00001"]
+    assert [s.name for s in recordings.pick([4, 1]).map(lambda s: s)] == [
+        "shd_train/00004",
+        "shd_train/00001",
+    ]
 
 
 @pytest.mark.parametrize(
-    "case", ["float32", "float64", "str keys", "latin-1", "no speaker", "text speaker", "unsorted", "meta", "chunked", "int64", "user block"]
+    "case",
+    [
+        "float32",
+        "float64",
+        "str keys",
+        "latin-1",
+        "no speaker",
+        "text speaker",
+        "unsorted",
+        "meta",
+        "chunked",
+        "int64",
+        "user block",
+    ],
 )
 def test_what_is_tolerated(tmp_path: Path, case: str) -> None:
     content, path = _content(), tmp_path / "a.h5"
@@ -141,7 +168,9 @@ def test_forks_and_pickles_open_the_file_anew(tmp_path: Path) -> None:
     recordings, _ = spikes_h5.read(_file(tmp_path / "a.h5", _content()))
     sums = _sums(recordings)
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("fork").Process(target=_send_sums, args=(recordings, theirs))
+    child = multiprocessing.get_context("fork").Process(
+        target=_send_sums, args=(recordings, theirs)
+    )
     child.start()
     assert ours.poll(20)
     assert ours.recv() == (sums, True)
@@ -170,11 +199,13 @@ def test_the_file_is_opened_once_and_closed(tmp_path: Path) -> None:
     assert handles() == 0
 
 
-# -- damaged and foreign files -----------------------------------------------------------------------------------------------------------
+# -- damaged and foreign files ---------------------------------------------------------------------
 
 
 def _one_error(path: Path, message: str | None = None) -> None:
-    """Reading all of the file raises one `DataError` that names it, whether at once or at a recording."""
+    """Reading all of the file raises one `DataError` that names it, whether at once or at a
+    recording.
+    """
     with pytest.raises(DataError, match=message) as caught:
         list(spikes_h5.read(path)[0])
     assert str(path) in str(caught.value)
@@ -212,33 +243,64 @@ BAD = {
     "no units": (_put("spikes/units", None), "has no spikes/units"),
     "no labels": (_put("labels", None), "has no labels"),
     "no keys": (_put("extra/keys", None), "has no extra/keys"),
-    "group for labels": (lambda c: c.update({"labels": None, "labels/x": np.arange(6)}), "has no labels"),
-    "times are no lists": (_put("spikes/times", np.zeros(6, np.float32)), "spikes/times holds floating numbers of shape"),
+    "group for labels": (
+        lambda c: c.update({"labels": None, "labels/x": np.arange(6)}),
+        "has no labels",
+    ),
+    "times are no lists": (
+        _put("spikes/times", np.zeros(6, np.float32)),
+        "spikes/times holds floating numbers of shape",
+    ),
     "times are integers": (
         lambda c: c.update({"spikes/times": c["spikes/units"]}),
         "spikes/times holds lists of integers .*expected lists of floating",
     ),
-    "units are floating": (lambda c: c.update({"spikes/units": c["spikes/times"]}), "spikes/units holds lists of floating"),
-    "labels are text": (_put("labels", np.array([b"one"] * 6)), "labels holds text .*expected integers"),
+    "units are floating": (
+        lambda c: c.update({"spikes/units": c["spikes/times"]}),
+        "spikes/units holds lists of floating",
+    ),
+    "labels are text": (
+        _put("labels", np.array([b"one"] * 6)),
+        "labels holds text .*expected integers",
+    ),
     "labels are floating": (_put("labels", np.zeros(6)), "labels holds floating numbers"),
     "labels are bool": (_put("labels", np.zeros(6, bool)), "labels holds bool"),
-    "labels are square": (_put("labels", np.zeros((6, 6), int)), r"labels holds integers of shape \(6, 6\)"),
+    "labels are square": (
+        _put("labels", np.zeros((6, 6), int)),
+        r"labels holds integers of shape \(6, "
+        r"6\)",
+    ),
     "label is a scalar": (_put("labels", 3), r"labels holds integers of shape \(\)"),
     "keys are numbers": (_put("extra/keys", np.arange(3)), "extra/keys holds integers"),
-    "speaker is floating": (_put("extra/speaker", np.zeros(6)), "extra/speaker holds floating numbers .*expected integers or text"),
-    "fewer times": (_cut("spikes/times"), "holds 6 labels, 5 spikes/times, 6 spikes/units, 6 extra/speaker; expected one of each"),
+    "speaker is floating": (
+        _put("extra/speaker", np.zeros(6)),
+        "extra/speaker holds floating numbers .*expected integers or text",
+    ),
+    "fewer times": (
+        _cut("spikes/times"),
+        "holds 6 labels, 5 spikes/times, 6 spikes/units, 6 extra/speaker; expected one of each",
+    ),
     "fewer units": (_cut("spikes/units"), "5 spikes/units"),
     "fewer labels": (_cut("labels"), "holds 5 labels"),
     "fewer speakers": (_cut("extra/speaker"), "5 extra/speaker"),
-    "no recording": (lambda c: c.update({k: v[:0] for k, v in c.items() if k[0] == "l"}), "holds 0 labels"),
+    "no recording": (
+        lambda c: c.update({k: v[:0] for k, v in c.items() if k[0] == "l"}),
+        "holds 0 labels",
+    ),
     "label too high": (_set("labels", 4, 3), r"label 3 of recording 4; expected 0 … 2"),
     "label too low": (_put("labels", np.array([0, 1, -1, 0, 0, 0])), r"label -1 of recording 2"),
     "fewer keys": (_cut("extra/keys"), r"label 2 of recording 2; expected 0 … 1"),
-    "one unit too few": (lambda c: _set("spikes/units", 3, c["spikes/units"][3][:-1])(c), r"a/00003: times \(\d+,\) and units"),
+    "one unit too few": (
+        lambda c: _set("spikes/units", 3, c["spikes/units"][3][:-1])(c),
+        r"a/00003: times \(\d+,\) and units",
+    ),
     "NaN": (_set("spikes/times", 3, _late(np.nan)), "a/00003: spike .* is at nan s"),
     "infinite": (_set("spikes/times", 3, _late(np.inf)), "a/00003: spike .* is at inf s"),
     "negative": (_set("spikes/times", 3, _late(-0.5)), "a/00003: spike 0 is at -0.5 s"),
-    "unit too high": (lambda c: c["spikes/units"][3].__setitem__(1, 700), "a/00003: a spike of unit 700; expected units 0 … 699"),
+    "unit too high": (
+        lambda c: c["spikes/units"][3].__setitem__(1, 700),
+        "a/00003: a spike of unit 700; expected units 0 … 699",
+    ),
 }
 
 
@@ -268,8 +330,10 @@ def test_truncated_at_every_kilobyte(tmp_path: Path) -> None:
 
 
 def test_zeroed_blocks(tmp_path: Path) -> None:
-    """A file of the right length with a hole in it, as a broken copy leaves: an error that names it, or the same recordings. Half of them keep the
-    HDF5 library busy for ever, if it is let near them."""
+    """A file of the right length with a hole in it, as a broken copy leaves: an error that names
+    it, or the same recordings. Half of them keep the HDF5 library busy for ever, if it is let near
+    them.
+    """
     recordings, classes = spikes_h5.read(_file(tmp_path / "whole.h5", _content(60)))
     raw, errors, same = (tmp_path / "whole.h5").read_bytes(), 0, 0
     whole = _sums(recordings)
@@ -278,7 +342,11 @@ def test_zeroed_blocks(tmp_path: Path) -> None:
         path.write_bytes(raw[:at] + bytes(512) + raw[at + 512 :])
         try:
             found, names = spikes_h5.read(path)
-            same += names == classes and [e.label for e in found.entries] == [e.label for e in recordings.entries] and _sums(found) == whole
+            same += (
+                names == classes
+                and [e.label for e in found.entries] == [e.label for e in recordings.entries]
+                and _sums(found) == whole
+            )
         except DataError as error:
             errors += str(path) in str(error)
     assert errors > 20
@@ -325,7 +393,9 @@ def test_content_of_other_files_is_refused(tmp_path: Path) -> None:
             if case == "link":
                 file["labels"] = h5py.ExternalLink(other.name, "labels")
             elif case == "external":
-                file.create_dataset("labels", (6,), "<u2", external=[(str(tmp_path / "secret"), 0, 12)])
+                file.create_dataset(
+                    "labels", (6,), "<u2", external=[(str(tmp_path / "secret"), 0, 12)]
+                )
             else:
                 layout = h5py.VirtualLayout((6,), "<u2")
                 layout[:] = h5py.VirtualSource(str(other), "labels", (6,))
@@ -350,11 +420,15 @@ def test_bad_channels(tmp_path: Path) -> None:
 def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     for call in (spikes_h5.read, spikes_h5.classes, lambda path: spikes_h5.write(path, [], ("a",))):
-        with pytest.raises(SrnnError, match=r'need h5py. Install it with: pip install "srnn\[data\]"'):
+        with pytest.raises(
+            SrnnError,
+            match=r"need h5py. Install it with: pip install "
+            r'"srnn\[data\]"',
+        ):
             call(tmp_path / "a.h5")
 
 
-# -- writing -----------------------------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -380,14 +454,24 @@ def test_one_recording_alone_and_recordings_of_equal_length(tmp_path: Path, coun
     made = [Spikes(np.arange(4) / 8, np.full(4, k), 9, k % 2, f"r{k}") for k in range(count)]
     recordings, _ = spikes_h5.read(spikes_h5.write(tmp_path / "a.h5", iter(made), ("a", "b")), 9)
     assert len(recordings) == count
-    assert [(s.times.tolist(), s.units.tolist(), s.label) for s in recordings] == [(s.times.tolist(), s.units.tolist(), s.label) for s in made]
+    assert [(s.times.tolist(), s.units.tolist(), s.label) for s in recordings] == [
+        (s.times.tolist(), s.units.tolist(), s.label) for s in made
+    ]
 
 
 @pytest.mark.parametrize(
     ("groups", "wanted"),
-    [(lambda i: "", None), (lambda i: str(i), "u"), (lambda i: f"0{i}", "S"), (lambda i: f"ann{i}", "S"), (lambda i: "ann" * (i % 2), "S")],
+    [
+        (lambda i: "", None),
+        (lambda i: str(i), "u"),
+        (lambda i: f"0{i}", "S"),
+        (lambda i: f"ann{i}", "S"),
+        (lambda i: "ann" * (i % 2), "S"),
+    ],
 )
-def test_speakers_are_kept(tmp_path: Path, groups: Callable[[int], str], wanted: str | None) -> None:
+def test_speakers_are_kept(
+    tmp_path: Path, groups: Callable[[int], str], wanted: str | None
+) -> None:
     path = spikes_h5.write(tmp_path / "a.h5", _spikes(4, groups), ("a", "b", "c"))
     assert [s.group for s in spikes_h5.read(path)[0]] == [groups(i) for i in range(4)]
     with h5py.File(path) as file:
@@ -431,7 +515,12 @@ def test_failed_writes_leave_what_was_there(tmp_path: Path) -> None:
     cases: list[tuple[Any, tuple[str, ...], type[Exception], str]] = [
         (broken(), ("a", "b", "c"), RuntimeError, "cut"),
         (_spikes(), ("a", "b"), DataError, r"made/2 has label 2 .*expected a label 0 … 1"),
-        ([Spikes(np.zeros(0), np.zeros(0, int), 700, -1, "free")], ("a",), DataError, "free has label -1"),
+        (
+            [Spikes(np.zeros(0), np.zeros(0, int), 700, -1, "free")],
+            ("a",),
+            DataError,
+            "free has label -1",
+        ),
         ([wide], ("a",), DataError, "at most 65536 channels"),
         ([], ("a",), DataError, "no recording to write"),
         (_spikes(), (), ConfigError, "classes is empty"),
@@ -447,7 +536,7 @@ def test_failed_writes_leave_what_was_there(tmp_path: Path) -> None:
         spikes_h5.write(path / "b.h5", _spikes(), ("a", "b", "c"))
 
 
-# -- the published files -----------------------------------------------------------------------------------------------------------------
+# -- the published files ---------------------------------------------------------------------------
 
 
 def _zipped(file: str, content: bytes) -> bytes:
@@ -459,13 +548,21 @@ def _zipped(file: str, content: bytes) -> bytes:
 
 
 def test_find(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No xy/xy_train\.h5 or XY/xy_train\.h5 or xy_train\.h5 in .*\n.*srnn data fetch xy"):
+    with pytest.raises(
+        DataError,
+        match=r"No xy/xy_train\.h5 or XY/xy_train\.h5 or xy_train\.h5 "
+        r"in .*\n.*srnn data fetch xy",
+    ):
         spikes_h5.find(tmp_path, "xy", "train")
     for ending in (".gz", ".zip"):
         packed = tmp_path / ending[1:] / "xy" / f"xy_train.h5{ending}"
         packed.parent.mkdir(parents=True)
         packed.write_bytes(b"x")
-        with pytest.raises(DataError, match=rf"xy_train\.h5\{ending} is still packed. Unpack it with `srnn data fetch xy`"):
+        with pytest.raises(
+            DataError,
+            match=rf"xy_train\.h5\{ending} is still packed. Unpack it "
+            r"with `srnn data fetch xy`",
+        ):
             spikes_h5.find(tmp_path / ending[1:], "xy", "train")
     for place in ("xy_train.h5", "XY/xy_train.h5", "xy/xy_train.h5"):
         path = tmp_path / place
@@ -475,7 +572,10 @@ def test_find(tmp_path: Path) -> None:
 
 
 def test_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = {part: _file(tmp_path / f"xy_{part}.h5", _content(n)).read_bytes() for part, n in (("train", 6), ("test", 4))}
+    whole = {
+        part: _file(tmp_path / f"xy_{part}.h5", _content(n)).read_bytes()
+        for part, n in (("train", 6), ("test", 4))
+    }
     zips = {part: _zipped(f"xy_{part}.h5", content) for part, content in whole.items()}
     md5 = {part: hashlib.md5(content).hexdigest() for part, content in zips.items()}
     asked = []
@@ -489,7 +589,9 @@ def test_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_fetch, "download", download)
     root = tmp_path / "root"
     paths = spikes_h5.fetch(root, "xy", md5)
-    assert asked == [(f"https://zenkelab.org/datasets/xy_{part}.h5.zip", f"md5:{md5[part]}") for part in md5]
+    assert asked == [
+        (f"https://zenkelab.org/datasets/xy_{part}.h5.zip", f"md5:{md5[part]}") for part in md5
+    ]
     assert paths == [root / "xy" / f"xy_{part}.h5" for part in md5]
     assert [path.read_bytes() for path in paths] == list(whole.values())
     assert sorted(os.listdir(root / "xy")) == ["xy_test.h5", "xy_train.h5"]
@@ -505,10 +607,16 @@ def test_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(spikes_h5.read(paths[0])[0])) == 6
 
 
-def test_fetch_of_an_archive_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_of_an_archive_without_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = tmp_path / "xy_train.h5.zip"
     archive.write_bytes(_zipped("other.h5", b"x"))
-    with pytest.raises(DataError, match=r"xy_train\.h5\.zip holds no file of those that were asked for"):
+    with pytest.raises(
+        DataError,
+        match=r"xy_train\.h5\.zip holds no file of those that were "
+        r"asked for",
+    ):
         spikes_h5.fetch(tmp_path, "xy", {"train": "0" * 32})
 
 

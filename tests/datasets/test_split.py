@@ -17,7 +17,11 @@ def _samples(groups: list[str]) -> list[Sample]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["", "a", "b", "c", "d", "e"]), min_size=2, max_size=40), st.floats(0.1, 0.9), st.integers(0, 5))
+@given(
+    st.lists(st.sampled_from(["", "a", "b", "c", "d", "e"]), min_size=2, max_size=40),
+    st.floats(0.1, 0.9),
+    st.integers(0, 5),
+)
 def test_groups_stay_together(groups: list[str], fraction: float, seed: int) -> None:
     samples = _samples(groups)
     if len(set(groups)) < 2 and groups[0]:
@@ -59,7 +63,13 @@ def test_a_group_named_like_a_sample_is_not_that_sample() -> None:
 
 
 @pytest.mark.parametrize(
-    ("groups", "fraction", "side"), [(["a"] * 4, 0.3, "part"), (["a"] * 4, 0.9, "rest"), ([""] * 3, 0.1, "part"), ([], 0.5, "part")]
+    ("groups", "fraction", "side"),
+    [
+        (["a"] * 4, 0.3, "part"),
+        (["a"] * 4, 0.9, "rest"),
+        ([""] * 3, 0.1, "part"),
+        ([], 0.5, "part"),
+    ],
 )
 def test_empty_side_is_an_error(groups: list[str], fraction: float, side: str) -> None:
     with pytest.raises(ConfigError, match=f"leaves the {side} empty"):
@@ -78,7 +88,9 @@ def lazy(n_classes=4, each=10):
     def refuse(entry):
         raise AssertionError(f"{entry.name} was read")
 
-    entries = [Entry(f"{k}_{i}", k, f"speaker{i % 5}") for k in range(n_classes) for i in range(each + k)]
+    entries = [
+        Entry(f"{k}_{i}", k, f"speaker{i % 5}") for k in range(n_classes) for i in range(each + k)
+    ]
     return Recordings(entries, refuse)
 
 
@@ -87,12 +99,15 @@ def test_stratified_parts_have_equal_shares_of_each_class():
     rest, part = split_stratified(recordings, 0.25, 3)
     counts = [[sum(e.label == k for e in side.entries) for k in range(4)] for side in (rest, part)]
     assert [sum(pair) for pair in zip(*counts, strict=True)] == [10, 11, 12, 13]
-    assert all(abs(n - 0.25 * total) <= 1 for n, total in zip(counts[1], (10, 11, 12, 13), strict=True))
+    assert all(
+        abs(n - 0.25 * total) <= 1 for n, total in zip(counts[1], (10, 11, 12, 13), strict=True)
+    )
     assert len(part) == round(0.25 * 46)
     names = {e.name for e in part.entries}
     assert not names & {e.name for e in rest.entries}
     shuffled = recordings.pick(list(range(46))[::-1])
-    assert {e.name for e in split_stratified(shuffled, 0.25, 3)[1].entries} == names  # of the seed alone
+    # of the seed alone
+    assert {e.name for e in split_stratified(shuffled, 0.25, 3)[1].entries} == names
     assert {e.name for e in split_stratified(recordings, 0.25, 4)[1].entries} != names
 
 

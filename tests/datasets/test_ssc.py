@@ -37,7 +37,9 @@ def test_made_up_data(tmp_path: Path) -> None:
 
 
 def test_labels_follow_the_words_whatever_their_numbers_in_the_file(tmp_path: Path) -> None:
-    """Each part by its own keys: a file whose numbers run otherwise gives the same words, in entries and in what is read."""
+    """Each part by its own keys: a file whose numbers run otherwise gives the same words, in
+    entries and in what is read.
+    """
     ssc.made_up(tmp_path)
     stored, words = spikes_h5.read(tmp_path / "ssc" / "ssc_valid.h5")
     said = [words[e.label] for e in stored.entries if e.label is not None]
@@ -50,16 +52,23 @@ def test_labels_follow_the_words_whatever_their_numbers_in_the_file(tmp_path: Pa
         assert [s.times.tolist() for s in read] == [s.times.tolist() for s in recordings]
     assert len(said) == 70
     few = [s for s in renumbered if s.label in (0, 1)]
-    spikes_h5.write(tmp_path / "ssc" / "ssc_valid.h5", few, ("yes", "no"))  # a file of some of the words
-    assert [WORDS_V2[s.label] for s in ssc.read(tmp_path, "valid")] == [("yes", "no")[s.label] for s in few]
+    # a file of some of the words
+    spikes_h5.write(tmp_path / "ssc" / "ssc_valid.h5", few, ("yes", "no"))
+    assert [WORDS_V2[s.label] for s in ssc.read(tmp_path, "valid")] == [
+        ("yes", "no")[s.label] for s in few
+    ]
     assert len(few) == 4
 
 
 def test_made_up_data_can_be_learnt_and_repeats(tmp_path: Path) -> None:
-    """A recording is nearest to the mean of its word; the same seed gives the same data, another one other data."""
+    """A recording is nearest to the mean of its word; the same seed gives the same data, another
+    one other data.
+    """
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         ssc.made_up(tmp_path / name, seed)
-    first, again, other = ([s.times.sum() for s in ssc.read(tmp_path / name, "test")] for name in "abc")
+    first, again, other = (
+        [s.times.sum() for s in ssc.read(tmp_path / name, "test")] for name in "abc"
+    )
     assert first == again
     assert first != other
     bins = Bins(0.25, 4, 700)
@@ -69,7 +78,10 @@ def test_made_up_data_can_be_learnt_and_repeats(tmp_path: Path) -> None:
     means /= np.linalg.norm(means, axis=(1, 2), keepdims=True)
     test = ssc.read(tmp_path / "a", "test")
     for s in test:
-        right += int((means * bins(s.times, s.units).reshape(4, 70, 10).sum(2)).sum((1, 2)).argmax()) == s.label
+        right += (
+            int((means * bins(s.times, s.units).reshape(4, 70, 10).sum(2)).sum((1, 2)).argmax())
+            == s.label
+        )
     assert right / len(test) > 0.7
 
 
@@ -77,7 +89,9 @@ def test_speakers_are_read_where_the_file_has_them(tmp_path: Path) -> None:
     ssc.made_up(tmp_path)
     spikes = [replace(s, group=f"c0ffee{i % 9}") for i, s in enumerate(ssc.read(tmp_path, "valid"))]
     spikes_h5.write(tmp_path / "ssc" / "ssc_valid.h5", spikes, WORDS_V2)
-    assert [e.group for e in ssc.read(tmp_path, "valid").entries] == [f"c0ffee{i % 9}" for i in range(70)]
+    assert [e.group for e in ssc.read(tmp_path, "valid").entries] == [
+        f"c0ffee{i % 9}" for i in range(70)
+    ]
 
 
 @pytest.mark.parametrize("folder", ["ssc", "SSC", "."])
@@ -85,7 +99,9 @@ def test_layouts(tmp_path: Path, folder: str) -> None:
     ssc.made_up(tmp_path / "made")
     (tmp_path / "root" / folder).mkdir(parents=True)
     for part, count in (("train", 175), ("valid", 70), ("test", 70)):
-        (tmp_path / "made" / "ssc" / f"ssc_{part}.h5").rename(tmp_path / "root" / folder / f"ssc_{part}.h5")
+        (tmp_path / "made" / "ssc" / f"ssc_{part}.h5").rename(
+            tmp_path / "root" / folder / f"ssc_{part}.h5"
+        )
         assert len(ssc.read(tmp_path / "root", part)) == count
     assert len(ssc.classes(tmp_path / "root")) == 35
 
@@ -95,11 +111,26 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ssc.read(tmp_path, "validation")
     calls: tuple[Callable[[Path], Any], ...] = (ssc.classes, lambda root: ssc.read(root, "train"))
     cases: tuple[tuple[Callable[[Path], Any], str], ...] = (
-        (lambda path: path.unlink(missing_ok=True), r"No ssc/ssc_train\.h5 or .*\n.*srnn data fetch ssc"),
-        (lambda path: spikes_h5.write(path, spikes, ("yes", "Yes")), r"ssc_train\.h5 has a class 'Yes'; expected the words"),
-        (lambda path: spikes_h5.write(path, spikes, ("yes", "no", "yes")), r"ssc_train\.h5 has two classes 'yes'"),
+        (
+            lambda path: path.unlink(missing_ok=True),
+            r"No ssc/ssc_train\.h5 or .*\n.*srnn data "
+            r"fetch ssc",
+        ),
+        (
+            lambda path: spikes_h5.write(path, spikes, ("yes", "Yes")),
+            r"ssc_train\.h5 has a class 'Yes'; "
+            r"expected the words",
+        ),
+        (
+            lambda path: spikes_h5.write(path, spikes, ("yes", "no", "yes")),
+            r"ssc_train\.h5 has two classes 'yes'",
+        ),
         (lambda path: path.write_bytes(b"x"), r"ssc_train\.h5 is not an HDF5 file"),
-        (lambda path: path.rename(f"{path}.zip"), r"ssc_train\.h5\.zip is still packed. Unpack it with `srnn data fetch ssc`"),
+        (
+            lambda path: path.rename(f"{path}.zip"),
+            r"ssc_train\.h5\.zip is still packed. Unpack "
+            r"it with `srnn data fetch ssc`",
+        ),
     )
     spikes = [Spikes(np.zeros(1), np.zeros(1, int), 700, 0, "a")]
     for spoil, message in cases:
@@ -112,7 +143,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 def test_verify_and_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssc.made_up(tmp_path)
-    assert ssc.verify(tmp_path)[2] == ("ssc_test.h5", False, "70 recordings in 35 classes; expected 20382 in 35")
+    assert ssc.verify(tmp_path)[2] == (
+        "ssc_test.h5",
+        False,
+        "70 recordings in 35 classes; expected 20382 in 35",
+    )
     monkeypatch.setattr(ssc, "COUNTS", {"train": (175,), "valid": (70,), "test": (70,)})
     assert ssc.verify(tmp_path) == [(f"ssc_{part}.h5", True, "ok") for part in ssc.PARTS]
     asked: list[Any] = []

@@ -1,4 +1,6 @@
-"""Augmentation: each setting by itself, what is lost at the edges, counts, what analog signals may take, bad input."""
+"""Augmentation: each setting by itself, what is lost at the edges, counts, what analog signals may
+take, bad input.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,13 @@ def test_nothing_set_is_identity() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
 @pytest.mark.parametrize(
     "augment",
-    [Augment(channel_shift=9), Augment(time_shift=9), Augment(channel_jitter=2.0), Augment(time_jitter=3.0), Augment(0.5, 2, 3, 0.7, 0.1, 0.1)],
+    [
+        Augment(channel_shift=9),
+        Augment(time_shift=9),
+        Augment(channel_jitter=2.0),
+        Augment(time_jitter=3.0),
+        Augment(0.5, 2, 3, 0.7, 0.1, 0.1),
+    ],
 )
 def test_shape_dtype_and_seed(augment: Augment, dtype: type) -> None:
     x = _events().astype(dtype)
@@ -76,7 +84,9 @@ def test_jitter_has_the_sd_that_was_asked_for() -> None:
     for axis, sd in ((t, 5.0), (c, 20.0)):
         mean = np.average(axis, weights=weights)
         assert mean == pytest.approx(200, abs=0.5)
-        assert np.sqrt(np.average((axis - mean) ** 2, weights=weights)) == pytest.approx(sd, rel=0.03)
+        assert np.sqrt(np.average((axis - mean) ** 2, weights=weights)) == pytest.approx(
+            sd, rel=0.03
+        )
 
 
 def test_drop() -> None:
@@ -104,8 +114,18 @@ def test_counts_add_up_and_stop_at_the_top() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.floats(0, 3), st.floats(0, 3), st.integers(0, 12), st.integers(0, 12))
-def test_events_are_never_made(seed: int, steps: int, channels: int, cj: float, tj: float, cs: int, ts: int) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.floats(0, 3),
+    st.floats(0, 3),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_events_are_never_made(
+    seed: int, steps: int, channels: int, cj: float, tj: float, cs: int, ts: int
+) -> None:
     x = _rng(seed).integers(0, 3, (steps, channels))
     y = Augment(cj, cs, ts, tj)(x, _rng(seed))
     assert y.shape == x.shape
@@ -116,9 +136,17 @@ def test_events_are_never_made(seed: int, steps: int, channels: int, cj: float, 
 def test_analog_signals_can_be_shifted_only() -> None:
     x = _rng().normal(size=(20, 4)).astype(np.float32)
     y = Augment(time_shift=5)(x, _rng(1))
-    assert any(np.array_equal(y[max(s, 0) : 20 + min(s, 0)], x[max(-s, 0) : 20 - max(s, 0)]) for s in range(-5, 6))
+    assert any(
+        np.array_equal(y[max(s, 0) : 20 + min(s, 0)], x[max(-s, 0) : 20 - max(s, 0)])
+        for s in range(-5, 6)
+    )
     assert Augment(channel_shift=1)(x, _rng(1)).shape == (20, 4)
-    refused = [Augment(channel_jitter=1.0), Augment(time_jitter=1.0), Augment(drop=0.1), Augment(drop_channels=0.1)]
+    refused = [
+        Augment(channel_jitter=1.0),
+        Augment(time_jitter=1.0),
+        Augment(drop=0.1),
+        Augment(drop_channels=0.1),
+    ]
     for augment in refused:
         for bad in (x, -np.ones((2, 2)), np.array([[np.nan]]), np.array([[np.inf]])):
             with pytest.raises(ConfigError, match="are no counts"):

@@ -1,4 +1,6 @@
-"""Bins: each form against a loop over the spikes that follows its definition word by word, and what is refused."""
+"""Bins: each form against a loop over the spikes that follows its definition word by word, and what
+is refused.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,13 @@ def _loop(bins: Bins, times: np.ndarray, units: np.ndarray) -> tuple[np.ndarray,
     return np.minimum(grid, 255 if counted else 1).astype(np.uint8), lost
 
 
-def _spikes(count: int, channels: int, seconds: float, seed: int, dtype: Any = np.float16) -> tuple[np.ndarray, np.ndarray]:
+def _spikes(
+    count: int, channels: int, seconds: float, seed: int, dtype: Any = np.float16
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return np.sort(rng.uniform(0, seconds, count).astype(dtype)).astype(np.float64), rng.integers(0, channels, count).astype(np.uint16)
+    return np.sort(rng.uniform(0, seconds, count).astype(dtype)).astype(np.float64), rng.integers(
+        0, channels, count
+    ).astype(np.uint16)
 
 
 FORMS = [
@@ -55,14 +61,20 @@ FORMS = [
 
 @pytest.mark.parametrize("bins", FORMS, ids=lambda b: f"{b.form}-{b.step_seconds:.3f}-{b.counts}")
 def test_against_a_loop(bins: Bins) -> None:
-    """Spikes on a grid of float16, in order and shuffled; several fall on edges, outside the window, or into one bin."""
+    """Spikes on a grid of float16, in order and shuffled; several fall on edges, outside the
+    window, or into one bin.
+    """
     kept = dropped = 0
     for seed in range(6):
         times, units = _spikes(600, bins.channels, 1.5, seed)
-        times[:40] = np.arange(40) * bins.step_seconds  # on the edges, in the arithmetic of the definition
+        # on the edges, in the arithmetic of the definition
+        times[:40] = np.arange(40) * bins.step_seconds
         grid, lost = _loop(bins, times, units)
         order = np.random.default_rng(seed).permutation(len(times))
-        for t, u in ((np.sort(times), units[np.argsort(times, kind="stable")]), (times[order], units[order])):
+        for t, u in (
+            (np.sort(times), units[np.argsort(times, kind="stable")]),
+            (times[order], units[order]),
+        ):
             got = bins(t, u)
             assert (got.shape, got.dtype.name) == ((bins.steps, bins.channels), "uint8")
             assert got.flags["C_CONTIGUOUS"]
@@ -73,8 +85,14 @@ def test_against_a_loop(bins: Bins) -> None:
     assert dropped > 0
 
 
-@given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 4)), max_size=30), st.sampled_from(["plain", "yin", "sparch"]), st.integers(1, 9))
-def test_against_a_loop_on_any_spikes(spikes: list[tuple[float, int]], form: Any, steps: int) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0, 2), st.integers(0, 4)), max_size=30),
+    st.sampled_from(["plain", "yin", "sparch"]),
+    st.integers(1, 9),
+)
+def test_against_a_loop_on_any_spikes(
+    spikes: list[tuple[float, int]], form: Any, steps: int
+) -> None:
     bins = Bins(0.1, steps, 5, form=form)
     times, units = np.array([t for t, _ in spikes]), np.array([u for _, u in spikes], np.int64)
     grid, lost = _loop(bins, times, units)
@@ -83,11 +101,19 @@ def test_against_a_loop_on_any_spikes(spikes: list[tuple[float, int]], form: Any
 
 
 def test_yin_by_hand() -> None:
-    """Step 0 holds t = 0 only, an edge belongs to the step it ends, the column is mirrored, unit 0 and what is later are dropped."""
+    """Step 0 holds t = 0 only, an edge belongs to the step it ends, the column is mirrored, unit 0
+    and what is later are dropped.
+    """
     bins = Bins(0.004, 250, form="yin")
     times = [0.0, 0.001, 0.004, 0.0041, 0.996, 0.9961, 0.5, 0.001]
     units = [1, 2, 3, 699, 5, 6, 0, 2]
-    assert np.argwhere(bins(times, units)).tolist() == [[0, 699], [1, 697], [1, 698], [2, 1], [249, 695]]
+    assert np.argwhere(bins(times, units)).tolist() == [
+        [0, 699],
+        [1, 697],
+        [1, 698],
+        [2, 1],
+        [249, 695],
+    ]
     assert bins(times, units).max() == 1
     assert bins.lost(times, units) == 2
     assert not bins(*_spikes(5000, 700, 1.0, 0))[:, 0].any()
@@ -138,7 +164,9 @@ def test_infinite_times_are_lost() -> None:
 def test_unit_types(kind: Any) -> None:
     for form in ("plain", "yin", "sparch"):
         bins = Bins(0.1, 3, 200, form=form)
-        assert np.array_equal(bins([0.05, 0.06], np.array([3, 99], kind)), bins([0.05, 0.06], [3, 99]))
+        assert np.array_equal(
+            bins([0.05, 0.06], np.array([3, 99], kind)), bins([0.05, 0.06], [3, 99])
+        )
         assert bins([0.05, 0.06], np.array([3, 99], kind)).sum() == 2
 
 

@@ -1,4 +1,6 @@
-"""The cochlea on a stream: the same spikes however the sound is cut, and how far they are from those of the whole recording."""
+"""The cochlea on a stream: the same spikes however the sound is cut, and how far they are from
+those of the whole recording.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ RATE = 16000
 
 def sound(seconds: float = 0.8, rate: int = RATE) -> np.ndarray:
     t = np.arange(round(seconds * rate)) / rate
-    tones = sum(np.sin(2 * np.pi * f * t) * (1 + np.sin(2 * np.pi * m * t)) for f, m in ((300, 3), (900, 5), (2500, 2)))
+    tones = sum(
+        np.sin(2 * np.pi * f * t) * (1 + np.sin(2 * np.pi * m * t))
+        for f, m in ((300, 3), (900, 5), (2500, 2))
+    )
     return 0.05 * tones + 0.002 * np.random.default_rng(0).standard_normal(len(t))
 
 
@@ -68,7 +73,9 @@ def test_state_is_explicit():
 def membranes(monkeypatch, encoder: Cochlea, seconds: float) -> np.ndarray:
     """The velocities that the ears of a stream are given, (channels, steps)."""
     caught, hear = [], cochlea._hear
-    monkeypatch.setattr(cochlea, "_hear", lambda ear, m, *more: (caught.append(m.copy()), hear(ear, m, *more))[1])
+    monkeypatch.setattr(
+        cochlea, "_hear", lambda ear, m, *more: (caught.append(m.copy()), hear(ear, m, *more))[1]
+    )
     heard(encoder.streaming(RATE, 1.0, seconds), sound(), [])
     monkeypatch.setattr(cochlea, "_hear", hear)
     return np.concatenate(caught, 1)
@@ -87,13 +94,19 @@ def test_blocks_are_within_two_thousandths_of_one_block(monkeypatch):
 
 
 def test_spikes_are_about_those_of_the_recording(monkeypatch):
-    """The same sound, neither scaled nor faded: the counts of each channel are those of the encoder, but for the draws."""
+    """The same sound, neither scaled nor faded: the counts of each channel are those of the
+    encoder, but for the draws.
+    """
     x = sound()
     gain = cochlea_stream.gain_of(x)
-    monkeypatch.setattr(Cochlea, "_sound", lambda self, audio, rate: (gain * np.asarray(audio), RATE))
+    monkeypatch.setattr(
+        Cochlea, "_sound", lambda self, audio, rate: (gain * np.asarray(audio), RATE)
+    )
     _, units = heard(Cochlea(40).streaming(RATE, gain), x, [])
     counts = np.bincount(units, minlength=40)
-    whole, redrawn = (np.bincount(Cochlea(40, seed=seed)(x, RATE)[1], minlength=40) for seed in (0, 1))
+    whole, redrawn = (
+        np.bincount(Cochlea(40, seed=seed)(x, RATE)[1], minlength=40) for seed in (0, 1)
+    )
     assert whole.sum() > 1000
     assert abs(counts.sum() - whole.sum()) < 0.03 * whole.sum()
     assert np.abs(counts - whole).sum() < 2 * np.abs(redrawn - whole).sum() + 0.02 * whole.sum()

@@ -34,7 +34,9 @@ steps = st.lists(st.tuples(*[st.floats(-1, 1)] * 3), min_size=0, max_size=60)
 
 @settings(max_examples=200, deadline=None)
 @given(steps, st.floats(1e-3, 1e3), st.tuples(*[st.floats(-5, 5)] * 3))
-def test_slow_signal_is_rebuilt_within_one_level(moves: list[tuple[float, ...]], level: float, start: tuple[float, ...]) -> None:
+def test_slow_signal_is_rebuilt_within_one_level(
+    moves: list[tuple[float, ...]], level: float, start: tuple[float, ...]
+) -> None:
     """The property the module promises: no step above one level, so no error above one level."""
     x = level * (np.array(start) + np.cumsum([(0.0, 0.0, 0.0), *moves], axis=0))
     encoder = LevelCrossing(level)
@@ -58,7 +60,9 @@ def test_fast_signal_lags_and_catches_up() -> None:
 
 
 def test_published_form_loses_slow_movement() -> None:
-    """A ramp of half a level a step leaves no event, and the error grows without bound; the default form follows it."""
+    """A ramp of half a level a step leaves no event, and the error grows without bound; the default
+    form follows it.
+    """
     ramp = np.arange(101.0)[:, None] / 2
     assert LevelCrossing(1.0, published=True)(ramp).sum() == 0
     assert LevelCrossing(1.0, published=True).error(ramp) == 50.0
@@ -83,7 +87,9 @@ def test_float32_and_integer_signals() -> None:
 
 
 def test_normalise() -> None:
-    x = np.stack([np.arange(50.0), np.full(50, 5.12), np.random.default_rng(1).normal(7, 3, 50)], axis=1)
+    x = np.stack(
+        [np.arange(50.0), np.full(50, 5.12), np.random.default_rng(1).normal(7, 3, 50)], axis=1
+    )
     z = normalise(x.astype(np.float32))
     assert z.shape == x.shape
     assert np.allclose(z.mean(axis=0), 0, atol=1e-6)
@@ -112,6 +118,12 @@ def test_reconstruct_from_any_start() -> None:
     signal = np.cumsum(np.full((30, 2), 0.1), axis=0)
     code = LevelCrossing(0.3)
     events = code(signal)
-    np.testing.assert_allclose(code.reconstruct(events) + signal[0], code.reconstruct(events, signal[0]))
-    with pytest.raises(ShapeError, match=r"start has shape \(3,\); expected a number, or one for each of 2 channels"):
+    np.testing.assert_allclose(
+        code.reconstruct(events) + signal[0], code.reconstruct(events, signal[0])
+    )
+    with pytest.raises(
+        ShapeError,
+        match=r"start has shape \(3,\); expected a number, or one for "
+        r"each of 2 channels",
+    ):
         code.reconstruct(events, [0.0, 0.0, 0.0])

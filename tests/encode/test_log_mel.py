@@ -1,4 +1,6 @@
-"""Log-mel energies: agreement with librosa, the published chain step by step, lengths, scale, bad input."""
+"""Log-mel energies: agreement with librosa, the published chain step by step, lengths, scale, bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,22 @@ from srnn.encode.log_mel import FLOOR, YIN_2021, LogMel, mel_bank, with_derivati
 def _sound(samples: int, seed: int = 0) -> np.ndarray:
     """A falling and swelling tone in noise, in [-1, 1]."""
     generator, t = np.random.default_rng(seed), np.arange(samples) / samples
-    return (0.6 * np.sin(2 * np.pi * 900 * t * (2 - t)) * t + 0.01 * generator.normal(size=samples)).astype(np.float32)
+    return (
+        0.6 * np.sin(2 * np.pi * 900 * t * (2 - t)) * t + 0.01 * generator.normal(size=samples)
+    ).astype(np.float32)
 
 
 def _librosa_power(x: np.ndarray, rate: int, window: int, hop: int, high: float) -> np.ndarray:
-    """(T, 40) power as librosa's stft and mel filters make it (`melspectrogram` is these two, but compiles for half a minute at first use)."""
+    """(T, 40) power as librosa's stft and mel filters make it (`melspectrogram` is these two, but
+    compiles for half a minute at first use).
+    """
     short = np.abs(librosa.stft(x.astype(np.float64), n_fft=window, hop_length=hop)) ** 2
     return (librosa.filters.mel(sr=rate, n_fft=window, n_mels=40, fmin=20, fmax=high) @ short).T
 
 
-@pytest.mark.parametrize(("rate", "high"), [(16000, 4000.0), (16000, None), (8000, 4000.0), (8000, 9999.0)])
+@pytest.mark.parametrize(
+    ("rate", "high"), [(16000, 4000.0), (16000, None), (8000, 4000.0), (8000, 9999.0)]
+)
 def test_agrees_with_librosa(rate: int, high: float | None) -> None:
     x = _sound(rate)
     made = LogMel(high=high)(x, rate)
@@ -47,7 +55,9 @@ def test_derivatives_agree_with_librosa(frames: int) -> None:
     assert made.shape == (frames, 9)
     assert np.array_equal(made[:, :3], x)
     for order in (1, 2):
-        wanted = savgol_filter(x, 9, order, deriv=order, axis=0, mode="interp" if frames >= 9 else "nearest")
+        wanted = savgol_filter(
+            x, 9, order, deriv=order, axis=0, mode="interp" if frames >= 9 else "nearest"
+        )
         np.testing.assert_allclose(made[:, 3 * order : 3 * order + 3], wanted, atol=1e-12)
     if frames >= 9:
         np.testing.assert_allclose(made[:, 3:6], librosa.feature.delta(x, axis=0), atol=1e-12)
@@ -68,13 +78,20 @@ def test_published_chain(samples: int) -> None:
     x = 0.3 * _sound(samples)
     made = YIN_2021(x, 16000)
     y = x.astype(np.float64) / np.abs(x).max()
-    y = librosa.util.pad_center(y, size=16000) if samples <= 16000 else y[(samples - 16000) // 2 :][:16000]
+    y = (
+        librosa.util.pad_center(y, size=16000)
+        if samples <= 16000
+        else y[(samples - 16000) // 2 :][:16000]
+    )
     power = _librosa_power(y, 16000, 480, 160, 4000)
     log = np.log1p(power / power.max()).T
-    stack = np.stack([log, librosa.feature.delta(log), librosa.feature.delta(log, order=2)])  # (3, 40, 101)
+    # (3, 40, 101)
+    stack = np.stack([log, librosa.feature.delta(log), librosa.feature.delta(log, order=2)])
     stack /= stack.std(axis=2, keepdims=True)
     assert made.shape == (YIN_2021.frames(1.0), YIN_2021.features) == (101, 120)
-    np.testing.assert_allclose(made, stack.transpose(2, 0, 1).reshape(101, 120), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        made, stack.transpose(2, 0, 1).reshape(101, 120), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_published_ignores_loudness_and_bears_silence() -> None:
@@ -112,7 +129,11 @@ def test_lengths(seconds: float, rate: int) -> None:
     made = encoder(_sound(round(seconds * rate)), rate)
     assert made.shape == (encoder.frames(seconds), encoder.features)
     assert np.isfinite(made).all()
-    assert LogMel(pad_to=1.0, deltas=1)(_sound(round(seconds * rate)), rate).shape == (LogMel(pad_to=1.0).frames(seconds), 80) == (101, 80)
+    assert (
+        LogMel(pad_to=1.0, deltas=1)(_sound(round(seconds * rate)), rate).shape
+        == (LogMel(pad_to=1.0).frames(seconds), 80)
+        == (101, 80)
+    )
 
 
 def test_normalise_divides_by_the_deviation_and_keeps_the_mean() -> None:
@@ -143,15 +164,38 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("audio", "rate", "error", "message"),
     [
-        (np.zeros((800, 2)), 8000, ShapeError, r"audio has shape \(800, 2\); expected \(n,\) samples of one channel.*audio\[:, 0\]"),
+        (
+            np.zeros((800, 2)),
+            8000,
+            ShapeError,
+            r"audio has shape \(800, 2\); expected \(n,\) "
+            r"samples of one channel.*audio\[:, 0\]",
+        ),
         (np.zeros(0), 8000, ShapeError, r"shape \(0,\)"),
-        (np.zeros(800, np.int16), 8000, DataError, "dtype int16; .*Divide 16-bit integers by 32768"),
+        (
+            np.zeros(800, np.int16),
+            8000,
+            DataError,
+            "dtype int16; .*Divide 16-bit integers by 32768",
+        ),
         (np.where(np.arange(800) == 7, np.nan, 0.0), 8000, DataError, "sample 7 of audio is nan"),
-        (np.zeros(239), 8000, ShapeError, r"239 samples; expected at least one window of 240 \(30 ms\)"),
+        (
+            np.zeros(239),
+            8000,
+            ShapeError,
+            r"239 samples; expected at least one window of 240 "
+            r"\(30 ms\)",
+        ),
         (np.zeros(800), 0, ConfigError, "rate is 0; expected a number more than 0"),
         (np.zeros(800), -8000.0, ConfigError, "rate is -8000"),
         (np.zeros(800), 30, ConfigError, "at 30 samples per second are 1 and 0 samples; too few"),
-        (np.zeros(800), 1000, ConfigError, "of 40 bands from 20 to 500 Hz are narrower than 33.3333 Hz, the resolution of 30 samples"),
+        (
+            np.zeros(800),
+            1000,
+            ConfigError,
+            "of 40 bands from 20 to 500 Hz are narrower than "
+            "33.3333 Hz, the resolution of 30 samples",
+        ),
     ],
 )
 def test_bad_sound(audio: np.ndarray, rate: float, error: type[Exception], message: str) -> None:
@@ -160,7 +204,9 @@ def test_bad_sound(audio: np.ndarray, rate: float, error: type[Exception], messa
 
 
 def test_no_room_for_bands() -> None:
-    with pytest.raises(ConfigError, match="Bands from 20 to 15 Hz at 30 samples per second hold nothing"):
+    with pytest.raises(
+        ConfigError, match="Bands from 20 to 15 Hz at 30 samples per second hold nothing"
+    ):
         LogMel(window=0.1, hop=0.1)(np.zeros(30), 30)
     with pytest.raises(ConfigError, match=r"LogMel.frames\(seconds\) is -1"):
         LogMel().frames(-1)

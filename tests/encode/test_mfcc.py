@@ -1,4 +1,6 @@
-"""Mel-frequency cepstra: one frame by formula, agreement with librosa, energy, derivatives, bad input."""
+"""Mel-frequency cepstra: one frame by formula, agreement with librosa, energy, derivatives, bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from srnn.encode.mfcc import FLOOR, Mfcc
 
 def _sound(samples: int = 16000) -> np.ndarray:
     t = np.arange(samples) / 16000
-    return (0.4 * np.sin(2 * np.pi * 700 * t) + 0.05 * np.random.default_rng(0).normal(size=samples)).astype(np.float32)
+    return (
+        0.4 * np.sin(2 * np.pi * 700 * t) + 0.05 * np.random.default_rng(0).normal(size=samples)
+    ).astype(np.float32)
 
 
 def test_one_frame_by_formula() -> None:
@@ -28,7 +32,9 @@ def test_one_frame_by_formula() -> None:
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 28) / 2595) - 1)
     bands = []
     for low, middle, high in zip(edges, edges[1:], edges[2:], strict=False):
-        weights = np.clip(np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)), 0, None)
+        weights = np.clip(
+            np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)), 0, None
+        )
         bands.append(np.log(max(weights @ power, FLOOR)))
     k, m = np.arange(1, 13)[:, None], np.arange(26)
     cepstra = np.sqrt(2 / 26) * (np.cos(np.pi * k * (2 * m + 1) / 52) @ np.array(bands))
@@ -56,7 +62,9 @@ def test_published_number_of_values() -> None:
     assert made.shape == (encoder.frames(1.0), encoder.features) == (98, 39)
     assert made.dtype == np.float32
     plain = Mfcc(deltas=0)(x, 16000)
-    np.testing.assert_allclose(made, with_derivatives(plain.astype(np.float64), 2), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        made, with_derivatives(plain.astype(np.float64), 2), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_loudness_is_in_the_energy_alone() -> None:
@@ -102,7 +110,13 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
         (np.zeros((800, 1)), 16000, ShapeError, r"Mfcc: audio has shape \(800, 1\)"),
         (np.zeros(0), 16000, ShapeError, r"shape \(0,\)"),
         (np.full(800, np.inf), 16000, DataError, "sample 0 of audio is inf"),
-        (np.zeros(399), 16000, ShapeError, r"399 samples; expected at least one window of 400 \(25 ms\)"),
+        (
+            np.zeros(399),
+            16000,
+            ShapeError,
+            r"399 samples; expected at least one window of 400 "
+            r"\(25 ms\)",
+        ),
         (np.zeros(800), 0, ConfigError, "Mfcc: rate is 0"),
         (np.zeros(800), 1000, ConfigError, "of 26 bands"),
     ],

@@ -1,4 +1,6 @@
-"""Pixel windows: by pencil, the published windows of MNIST, the order of pixels, speed is left to a benchmark, bad input."""
+"""Pixel windows: by pencil, the published windows of MNIST, the order of pixels, speed is left to a
+benchmark, bad input.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def test_published_rule(window: int, permutation: int | None) -> None:
     """Step i sees pixels i … i+k-1 for i < 784-k, else the last k, of the image in its order."""
     x = np.random.default_rng(0).random(784)
     seen = Pixels(window, permutation)(x)
-    order = np.arange(784) if permutation is None else np.random.default_rng(permutation).permutation(784)
+    order = (
+        np.arange(784)
+        if permutation is None
+        else np.random.default_rng(permutation).permutation(784)
+    )
     y = x[order].astype(np.float32)
     wanted = [y[i : i + window] if i < 784 - window else y[-window:] for i in range(784)]
     assert seen.shape == (784, window)

@@ -1,4 +1,6 @@
-"""Population coding: tuning by pencil, what the spikes keep of a value, both kinds of spikes, bad input."""
+"""Population coding: tuning by pencil, what the spikes keep of a value, both kinds of spikes, bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ def test_tuning_by_pencil() -> None:
     assert np.allclose(f[0], np.exp([-0.5, 0.0, -0.5, -2.0, -4.5]))
     assert np.allclose(f[1], np.exp([-8.0, -4.5, -2.0, -0.5, 0.0]))
     assert np.allclose(f[2], np.exp([-12.5, -8.0, -4.5, -2.0, -0.5]))
-    assert np.allclose(Population(5, width=2.0, peak=0.5).tuning([[0.25]]), 0.5 * np.exp(np.array([-0.5, 0.0, -0.5, -2.0, -4.5]) / 4))
+    assert np.allclose(
+        Population(5, width=2.0, peak=0.5).tuning([[0.25]]),
+        0.5 * np.exp(np.array([-0.5, 0.0, -0.5, -2.0, -4.5]) / 4),
+    )
     assert Population(1, -1.0, 3.0).centres.tolist() == [1.0]
     assert Population(3, -1.0, 3.0).centres.tolist() == [-1.0, 1.0, 3.0]
 
@@ -32,15 +37,27 @@ def test_channels_stay_together() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.sampled_from([1, 2, 7, 40]), st.floats(0.1, 1.0))
-def test_deterministic_counts_follow_the_tuning(seed: int, steps: int, neurons: int, peak: float) -> None:
-    """The property the module promises: after any number of steps the count is within 1/2 of the sum."""
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 200),
+    st.sampled_from([1, 2, 7, 40]),
+    st.floats(0.1, 1.0),
+)
+def test_deterministic_counts_follow_the_tuning(
+    seed: int, steps: int, neurons: int, peak: float
+) -> None:
+    """The property the module promises: after any number of steps the count is within 1/2 of the
+    sum.
+    """
     x = np.random.default_rng(seed).random((steps, 2))
     code = Population(neurons, spikes="deterministic", peak=peak)
     spikes = code(x)
     assert spikes.shape == (steps, 2 * neurons)
     assert spikes.max(initial=0) <= 1
-    assert np.abs(np.cumsum(spikes, 0, dtype=np.int64) - np.cumsum(code.tuning(x), 0)).max() <= 0.5 + 1e-9
+    assert (
+        np.abs(np.cumsum(spikes, 0, dtype=np.int64) - np.cumsum(code.tuning(x), 0)).max()
+        <= 0.5 + 1e-9
+    )
 
 
 def test_poisson_rates_follow_the_tuning() -> None:

@@ -1,4 +1,6 @@
-"""Every streaming encoder, fed in random pieces, gives what the encoder gives for the whole recording, to the bit."""
+"""Every streaming encoder, fed in random pieces, gives what the encoder gives for the whole
+recording, to the bit.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,31 @@ import pytest
 
 from srnn._check import ConfigError, DataError, ShapeError
 from srnn.datasets import Sample, Spikes
-from srnn.encode import Bins, Filterbank, LevelCrossing, LogMel, Mfcc, Pixels, Poisson, Population, normalise
+from srnn.encode import (
+    Bins,
+    Filterbank,
+    LevelCrossing,
+    LogMel,
+    Mfcc,
+    Pixels,
+    Poisson,
+    Population,
+    normalise,
+)
 from srnn.encode.level_crossing import NormaliseStream
 from srnn.encode.log_mel import YIN_2021
 from srnn.encode.streaming import Derivatives, with_derivatives
 from srnn.tasks import encoders
-from srnn.tasks.encoders import Direct, EventBins, FilterbankFrames, LevelCrossings, LogMelFrames, PixelPopulation, PixelWindows, Shape
+from srnn.tasks.encoders import (
+    Direct,
+    EventBins,
+    FilterbankFrames,
+    LevelCrossings,
+    LogMelFrames,
+    PixelPopulation,
+    PixelWindows,
+    Shape,
+)
 
 RATE = 8000.0
 CUTS = 12
@@ -42,20 +63,45 @@ def generator() -> np.random.Generator:
 SOUND, SIGNAL, GREY = (0, 100, 240, 1000, 3000), (1, 40, 700), (8, 9, 60)
 CASES = {
     "level crossing": (walk, SIGNAL, LevelCrossing(0.3), lambda e: e.streaming(2)),
-    "level crossing, published": (walk, SIGNAL, LevelCrossing(0.3, published=True), lambda e: e.streaming(2)),
+    "level crossing, published": (
+        walk,
+        SIGNAL,
+        LevelCrossing(0.3, published=True),
+        lambda e: e.streaming(2),
+    ),
     "z-scores of all": (walk, SIGNAL, normalise, lambda e: NormaliseStream(2, 700)),
     "log-mel": (speech, SOUND, LogMel(), lambda e: e.streaming(RATE)),
     "log-mel, derivatives": (speech, SOUND, LogMel(deltas=2), lambda e: e.streaming(RATE)),
-    "log-mel, hop beyond window": (speech, SOUND, LogMel(bands=20, hop=0.045, high=None, deltas=1), lambda e: e.streaming(RATE)),
+    "log-mel, hop beyond window": (
+        speech,
+        SOUND,
+        LogMel(bands=20, hop=0.045, high=None, deltas=1),
+        lambda e: e.streaming(RATE),
+    ),
     "cepstra": (speech, SOUND, Mfcc(), lambda e: e.streaming(RATE)),
     "cepstra alone": (speech, SOUND, Mfcc(deltas=0, energy=False), lambda e: e.streaming(RATE)),
     "filterbank": (speech, SOUND, Filterbank(40, None), lambda e: e.streaming(RATE)),
-    "filterbank, told 16 kHz": (speech, (0, 399, 400, 3000), Filterbank(), lambda e: e.streaming(RATE)),
+    "filterbank, told 16 kHz": (
+        speech,
+        (0, 399, 400, 3000),
+        Filterbank(),
+        lambda e: e.streaming(RATE),
+    ),
     "pixels": (grey, GREY, Pixels(8), lambda e: e.streaming()),
     "pixels, one": (grey, GREY, Pixels(1, None, 0.5), lambda e: e.streaming()),
     "population": (grey, GREY, Population(10, spikes="deterministic"), lambda e: e.streaming(1)),
-    "population, drawn": (grey, GREY, lambda x: Population(10)(x, generator()), lambda e: Population(10).streaming(1, generator())),
-    "rate": (grey, GREY, lambda x: Poisson()(x, generator()), lambda e: Poisson().streaming(1, generator())),
+    "population, drawn": (
+        grey,
+        GREY,
+        lambda x: Population(10)(x, generator()),
+        lambda e: Population(10).streaming(1, generator()),
+    ),
+    "rate": (
+        grey,
+        GREY,
+        lambda x: Poisson()(x, generator()),
+        lambda e: Poisson().streaming(1, generator()),
+    ),
 }
 
 
@@ -80,7 +126,8 @@ def test_every_encoder_that_a_task_may_have_is_here():
     kinds = {type(e).__name__ for _, _, e, _ in CASES.values()} | {"Bins", "Population", "Poisson"}
     from srnn import encode
 
-    public = {name for name in dir(encode) if name[0].isupper()} - {"Augment", "Cochlea"}  # the cochlea has a test of its own
+    # the cochlea has a test of its own
+    public = {name for name in dir(encode) if name[0].isupper()} - {"Augment", "Cochlea"}
     assert public <= kinds, public - kinds
 
 
@@ -159,7 +206,9 @@ def test_derivatives_are_those_of_librosa_in_pieces_too():
     x = np.random.default_rng(0).standard_normal((40, 5))
     made = with_derivatives(x, 2)
     for k in (1, 2):
-        assert np.allclose(made[:, 5 * k : 5 * k + 5].T, librosa.feature.delta(x.T, order=k), atol=1e-12)
+        assert np.allclose(
+            made[:, 5 * k : 5 * k + 5].T, librosa.feature.delta(x.T, order=k), atol=1e-12
+        )
     stream = Derivatives(2, 5)
     pieces = [stream.push(p) for p in np.split(x, [3, 8, 9, 30])]
     assert [len(p) for p in pieces] == [0, 0, 5, 21, 10]
@@ -167,7 +216,11 @@ def test_derivatives_are_those_of_librosa_in_pieces_too():
 
 
 def test_what_needs_the_whole_recording_says_so():
-    for encoder, what in ((YIN_2021, "pad_to"), (LogMel(normalise=True), "normalise"), (LogMel(published=True), "published")):
+    for encoder, what in (
+        (YIN_2021, "pad_to"),
+        (LogMel(normalise=True), "normalise"),
+        (LogMel(published=True), "published"),
+    ):
         with pytest.raises(ConfigError, match=what):
             encoder.streaming(RATE)
     with pytest.raises(ConfigError, match="permutation"):
@@ -191,7 +244,7 @@ def test_a_bad_piece_changes_nothing():
         assert str(stream.state) == str(before)
 
 
-# ── as tasks have them ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── as tasks have them ────────────────────────────────────────────────────────────────────────────
 
 
 def sample(x: np.ndarray, rate: float = RATE) -> Sample:
@@ -200,11 +253,21 @@ def sample(x: np.ndarray, rate: float = RATE) -> Sample:
 
 TASKS = {
     "LevelCrossings": (LevelCrossings(), walk(400), Shape(400, 2, 250.0), {}),
-    "LevelCrossings, published": (LevelCrossings(0.3, True), walk(400), Shape(None, 2, 250.0), {"first": 400}),
+    "LevelCrossings, published": (
+        LevelCrossings(0.3, True),
+        walk(400),
+        Shape(None, 2, 250.0),
+        {"first": 400},
+    ),
     "PixelWindows": (PixelWindows(8, None, 0.1), grey(80), Shape(80, 1, 1.0), {}),
     "PixelPopulation": (PixelPopulation(10), grey(80), Shape(80, 1, 1.0), {"name": "a"}),
     "LogMelFrames": (LogMelFrames(deltas=1), speech(3000)[:, None], Shape(None, 1, RATE), {}),
-    "LogMelFrames, drawn": (LogMelFrames(poisson=True), speech(3000)[:, None], Shape(None, 1, RATE), {"name": "a"}),
+    "LogMelFrames, drawn": (
+        LogMelFrames(poisson=True),
+        speech(3000)[:, None],
+        Shape(None, 1, RATE),
+        {"name": "a"},
+    ),
     "FilterbankFrames": (FilterbankFrames(), speech(3000)[:, None], Shape(None, 1, RATE), {}),
     "Direct": (Direct((1.0, 2.0), (3.0, 4.0)), walk(50), Shape(None, 2, 100.0), {}),
     "Direct, as it is": (Direct(), walk(50), Shape(None, 2, 100.0), {}),
@@ -217,14 +280,18 @@ def test_a_tasks_encoder_on_a_stream(name):
     expected = encode(sample(x, raw.rate)).signal
     for seed in range(CUTS):
         stream = encode.streaming(raw, **more)
-        got = np.concatenate([*(stream.push(p) for p in cut(x.astype(np.float32), seed)), stream.flush()])
+        got = np.concatenate(
+            [*(stream.push(p) for p in cut(x.astype(np.float32), seed)), stream.flush()]
+        )
         assert np.array_equal(got, expected)
 
 
 def test_every_encoder_of_a_task_has_been_here():
     from typing import get_args
 
-    assert {k.__name__ for k in get_args(encoders.Encoders)} == {type(t[0]).__name__ for t in TASKS.values()} | {"EventBins"}
+    assert {k.__name__ for k in get_args(encoders.Encoders)} == {
+        type(t[0]).__name__ for t in TASKS.values()
+    } | {"EventBins"}
 
 
 def test_bins_of_a_task_recording_after_recording():

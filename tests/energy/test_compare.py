@@ -19,11 +19,16 @@ def alif(inputs: int, neurons: int, twin: bool = False, recurrent: bool = True) 
 
 
 def soli(twin: bool) -> Stack:
-    return Stack(alif(1024, 512, twin, recurrent=False), alif(512, 512, twin), Readout(512, 11, **ANY))
+    return Stack(
+        alif(1024, 512, twin, recurrent=False), alif(512, 512, twin), Readout(512, 11, **ANY)
+    )
 
 
 def test_the_advantage_on_soli_is_that_of_an_input_that_nobody_paid_for():
-    """Published: 238 times less than the ReLU twin. With the analog input charged, at the published rate: 2 times."""
+    """Published: 238 times less than the ReLU twin.
+
+    With the analog input charged, at the published rate: 2 times.
+    """
     rate = 42467 / 1054208  # what the published energy implies
     ours, twin = soli(False), soli(True)
     activity = Activity.assumed(ours, rate, events=False)
@@ -40,7 +45,10 @@ def test_the_advantage_on_soli_is_that_of_an_input_that_nobody_paid_for():
 
 
 def test_reasons_by_hand():
-    """One layer of two neurons and a read-out. The network's rate is 0.25, the input's 0.5, the layer's own 0.125."""
+    """One layer of two neurons and a read-out.
+
+    The network's rate is 0.25, the input's 0.5, the layer's own 0.125.
+    """
     net = Stack(Layer(2, 2, YinLIF(0.5, 0.5), **ANY), Readout(2, 1, **ANY))
     activity = Activity(0.5, True, (0.125, 0.0), 0.25)
     published, measured = energy.count(net, activity, Yin2021()), energy.count(net, activity)
@@ -55,7 +63,9 @@ def test_reasons_by_hand():
         "selections": pytest.approx(0.1 * 2 * 0.125),
     }
     assert next(iter(found)) == "folded products"
-    assert [abs(v) for v in found.values()] == sorted((abs(v) for v in found.values()), reverse=True)
+    assert [abs(v) for v in found.values()] == sorted(
+        (abs(v) for v in found.values()), reverse=True
+    )
     assert sum(found.values()) == pytest.approx(measured.energy - published.energy)
     assert "one rate for all -0.1 pJ" in energy.explain(published, measured)
 
@@ -63,41 +73,61 @@ def test_reasons_by_hand():
 def test_reasons_of_memory_and_of_nothing():
     net = Stack(alif(3, 4), Readout(4, 2, **ANY))
     activity = Activity.assumed(net, 0.2)
-    bare, stored = energy.count(net, activity), energy.count(net, activity, Measured(memory=energy.MEMORIES["dram"]))
+    bare, stored = (
+        energy.count(net, activity),
+        energy.count(net, activity, Measured(memory=energy.MEMORIES["dram"])),
+    )
     assert energy.reasons(bare, stored) == {"memory traffic": stored.traffic}
     assert stored.traffic == pytest.approx(650 * stored.accesses)
     assert stored.accesses > 0
     assert energy.reasons(bare, bare) == {}
-    assert energy.explain(bare, bare) == "measured is +0.0 pJ from measured, 1 times: every item is the same."
+    assert energy.explain(bare, bare) == (
+        "measured is +0.0 pJ from measured, 1 times: every item is the same."
+    )
     nothing = energy.Count("none", (), Process())
     assert energy.explain(nothing, nothing) == "none is +0.0 pJ from none: every item is the same."
 
 
-@pytest.mark.parametrize("rules", energy.counts(Stack(alif(3, 4)), Activity(0.1, True, (0.1,), 0.1)))
+@pytest.mark.parametrize(
+    "rules", energy.counts(Stack(alif(3, 4)), Activity(0.1, True, (0.1,), 0.1))
+)
 def test_items_add_up(rules):
     net = Stack(alif(3, 4), Layer(4, 5, cells.LiGRU(), Identity(), **ANY), Readout(5, 2, **ANY))
     for events in (True, False):
         count = energy.counts(net, Activity(0.3, events, (0.2, 0.1, 0.0), 0.2))[rules]
         items = count.items().values()
-        assert (sum(c.mac for c in items), sum(c.ac for c in items)) == (pytest.approx(count.mac), pytest.approx(count.ac))
+        assert (sum(c.mac for c in items), sum(c.ac for c in items)) == (
+            pytest.approx(count.mac),
+            pytest.approx(count.ac),
+        )
         assert count.mac + count.ac > 0
 
 
 def test_energy_ratio_error_ratio_efficiency():
     """Half the error at a tenth of the energy: twenty times as efficient."""
     pair = Comparison(energy=325.7, other_energy=3257.0, error=0.1, other_error=0.2)
-    assert (pair.energy_ratio, pair.error_ratio, pair.efficiency) == (pytest.approx(10), pytest.approx(2), pytest.approx(20))
+    assert (pair.energy_ratio, pair.error_ratio, pair.efficiency) == (
+        pytest.approx(10),
+        pytest.approx(2),
+        pytest.approx(20),
+    )
     with pytest.raises(ConfigError, match="Comparison: error is 0"):
         Comparison(1.0, 1.0, 0.0, 0.1)
 
 
 def test_the_lstm_beside_a_network():
-    """As many units in every hidden layer, and a linear read-out; 8 bits; every connection a MAC."""
+    """As many units in every hidden layer, and a linear read-out; 8 bits; every
+    connection a MAC.
+    """
     net = Stack(alif(700, 128), alif(128, 64), Readout(64, 20, **ANY))
     lstm = energy.dense_lstm(net)
-    assert [(layer.inputs, layer.neurons, type(layer.neuron).__name__) for layer in single_layers(lstm)] == [
-        (700, 128, "LSTM"), (128, 64, "LSTM"), (64, 20, "Dense"),
-    ]  # fmt: skip
+    assert [
+        (layer.inputs, layer.neurons, type(layer.neuron).__name__) for layer in single_layers(lstm)
+    ] == [
+        (700, 128, "LSTM"),
+        (128, 64, "LSTM"),
+        (64, 20, "Dense"),
+    ]
     found = energy.lstm_counts(net)
     synapses = 4 * (700 * 128 + 128 * 128 + 128 * 64 + 64 * 64) + 64 * 20
     assert found["yin2021"].mac == synapses + 17 * (128 + 64)

@@ -30,7 +30,7 @@ def li(inputs: int, classes: int) -> Readout:
     return Readout(inputs, classes, **ANY)
 
 
-# ── the honest count ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the honest count ──────────────────────────────────────────────────────────────────────────────
 
 
 def tiny(**kwargs) -> Stack:
@@ -77,7 +77,9 @@ def test_measured_counts_the_connections_that_are_left():
     torch.manual_seed(0)
     dense, sparse = tiny(), tiny(sparsity=0.5, zero_diagonal=True)
     activity = Activity(0.5, True, (0.25, 0.0), 0.25)
-    assert energy.count(dense, activity).ac - energy.count(sparse, activity).ac == 2 * 0.5 + 2 * 0.25
+    assert (
+        energy.count(dense, activity).ac - energy.count(sparse, activity).ac == 2 * 0.5 + 2 * 0.25
+    )
 
 
 def test_measured_charges_transcendental_functions():
@@ -94,19 +96,29 @@ def test_a_layer_without_bias_pays_none():
     assert energy.count(net, activity).ac - energy.count(bare, activity).ac == 5
 
 
-# ── activity ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── activity ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_activity_of_a_trace():
-    """By hand: 3 + 1 valid steps. Input 5 events of 8; the network's rate is over spiking units only."""
+    """By hand: 3 + 1 valid steps.
+
+    Input 5 events of 8; the network's rate is over spiking units only.
+    """
     net = Stack(Layer(2, 2, YinLIF(0.5, 0.5), bias=False, recurrent=False, **ANY), li(2, 3))
     with torch.no_grad():
         net.layers[0].weight.copy_(torch.eye(2))
         net.layers[1].bias.fill_(1.0)
-    x = torch.tensor([[[1.0, -1.0], [0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [math.nan, math.nan], [math.nan, math.nan]]])
+    x = torch.tensor(
+        [
+            [[1.0, -1.0], [0.0, 1.0], [1.0, 0.0]],
+            [[0.0, 1.0], [math.nan, math.nan], [math.nan, math.nan]],
+        ]
+    )
     activity = Activity.of(net(x, lengths=torch.tensor([3, 1]), record=True).trace)
-    assert (activity.input, activity.events) == (5 / 8, True)  # -1 is an event too, and counts as one
-    assert activity.layers[0] == activity.network == 3 / 8  # 0.5·(-1) + 1 is just not above the threshold
+    # -1 is an event too, and counts as one
+    assert (activity.input, activity.events) == (5 / 8, True)
+    # 0.5·(-1) + 1 is just not above the threshold
+    assert activity.layers[0] == activity.network == 3 / 8
     assert activity.layers[1] > 0
     assert len(activity.layers) == 2
     assert not Activity.of(net(2 * x, lengths=torch.tensor([3, 1]), record=True).trace).events
@@ -118,7 +130,9 @@ def test_counts_by_every_rule_set_leave_the_generator_alone():
     with torch.no_grad():
         found = energy.counts(net, trace)
     assert torch.equal(torch.get_rng_state(), before)
-    assert {name: c.rules for name, c in found.items()} == {k: k for k in ("yin2020", "yin2021", "bittar2022", "measured")}
+    assert {name: c.rules for name, c in found.items()} == {
+        k: k for k in ("yin2020", "yin2021", "bittar2022", "measured")
+    }
     assert (found["yin2021"].mac, found["yin2021"].ac) == (2 * 1 + 1, (4 + 4 + 2) * 0.5)
 
 
@@ -128,7 +142,9 @@ def test_a_process_says_what_an_operation_costs():
 
 
 def test_activity_of_another_network_is_refused():
-    with pytest.raises(ConfigError, match="rates of 3 layers for a network of 2; pass a trace of this network"):
+    with pytest.raises(
+        ConfigError, match="rates of 3 layers for a network of 2; pass a trace of this network"
+    ):
         energy.count(tiny(), Activity(0.1, True, (0.1, 0.1, 0.1), 0.1))
 
 
@@ -138,11 +154,15 @@ def test_what_lies_around_the_neuron_does_not_matter_to_its_step():
 
 
 def test_layer_norm_is_charged_and_a_process_can_be_chosen():
-    plain, normed = (srnn.Stack(srnn.Layer(3, 5, srnn.SoftLIF(), norm=norm)) for norm in (None, srnn.LayerNorm()))
+    plain, normed = (
+        srnn.Stack(srnn.Layer(3, 5, srnn.SoftLIF(), norm=norm)) for norm in (None, srnn.LayerNorm())
+    )
     activity = energy.Activity(0.1, True, (0.2,), 0.2)
     a, b = (energy.count(net, activity) for net in (plain, normed))
     assert (b.mac - a.mac, b.ac - a.ac) == (15, 10)
-    folded = energy.count(srnn.Stack(srnn.Layer(3, 5, srnn.SoftLIF(), norm=srnn.BatchNorm())), activity)
+    folded = energy.count(
+        srnn.Stack(srnn.Layer(3, 5, srnn.SoftLIF(), norm=srnn.BatchNorm())), activity
+    )
     assert (folded.mac, folded.ac) == (a.mac, a.ac)
     other = energy.count(plain, activity, process=energy.Process(mac=4.6, ac=0.9))
     assert other.energy == pytest.approx(4.6 * a.mac + 0.9 * a.ac)
@@ -154,8 +174,10 @@ def test_measured_charges_the_gates_that_are_there():
     net = Stack(Layer(m, n, cells.GRU(), Identity(), **ANY))
     (layer,) = energy.count(net, Activity.assumed(net, 0.5, events=False)).layers
     assert layer.mac == 3 * (m * n + n * n) + n * (3 + 3 * 8)
-    assert layer.ac == 4 * n + n * max(0, 3 - 3)  # biases; (1 - z), and two sums that follow products
-    events = energy.count(net, Activity.assumed(net, 0.5)).layers[0]  # events at the input, numbers inside
+    # biases; (1 - z), and two sums that follow products
+    assert layer.ac == 4 * n + n * max(0, 3 - 3)
+    # events at the input, numbers inside
+    events = energy.count(net, Activity.assumed(net, 0.5)).layers[0]
     assert (events.mac, events.ac) == (layer.mac - 3 * m * n, layer.ac + 0.5 * 3 * m * n)
 
 
@@ -163,7 +185,12 @@ def test_measured_charges_the_norms_of_every_gate_and_the_bias_of_a_batch_norm()
     activity = Activity(0.5, False, (0.5,), 0.5)
     plain, layer_norm, batch_norm, neither = (
         energy.count(Stack(Layer(3, 4, cells.LiGRU(), Identity(), norm=norm, bias=bias)), activity)
-        for norm, bias in ((None, True), (srnn.LayerNorm(), True), (BatchNorm(), False), (None, False))
+        for norm, bias in (
+            (None, True),
+            (srnn.LayerNorm(), True),
+            (BatchNorm(), False),
+            (None, False),
+        )
     )
     assert (layer_norm.mac - plain.mac, layer_norm.ac - plain.ac) == (3 * 8, 2 * 8)
     assert (batch_norm.mac, batch_norm.ac) == (plain.mac, plain.ac)
@@ -172,12 +199,16 @@ def test_measured_charges_the_norms_of_every_gate_and_the_bias_of_a_batch_norm()
 
 @dataclass(frozen=True)
 class Products(Neuron):
-    """u is multiplied by a product of two currents, and divided by one: neither can be folded into weights; k·I can."""
+    """u is multiplied by a product of two currents, and divided by one: neither can be folded into
+    weights; k·I can.
+    """
 
     k: init.Init = 0.5
     gates = 2
 
-    def step(self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+    def step(
+        self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs
+    ) -> tuple[Tensor, State]:
         u = state["u"] + I[0] * I[1] + c["k"] / I[0] + c["k"] * I[1]
         return u, {"u": u}
 
@@ -193,9 +224,17 @@ def test_every_rule_set_has_the_process_of_its_paper():
     net = Stack(ff(3, 5))
     found = energy.counts(net, Activity.assumed(net, 0.1))
     assert {name: (c.process.mac, c.process.ac) for name, c in found.items()} == {
-        "yin2020": (3.1, 0.1), "yin2021": (3.1, 0.1), "bittar2022": (3.2, 0.1), "measured": (3.1, 0.1),
-    }  # fmt: skip
-    table = {"int32": (3.1 + 0.1, 0.1, 32), "fp32": (3.7 + 0.9, 0.9, 32), "fp16": (1.1 + 0.4, 0.4, 16), "int8": (0.2 + 0.03, 0.03, 8)}
+        "yin2020": (3.1, 0.1),
+        "yin2021": (3.1, 0.1),
+        "bittar2022": (3.2, 0.1),
+        "measured": (3.1, 0.1),
+    }
+    table = {
+        "int32": (3.1 + 0.1, 0.1, 32),
+        "fp32": (3.7 + 0.9, 0.9, 32),
+        "fp16": (1.1 + 0.4, 0.4, 16),
+        "int8": (0.2 + 0.03, 0.03, 8),
+    }
     for name, (mac, ac, bits) in table.items():
         process = energy.PROCESSES[name]
         assert (process.mac, process.ac, process.bits) == (pytest.approx(mac), ac, bits)
@@ -204,7 +243,7 @@ def test_every_rule_set_has_the_process_of_its_paper():
     assert len(energy.PROCESSES) == 4
 
 
-# ── memory traffic ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── memory traffic ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_memory_traffic_by_hand():
@@ -221,12 +260,16 @@ def test_memory_traffic_by_hand():
     assert readout.writes == 1 + 1  # u, and an output that is no spike
     assert count.traffic == pytest.approx(10.0 * (8 + 2 + 3 + 2))
     assert count.energy == pytest.approx(bare.energy + count.traffic)
-    assert energy.count(net, trace, Measured(memory=sram), energy.INT8).traffic == pytest.approx(count.traffic / 4)
+    assert energy.count(net, trace, Measured(memory=sram), energy.INT8).traffic == pytest.approx(
+        count.traffic / 4
+    )
     assert count.as_dict()["accesses"] == 15
 
 
 def test_memory_traffic_of_numbers():
-    """An analog input is read, a graded output written and read again; constants that differ between neurons are read."""
+    """An analog input is read, a graded output written and read again; constants that differ
+    between neurons are read.
+    """
     m, n = 3, 4
     lstm = Stack(Layer(m, n, cells.LSTM(), Identity(), **ANY))
     activity = Activity(0.9, False, (0.3,), 0.0)
@@ -238,11 +281,14 @@ def test_memory_traffic_of_numbers():
     assert layer.writes == 2 * n
 
 
-# ── parts that are no layers ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── parts that are no layers ──────────────────────────────────────────────────────────────────────
 
 
 def test_a_tandem_layer_pays_its_own_bias():
-    tandem, alone = Stack(Tandem(Layer(5, 7, IF(), recurrent=False, bias=False))), Stack(Layer(5, 7, IF(), recurrent=False, bias=False))
+    tandem, alone = (
+        Stack(Tandem(Layer(5, 7, IF(), recurrent=False, bias=False))),
+        Stack(Layer(5, 7, IF(), recurrent=False, bias=False)),
+    )
     activity = Activity(0.5, True, (0.25,), 0.25)
     a, b = (energy.count(net, activity) for net in (tandem, alone))
     assert (a.mac - b.mac, a.ac - b.ac) == (0, 7)
@@ -261,7 +307,11 @@ def test_a_convolution_reads_its_kernel_at_every_step():
 
 
 def test_the_read_out_of_bittars_artificial_networks():
-    net = Stack(Layer(5, 7, cells.LiBRUProbability(), Identity(), **ANY), Exponential(7), CumulativeReadout(7, 3))
+    net = Stack(
+        Layer(5, 7, cells.LiBRUProbability(), Identity(), **ANY),
+        Exponential(7),
+        CumulativeReadout(7, 3),
+    )
     activity = Activity(0.5, False, (0.25,) * 3, 0.0)
     by_name = {layer.name: layer for layer in energy.count(net, activity).layers}
     assert by_name["1"].mac == 7 * 8
@@ -271,7 +321,7 @@ def test_the_read_out_of_bittars_artificial_networks():
     assert energy.count(net, activity, Bittar2022()).mac == 2 * 7 * (5 + 7 + 1) + 3 * (7 + 1)
 
 
-# ── what cannot be counted ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── what cannot be counted ────────────────────────────────────────────────────────────────────────
 
 
 def test_a_part_that_nobody_can_count_is_named():
@@ -280,7 +330,9 @@ def test_a_part_that_nobody_can_count_is_named():
 
     net = Stack(ff(3, 3), Odd())
     for rules in (Yin2020(), Yin2021(), Bittar2022(), Measured()):
-        with pytest.raises(ConfigError, match="part 1 of the network is a Odd, whose operations no rule set knows"):
+        with pytest.raises(
+            ConfigError, match="part 1 of the network is a Odd, whose operations no rule set knows"
+        ):
             energy.count(net, Activity(0.1, True, (0.1, 0.1), 0.1), rules)
 
 

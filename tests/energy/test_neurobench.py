@@ -1,4 +1,7 @@
-"""The same counts as NeuroBench, on networks that both can count. NeuroBench hooks the calls of torch.nn modules and looks at what goes in."""
+"""The same counts as NeuroBench, on networks that both can count.
+
+NeuroBench hooks the calls of torch.nn modules and looks at what goes in.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,17 @@ class Neurons(nn.Module):
     def forward(self, current: Tensor) -> Tensor:
         layer = self.layer[0]
         s = self.state.pop("s")
-        x, self.state = layer.neuron.step(current, s, self.state, layer.neuron.coeffs(layer.constants()))
+        x, self.state = layer.neuron.step(
+            current, s, self.state, layer.neuron.coeffs(layer.constants())
+        )
         self.state["s"] = layer.activation(x)
         return self.state["s"]
 
 
 class Stepped(nn.Module):
-    """A feed-forward stack as torch.nn.Linear and neurons, one step at a time: the form that NeuroBench reads."""
+    """A feed-forward stack as torch.nn.Linear and neurons, one step at a time: the form that
+    NeuroBench reads.
+    """
 
     def __init__(self, net: Stack) -> None:
         super().__init__()
@@ -68,14 +75,20 @@ def judged(net: Stack, x: Tensor) -> dict:
 
     model = TorchModel(Stepped(net))
     model.add_activation_module(Neurons)
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(len(x))), batch_size=len(x))
+    data = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, torch.zeros(len(x))), batch_size=len(x)
+    )
     with torch.no_grad():
-        bench = neurobench.Benchmark(model, data, [], [], [[], [ActivationSparsity, SynapticOperations]])
+        bench = neurobench.Benchmark(
+            model, data, [], [], [[], [ActivationSparsity, SynapticOperations]]
+        )
         return bench.run(quiet=True)
 
 
 def ours(net: Stack, x: Tensor) -> tuple[energy.Charge, float, float]:
-    """Synaptic operations per recording, those of a network whose every input is active, and the activation sparsity."""
+    """Synaptic operations per recording, those of a network whose every input is active, and the
+    activation sparsity.
+    """
     with torch.no_grad():
         trace = net(x, record=True, backend="reference").trace
     dense = energy.count(net, Activity(1.0, True, (1.0,) * len(net.layers), 1.0)).synaptic()
@@ -86,12 +99,17 @@ def ours(net: Stack, x: Tensor) -> tuple[energy.Charge, float, float]:
     return per, (dense.mac + dense.ac) * STEPS, 1 - active
 
 
-@pytest.mark.parametrize("neuron", [SoftLIF(threshold=0.05), LIF(tau_m=2.0), ALIF(tau_m=2.0)], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "neuron",
+    [SoftLIF(threshold=0.05), LIF(tau_m=2.0), ALIF(tau_m=2.0)],
+    ids=lambda n: type(n).__name__,
+)
 def test_spikes_in_spikes_out(neuron):
     net, x = network(neuron), (torch.rand(BATCH, STEPS, SIZES[0]) < 0.6).float()
     judgement, (synaptic, dense, sparsity) = judged(net, x), ours(net, x)
     operations = judgement["SynapticOperations"]
-    assert operations["Effective_ACs"] > sum(a * b for a, b in itertools.pairwise(SIZES))  # there were spikes in every layer
+    # there were spikes in every layer
+    assert operations["Effective_ACs"] > sum(a * b for a, b in itertools.pairwise(SIZES))
     assert synaptic.ac == pytest.approx(operations["Effective_ACs"], rel=1e-12)
     assert synaptic.mac == operations["Effective_MACs"] == 0
     assert dense == operations["Dense"]

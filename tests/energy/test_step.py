@@ -1,4 +1,6 @@
-"""The traced step that energy is counted from: it computes what the step computes, and refuses what is not elementwise."""
+"""The traced step that energy is counted from: it computes what the step computes, and refuses what
+is not elementwise.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from srnn.kernels.trace import TraceError, trace_step
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF, AdLIF, Leaky
 
-NEURONS = sorted({c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)}, key=lambda c: c.__name__)
+NEURONS = sorted(
+    {c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)},
+    key=lambda c: c.__name__,
+)
 
 
 def test_there_are_neurons():
@@ -75,7 +80,9 @@ def interpreted(graph: Graph, given: dict[str, float]) -> dict[str, float]:
 
 
 def compared(neuron: Neuron, trials: int = 20) -> int:
-    """Compare the traced step with the step itself on random numbers; returns how many were compared."""
+    """Compare the traced step with the step itself on random numbers; returns how many were
+    compared.
+    """
     graph, draw, count = trace_step(neuron), random.Random(0), 0
     assert set(graph.outputs) == {"x", *(f"state.{k}" for k in neuron.states)}
     for _ in range(trials):
@@ -83,7 +90,11 @@ def compared(neuron: Neuron, trials: int = 20) -> int:
         tensors = {k: torch.full((1, 1), v, dtype=torch.float64) for k, v in given.items()}
         state = {k: tensors[f"state.{k}"] for k in neuron.states}
         c = {k[2:]: v for k, v in tensors.items() if k.startswith("c.")}
-        I = tensors["I"] if neuron.gates == 1 else tuple(tensors[f"I{g}"] for g in range(neuron.gates))
+        I = (
+            tensors["I"]
+            if neuron.gates == 1
+            else tuple(tensors[f"I{g}"] for g in range(neuron.gates))
+        )
         x, new = neuron.step(I, tensors["s"], state, c)
         wanted = {"x": x.item(), **{f"state.{k}": v.item() for k, v in new.items()}}
         assert interpreted(graph, given) == pytest.approx(wanted, rel=1e-13, abs=1e-14)
@@ -100,21 +111,52 @@ def test_the_trace_computes_the_step(neuron):
 
 @dataclass(frozen=True)
 class Everything(Neuron):
-    """Every other operation that a step may be made of, with literals, scaled sums and one-sided clamps."""
+    """Every other operation that a step may be made of, with literals, scaled sums and one-sided
+    clamps.
+    """
 
     k: init.Init = 0.7
     states = ("u", "v")
     gates = 2
 
-    def step(self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+    def step(
+        self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs
+    ) -> tuple[Tensor, State]:
         a, b = I
         u, v = state["u"], state["v"]
         y = torch.add(a, b, alpha=3) - torch.sub(u, v, alpha=0.5) + torch.rsub(a, v, alpha=2)
-        y = y + torch.clamp(a, max=0.3) + torch.clamp(b, min=-0.2) + torch.clamp(u, -0.1, 0.4) + torch.clamp_min(v, 0.1)
-        y = y + torch.where((a > 0) & (b <= 0.5) | (u != v), torch.ones_like(a), torch.zeros_like(a)) * torch.full_like(a, 2.5)
-        y = y + torch.where(torch.logical_not(a >= b), torch.relu(u), 0.25) + (a < b).to(a.dtype) * (u == u)
-        z = torch.sigmoid(a) + torch.tanh(b) + torch.erf(u) + torch.nn.functional.softplus(v) + torch.sqrt(torch.abs(s)) + torch.sign(b)
-        z = z + torch.log1p(torch.exp(a)) + torch.expm1(b) + torch.log(torch.abs(a) + 1) + torch.reciprocal(u * u + 1) + v**2 + s.clone() / 3
+        y = (
+            y
+            + torch.clamp(a, max=0.3)
+            + torch.clamp(b, min=-0.2)
+            + torch.clamp(u, -0.1, 0.4)
+            + torch.clamp_min(v, 0.1)
+        )
+        y = y + torch.where(
+            (a > 0) & (b <= 0.5) | (u != v), torch.ones_like(a), torch.zeros_like(a)
+        ) * torch.full_like(a, 2.5)
+        y = (
+            y
+            + torch.where(torch.logical_not(a >= b), torch.relu(u), 0.25)
+            + (a < b).to(a.dtype) * (u == u)
+        )
+        z = (
+            torch.sigmoid(a)
+            + torch.tanh(b)
+            + torch.erf(u)
+            + torch.nn.functional.softplus(v)
+            + torch.sqrt(torch.abs(s))
+            + torch.sign(b)
+        )
+        z = (
+            z
+            + torch.log1p(torch.exp(a))
+            + torch.expm1(b)
+            + torch.log(torch.abs(a) + 1)
+            + torch.reciprocal(u * u + 1)
+            + v**2
+            + s.clone() / 3
+        )
         return y + c["k"] * z, {"u": y, "v": torch.minimum(y, -z)}
 
 
@@ -150,14 +192,39 @@ SHIFT = torch.full((3,), 0.5, dtype=torch.float64)
 ODD = {
     "cumsum": (
         lambda u: torch.cumsum(u, -1),
-        r"Mine\.step: aten\.cumsum\.default \(.*test_step\.py:\d+\) is not one of the elementwise operations",
+        r"Mine\.step: aten\.cumsum\.default \(.*test_step\.py:\d+\) is not one of the "
+        r"elementwise operations",
     ),
-    "mean": (lambda u: u - u.mean(-1, keepdim=True), r"Mine\.step: aten\.mean\.dim \(.*test_step\.py:\d+\) is not one of"),
-    "product": (lambda u: u @ u.T @ u, r"Mine\.step: aten\.(t|mm|permute)\.default \(.*test_step\.py:\d+\) is not one of"),
-    "whole numbers": (lambda u: u.long().to(u.dtype), r"Mine\.step: aten\._to_copy\.default \(.*test_step\.py:\d+\) changes the number type"),
-    "rounded quotient": (lambda u: torch.div(u, 3.0, rounding_mode="floor"), r"Mine\.step: aten\.div\.\w+ \(.*test_step\.py:\d+\) is not one of"),
-    "a tensor of its own": (lambda u: u * SHIFT, r"Mine\.step uses a tensor that is not one of its arguments; make it a constant of the neuron"),
-    "a look at the values": (lambda u: u if u.max() > 0 else -u, r"Mine\.step: aten\.max\.default \(.*test_step\.py:\d+\) is not one of"),
+    "mean": (
+        lambda u: u - u.mean(-1, keepdim=True),
+        r"Mine\.step: aten\.mean\.dim "
+        r"\(.*test_step\.py:\d+\) is not one of",
+    ),
+    "product": (
+        lambda u: u @ u.T @ u,
+        r"Mine\.step: aten\.(t|mm|permute)\.default "
+        r"\(.*test_step\.py:\d+\) is not one of",
+    ),
+    "whole numbers": (
+        lambda u: u.long().to(u.dtype),
+        r"Mine\.step: aten\._to_copy\.default "
+        r"\(.*test_step\.py:\d+\) changes the number type",
+    ),
+    "rounded quotient": (
+        lambda u: torch.div(u, 3.0, rounding_mode="floor"),
+        r"Mine\.step: aten\.div\.\w+ "
+        r"\(.*test_step\.py:\d+\) is not one of",
+    ),
+    "a tensor of its own": (
+        lambda u: u * SHIFT,
+        r"Mine\.step uses a tensor that is not one of "
+        r"its arguments; make it a constant of the neuron",
+    ),
+    "a look at the values": (
+        lambda u: u if u.max() > 0 else -u,
+        r"Mine\.step: aten\.max\.default "
+        r"\(.*test_step\.py:\d+\) is not one of",
+    ),
 }
 
 

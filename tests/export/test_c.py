@@ -1,7 +1,9 @@
-"""Exported C is the network: every neuron and cell of the package, float and in whole numbers, built with sanitisers and every warning an error.
+"""Exported C is the network: every neuron and cell of the package, float and in whole numbers,
+built with sanitisers and every warning an error.
 
-All networks are exported once, compiled into one program and run on stored traces; the tests compare what it wrote. Float code on a processor with
-the same arithmetic as the cpu kernels gives their bits; whole numbers are equal to the simulation.
+All networks are exported once, compiled into one program and run on stored traces; the tests
+compare what it wrote. Float code on a processor with the same arithmetic as the cpu kernels gives
+their bits; whole numbers are equal to the simulation.
 """
 
 from __future__ import annotations
@@ -35,7 +37,14 @@ STEPS, BATCH, INPUTS = 60, 2, 5
 
 
 def classes(module: object) -> list[type[Neuron]]:
-    return sorted({c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron}, key=lambda c: c.__name__)
+    return sorted(
+        {
+            c
+            for c in vars(module).values()
+            if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron
+        },
+        key=lambda c: c.__name__,
+    )
 
 
 KINDS = [*classes(srnn.neurons), *classes(srnn.cells)]
@@ -61,13 +70,27 @@ def settled(net: srnn.Stack, seed: int = 0) -> srnn.Stack:
 
 
 def network(kind: type[Neuron], **options: bool) -> srnn.Stack:
-    """Spikes into graded outputs of the same neuron, where it can have those; Relu after a hard reset is refused by the layer itself."""
+    """Spikes into graded outputs of the same neuron, where it can have those; Relu after a hard
+    reset is refused by the layer itself.
+    """
     torch.manual_seed(1)
-    graded: Activation = Spike(at_threshold=True) if kind.hard_reset else Relu() if kind.__module__.startswith("srnn.neurons") else Identity()
+    graded: Activation = (
+        Spike(at_threshold=True)
+        if kind.hard_reset
+        else Relu()
+        if kind.__module__.startswith("srnn.neurons")
+        else Identity()
+    )
     first = srnn.Layer(INPUTS, 9, kind(**options), recurrent_bias=True, zero_diagonal=True)
     with torch.no_grad():
         first.weight.mul_(3.0)
-    return settled(srnn.Stack(first, srnn.Layer(9, 7, kind(**options), graded), srnn.Layer(7, 4, kind(**options), graded, recurrent=False)))
+    return settled(
+        srnn.Stack(
+            first,
+            srnn.Layer(9, 7, kind(**options), graded),
+            srnn.Layer(7, 4, kind(**options), graded, recurrent=False),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +120,10 @@ def pruned(net: srnn.Stack, keep: float = 0.1) -> srnn.Stack:
 
 def wide(norm: Any = None) -> srnn.Stack:
     torch.manual_seed(2)
-    first, second = srnn.Layer(INPUTS, 300, ALIF(), norm=norm, recurrent=False), srnn.Layer(300, 6, AdLIF(), Relu(), norm=norm)
+    first, second = (
+        srnn.Layer(INPUTS, 300, ALIF(), norm=norm, recurrent=False),
+        srnn.Layer(300, 6, AdLIF(), Relu(), norm=norm),
+    )
     return settled(srnn.Stack(first, second, srnn.Readout(6, 4, norm=norm)))
 
 
@@ -117,7 +143,10 @@ def loud(net: srnn.Stack) -> srnn.Stack:
 def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     for kind in KINDS:
-        options = [{}, *({f.name: True} for f in dataclasses.fields(kind) if isinstance(f.default, bool))]
+        options = [
+            {},
+            *({f.name: True} for f in dataclasses.fields(kind) if isinstance(f.default, bool)),
+        ]
         for chosen in options:
             name = kind.__name__ + "".join(f"_{k}" for k in chosen)
             net = network(kind, **chosen)
@@ -134,14 +163,22 @@ def cases() -> dict[str, Case]:
         found[f"convolution_{form}"] = Case(convolution(), signal(), bits, exact=False)
         found[f"stored_whole_{form}"] = Case(wide(), signal(20), bits, False)
     found["layer_norm_float"] = Case(wide(srnn.LayerNorm()), signal(), exact=False)
-    exponential = settled(srnn.Stack(srnn.Layer(INPUTS, 4, srnn.cells.LiBRU(), Identity()), Exponential(4)))
+    exponential = settled(
+        srnn.Stack(srnn.Layer(INPUTS, 4, srnn.cells.LiBRU(), Identity()), Exponential(4))
+    )
     found["exponential_float"] = Case(exponential, signal(size=0.5), exact=False)
     found["exponential_int8"] = Case(exponential, signal(size=0.5), 8)
-    found["exponential_first_int8"] = Case(srnn.Stack(Exponential(INPUTS), srnn.Readout(INPUTS, 3)).eval(), signal(size=0.5), 8)
-    found["relu_int8"] = Case(settled(srnn.Stack(srnn.Layer(INPUTS, 6, ALIF(), Relu()), srnn.Readout(6, 3))), signal(), 8)
+    found["exponential_first_int8"] = Case(
+        srnn.Stack(Exponential(INPUTS), srnn.Readout(INPUTS, 3)).eval(), signal(size=0.5), 8
+    )
+    found["relu_int8"] = Case(
+        settled(srnn.Stack(srnn.Layer(INPUTS, 6, ALIF(), Relu()), srnn.Readout(6, 3))), signal(), 8
+    )
     for name, neuron in {"alif": ALIF, "lstm": srnn.cells.LSTM, "adex": srnn.neurons.AdEx}.items():
         found[f"long_{name}_int8"] = Case(network(neuron), signal(250), 8, calibration=signal(40))
-        found[f"loud_{name}_int8"] = Case(loud(network(neuron)), signal(size=300.0), 8, calibration=signal(size=0.01))
+        found[f"loud_{name}_int8"] = Case(
+            loud(network(neuron)), signal(size=300.0), 8, calibration=signal(size=0.01)
+        )
     found["long_alif_float"] = Case(alif, signal(2000))
     mixed = ALIF(beta=Fixed([0.0, 1.8, 0.0, 0.5]), b0=Fixed([0.1, 0.2, 0.3, 0.4]))
     found["mixed_float"] = Case(settled(srnn.Stack(srnn.Layer(INPUTS, 4, mixed))), signal())
@@ -154,7 +191,10 @@ CASES = cases()
 
 _MAIN = """#include <stdio.h>
 {includes}
-static FILE *file(const char *name, const char *mode) {{ FILE *f = fopen(name, mode); return f ? f : stderr; }}
+static FILE *file(const char *name, const char *mode) {{
+    FILE *f = fopen(name, mode);
+    return f ? f : stderr;
+}}
 
 {runs}
 
@@ -184,38 +224,85 @@ _RUN = """static void run_{name}(void) {{
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict[str, tuple[Tensor, tuple[Tensor, ...], IntegerStack | None]]:
-    """Scores and outputs of all cases, as the sanitised program wrote them; with whole numbers also the simulation."""
+    """Scores and outputs of all cases, as the sanitised program wrote them; with whole numbers also
+    the simulation.
+    """
     folder = tmp_path_factory.mktemp("c")
-    simulations = {name: to_integer(c.net, c.bits, c.x if c.calibration is None else c.calibration) for name, c in CASES.items() if c.bits}
-    models = {name: to_c(simulations.get(name, c.net), folder, name=name, sparse=c.sparse) for name, c in CASES.items()}
+    simulations = {
+        name: to_integer(c.net, c.bits, c.x if c.calibration is None else c.calibration)
+        for name, c in CASES.items()
+        if c.bits
+    }
+    models = {
+        name: to_c(simulations.get(name, c.net), folder, name=name, sparse=c.sparse)
+        for name, c in CASES.items()
+    }
     runs = []
     for name, model in models.items():
         case = CASES[name]
         given = case.x if case.bits is None else simulations[name].input.integers(case.x)
-        given.numpy().astype(np.float32 if case.bits is None else np.int16).tofile(folder / f"{name}.in")
+        given.numpy().astype(np.float32 if case.bits is None else np.int16).tofile(
+            folder / f"{name}.in"
+        )
         copies = "".join(
-            f"            for (long n = 0; n < {n}; n++) {{ y = state.layer{k}.s[n]; fwrite(&y, sizeof y, 1, out); }}\n"
+            f"            for (long n = 0; n < {n}; n++) {{ y = state.layer{k}.s[n]; "
+            f"fwrite(&y, sizeof y, 1, out); }}\n"
             for k, n in enumerate(model.neurons)
         )
-        types = {"input": "float", "score": "float"} if case.bits is None else {"input": "int16_t", "score": "int32_t"}
-        sizes = {"batch": BATCH, "steps": case.x.shape[1], "inputs": model.inputs, "outputs": model.outputs}
+        types = (
+            {"input": "float", "score": "float"}
+            if case.bits is None
+            else {"input": "int16_t", "score": "int32_t"}
+        )
+        sizes = {
+            "batch": BATCH,
+            "steps": case.x.shape[1],
+            "inputs": model.inputs,
+            "outputs": model.outputs,
+        }
         runs.append(_RUN.format(name=name, copies=copies, **types, **sizes))
     calls = "\n    ".join(f"run_{name}();" for name in models)
-    text = _MAIN.format(includes="\n".join(f'#include "{n}.h"' for n in models), runs="\n\n".join(runs), calls=calls)
+    text = _MAIN.format(
+        includes="\n".join(f'#include "{n}.h"' for n in models), runs="\n\n".join(runs), calls=calls
+    )
     (folder / "all.c").write_text(text)
-    flags = (*STRICT, "-Wconversion", "-O0", *_build.compiler().options, "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
+    flags = (
+        *STRICT,
+        "-Wconversion",
+        "-O0",
+        *_build.compiler().options,
+        "-fsanitize=undefined,address",
+        "-fno-sanitize-recover=all",
+    )
     with ThreadPoolExecutor(2) as pool:
-        jobs = [(str(folder / f"{name}.c"), *flags, "-c", "-o", str(folder / f"{name}.o")) for name in (*models, "all")]
+        jobs = [
+            (str(folder / f"{name}.c"), *flags, "-c", "-o", str(folder / f"{name}.o"))
+            for name in (*models, "all")
+        ]
         said = list(pool.map(compile_c, jobs))
     assert not any(said)
-    compile_c((*(str(folder / f"{name}.o") for name in (*models, "all")), *flags, "-o", str(folder / "all"), "-lm"))
-    done = subprocess.run([str(folder / "all")], cwd=folder, capture_output=True, text=True, timeout=200)
+    compile_c(
+        (
+            *(str(folder / f"{name}.o") for name in (*models, "all")),
+            *flags,
+            "-o",
+            str(folder / "all"),
+            "-lm",
+        )
+    )
+    done = subprocess.run(
+        [str(folder / "all")], cwd=folder, capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert not done.stderr
     found = {}
     for name, model in models.items():
-        raw = np.fromfile(folder / f"{name}.out", np.float32 if CASES[name].bits is None else np.int32)
-        rows = torch.from_numpy(raw.reshape(BATCH, CASES[name].x.shape[1], model.outputs + sum(model.neurons)))
+        raw = np.fromfile(
+            folder / f"{name}.out", np.float32 if CASES[name].bits is None else np.int32
+        )
+        rows = torch.from_numpy(
+            raw.reshape(BATCH, CASES[name].x.shape[1], model.outputs + sum(model.neurons))
+        )
         scores, *outputs = torch.split(rows, [model.outputs, *model.neurons], -1)
         found[name] = scores, tuple(outputs), simulations.get(name)
     return found
@@ -224,7 +311,9 @@ def results(tmp_path_factory) -> dict[str, tuple[Tensor, tuple[Tensor, ...], Int
 def test_the_package_has_neurons_to_export():
     assert len(KINDS) >= 22
     assert all(f"{kind.__name__}_float" in CASES for kind in KINDS)
-    assert all(f"{kind.__name__}_int8" in CASES for kind in KINDS if kind.__name__ not in NO_INTEGERS)
+    assert all(
+        f"{kind.__name__}_int8" in CASES for kind in KINDS if kind.__name__ not in NO_INTEGERS
+    )
 
 
 @pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.bits is None])
@@ -235,10 +324,14 @@ def test_float_code_gives_the_network(name, results):
     assert out.trace is not None
     assert len(outputs) == len(out.trace.outputs)
     if case.exact:
-        assert all(torch.equal(a, b) for a, b in zip((scores, *outputs), (out.potential, *out.trace.outputs), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip((scores, *outputs), (out.potential, *out.trace.outputs), strict=True)
+        )
         return
     for spiking, a, b in zip(out.trace.spiking, outputs, out.trace.outputs, strict=True):
-        if spiking:  # a spike that flips sends what follows another way: compared up to it, and it must be rare
+        # a spike that flips sends what follows another way: compared up to it, and it must be rare
+        if spiking:
             differs = (a != b).any(-1)
             assert int(differs.any(-1).sum()) <= 1, name
             first = int(differs.int().argmax(-1).min()) if bool(differs.any()) else case.x.shape[1]
@@ -260,8 +353,15 @@ def test_whole_numbers_are_those_of_the_simulation(name, results):
 
 
 def test_loud_networks_reach_the_ends_of_the_range(results):
-    reached = [bool((results[f"loud_{n}_int8"][0].long().abs() >= 2**31 - 1).any()) for n in ("alif", "lstm", "adex")]
-    seen = [simulation.input.integers(CASES[f"loud_{n}_int8"].x).abs().max() for n in ("alif",) for simulation in (results[f"loud_{n}_int8"][2],)]
+    reached = [
+        bool((results[f"loud_{n}_int8"][0].long().abs() >= 2**31 - 1).any())
+        for n in ("alif", "lstm", "adex")
+    ]
+    seen = [
+        simulation.input.integers(CASES[f"loud_{n}_int8"].x).abs().max()
+        for n in ("alif",)
+        for simulation in (results[f"loud_{n}_int8"][2],)
+    ]
     assert any(reached) or int(seen[0]) == results["loud_alif_int8"][2].input.limit
 
 
@@ -270,13 +370,17 @@ def test_the_stored_traces_do_something(results):
         assert any(bool(o.any()) for o in outputs), name
         assert all(bool(torch.isfinite(o.float()).all()) for o in outputs), name
     rates = [float((results[f"{kind.__name__}_float"][1][0] != 0).float().mean()) for kind in KINDS]
-    assert sum(0.001 < rate < 0.999 for rate in rates) >= 15, dict(zip((k.__name__ for k in KINDS), rates, strict=True))
+    assert sum(0.001 < rate < 0.999 for rate in rates) >= 15, dict(
+        zip((k.__name__ for k in KINDS), rates, strict=True)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_whole_numbers_are_near_the_network_with_weights_on_the_grid(kind):
-    """What remains beside the weights' own rounding is small: the potentials of a layer that does not feed back."""
+    """What remains beside the weights' own rounding is small: the potentials of a layer that does
+    not feed back.
+    """
     if kind.__name__ in NO_INTEGERS:
         return
     torch.manual_seed(5)
@@ -290,13 +394,19 @@ def test_whole_numbers_are_near_the_network_with_weights_on_the_grid(kind):
     out = net(x, record=True)
     made = to_integer(net, 8, x)
     potential, _, outputs = made(x, torch.full((BATCH,), STEPS))
-    fine = (out.trace.outputs[0] == outputs[0]).float().mean() if kind.hard_reset else torch.tensor(1.0)
+    fine = (
+        (out.trace.outputs[0] == outputs[0]).float().mean()
+        if kind.hard_reset
+        else torch.tensor(1.0)
+    )
     assert fine > 0.995
     if fine == 1:
-        assert torch.allclose(potential, out.potential, atol=2e-4 * float(out.potential.abs().max() + 1), rtol=1e-3)
+        assert torch.allclose(
+            potential, out.potential, atol=2e-4 * float(out.potential.abs().max() + 1), rtol=1e-3
+        )
 
 
-# ── players, sizes, files ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── players, sizes, files ─────────────────────────────────────────────────────────────────────────
 
 
 def test_the_player_stops_at_each_length(tmp_path):
@@ -308,7 +418,10 @@ def test_the_player_stops_at_each_length(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(outputs, out.trace.outputs, strict=True))
     assert not outputs[0][1, 17:].any()
     made = to_integer(net, 8, x)
-    a, b = CPlayer(to_c(net, tmp_path, name="whole", bits=8, calibration=x))(x, lengths), made(x, lengths)
+    a, b = (
+        CPlayer(to_c(net, tmp_path, name="whole", bits=8, calibration=x))(x, lengths),
+        made(x, lengths),
+    )
     assert torch.equal(a[0], b[0])
     assert torch.equal(a[1], b[1])
     assert all(torch.equal(p, q) for p, q in zip(a[2], b[2], strict=True))
@@ -328,7 +441,11 @@ def test_whole_numbers_and_pruning_make_it_smaller(tmp_path):
     assert full.flash > 3 * whole.flash > 3 * half.flash
     assert dense.tables > 2.5 * sparse.tables
     assert "sparse_spikes8" in (tmp_path / "small" / "model.c").read_text()
-    weights = sum(int((p != 0).sum()) for n, p in few.named_parameters() if n.endswith(("weight", "recurrent")))
+    weights = sum(
+        int((p != 0).sum())
+        for n, p in few.named_parameters()
+        if n.endswith(("weight", "recurrent"))
+    )
     assert weights < small.table_bytes
     # one byte an index, one a weight, one a column, and tables of 4 bytes for each neuron
     assert small.table_bytes < 2 * weights + (INPUTS + 128 + 128) + 4 * 132 * 8
@@ -342,20 +459,42 @@ def test_files_build_with_make_and_the_example_runs(tmp_path):
         net, x = network(ALIF), signal(12)
         folder = tmp_path / str(bits)
         to_c(net, folder, name="wave", bits=bits, calibration=x)
-        assert sorted(p.name for p in folder.iterdir()) == ["Makefile", "main.c", "wave.c", "wave.h"]
-        env = {"PATH": "/usr/bin:/bin", "CFLAGS": "-O1 -Werror -Wconversion -fsanitize=undefined,address"}
-        done = subprocess.run(["make", "-s", "-C", str(folder)], capture_output=True, text=True, env=env)
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "Makefile",
+            "main.c",
+            "wave.c",
+            "wave.h",
+        ]
+        env = {
+            "PATH": "/usr/bin:/bin",
+            "CFLAGS": "-O1 -Werror -Wconversion -fsanitize=undefined,address",
+        }
+        done = subprocess.run(
+            ["make", "-s", "-C", str(folder)], capture_output=True, text=True, env=env
+        )
         assert done.returncode == 0, done.stderr
         assert not done.stderr
         lines = "\n".join(", ".join(f"{v:.9g}" for v in row) for row in x[0].tolist())
-        ran = subprocess.run([str(folder / "wave")], input=f"{lines}\n\n{lines}\n", capture_output=True, text=True)
+        ran = subprocess.run(
+            [str(folder / "wave")], input=f"{lines}\n\n{lines}\n", capture_output=True, text=True
+        )
         assert ran.returncode == 0, ran.stderr
         printed = [line.split() for line in ran.stdout.splitlines()]
         assert printed[:12] == printed[12:]  # an empty line starts anew
-        potential = net(x[:1]).potential[0] if bits is None else to_integer(net, 8, x)(x[:1], torch.tensor([12]))[0][0]
-        assert torch.allclose(torch.tensor([[float(v) for v in row[1:]] for row in printed[:12]]), potential, atol=1e-5)
+        potential = (
+            net(x[:1]).potential[0]
+            if bits is None
+            else to_integer(net, 8, x)(x[:1], torch.tensor([12]))[0][0]
+        )
+        assert torch.allclose(
+            torch.tensor([[float(v) for v in row[1:]] for row in printed[:12]]),
+            potential,
+            atol=1e-5,
+        )
         assert [int(row[0]) for row in printed[:12]] == potential.argmax(-1).tolist()
-        wrong = subprocess.run([str(folder / "wave")], input="1 2\n", capture_output=True, text=True)
+        wrong = subprocess.run(
+            [str(folder / "wave")], input="1 2\n", capture_output=True, text=True
+        )
         assert wrong.returncode == 2
         assert "line 1: 2 numbers; expected 5" in wrong.stderr
         if bits:
@@ -363,16 +502,19 @@ def test_files_build_with_make_and_the_example_runs(tmp_path):
             assert not any(word in text for word in ("float", "double", "math.h", "real"))
 
 
-# ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── refusals ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_has_no_form_in_c_is_refused_by_name(tmp_path):
     layer = srnn.Layer(INPUTS, 4, ALIF())
     tandem = Tandem(srnn.Layer(INPUTS, 4, IF(), recurrent=False, bias=False))
     refused = {
-        srnn.Stack(srnn.Bidirectional(layer), srnn.Readout(8, 2)): r"layer 0 \(Bidirectional\) is bidirectional",
-        srnn.Stack(tandem, srnn.Readout(4, 2)): r"layer 0 \(Tandem\) counts the spikes of whole recordings",
-        srnn.Stack(layer, CumulativeReadout(4, 2)): r"layer 1 \(CumulativeReadout\) has no form in C yet",
+        srnn.Stack(srnn.Bidirectional(layer), srnn.Readout(8, 2)): r"layer 0 \(Bidirectional\) is "
+        r"bidirectional",
+        srnn.Stack(tandem, srnn.Readout(4, 2)): r"layer 0 \(Tandem\) counts the spikes of whole "
+        r"recordings",
+        srnn.Stack(layer, CumulativeReadout(4, 2)): r"layer 1 \(CumulativeReadout\) has no form "
+        r"in C yet",
     }
     for net, message in refused.items():
         with pytest.raises(ConfigError, match=message):
@@ -384,7 +526,8 @@ def test_what_has_no_whole_numbers_is_refused_by_name(tmp_path):
     x = signal()
     soft = srnn.Stack(srnn.Layer(INPUTS, 4, ALIF(), Soft()))
     refused = {
-        network(srnn.cells.LiBRUProbability): "LiBRUProbability.*logarithm, root or inverse of numbers down to",
+        network(srnn.cells.LiBRUProbability): "LiBRUProbability.*logarithm, root or inverse of "
+        "numbers down to",
         wide(srnn.LayerNorm()): "layer 0.*LayerNorm has no integer form",
         soft: "layer 0.*erf has no integer form",
     }
@@ -417,7 +560,9 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 def test_sums_of_many_numbers_cannot_overflow():
     """Inputs of a wide graded layer get fewer bits, so that every sum fits an int32."""
     torch.manual_seed(0)
-    net = srnn.Stack(srnn.Layer(4, 2000, srnn.cells.Dense(), Relu(), recurrent=False), srnn.Readout(2000, 2)).eval()
+    net = srnn.Stack(
+        srnn.Layer(4, 2000, srnn.cells.Dense(), Relu(), recurrent=False), srnn.Readout(2000, 2)
+    ).eval()
     with torch.no_grad():
         net.parts()[1].weight.fill_(0.3)
     made = to_integer(net, 8, torch.ones(1, 3, 4) * 0.7)

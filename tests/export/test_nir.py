@@ -1,4 +1,6 @@
-"""NIR: graphs mean what `nir_nodes` says (an interpreter of the test's own runs them), come back bit for bit, and run in snnTorch."""
+"""NIR: graphs mean what `nir_nodes` says (an interpreter of the test's own runs them), come back
+bit for bit, and run in snnTorch.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +60,12 @@ def run(net: srnn.Stack, x: Tensor) -> srnn.Output:
         return net(x, record=True, backend="reference")
 
 
-# ── an interpreter of the stated meaning ─────────────────────────────────────────────────────────────────────────────────
+# ── an interpreter of the stated meaning ──────────────────────────────────────────────────────────
 
 
-def flat(graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]]]:
+def flat(
+    graph: nir.NIRGraph, prefix: str = ""
+) -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]]]:
     """A graph without graphs inside it: their inputs and outputs are wires."""
     nodes, edges, inside = {}, [(prefix + a, prefix + b) for a, b in graph.edges], {}
     for name, node in graph.nodes.items():
@@ -72,7 +76,9 @@ def flat(graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[str, nir.NIRNode],
             inside[prefix + name] = True
         else:
             nodes[prefix + name] = node
-    return nodes, [(f"{a}/output" if a in inside else a, f"{b}/input" if b in inside else b) for a, b in edges]
+    return nodes, [
+        (f"{a}/output" if a in inside else a, f"{b}/input" if b in inside else b) for a, b in edges
+    ]
 
 
 def interpret(graph: nir.NIRGraph, x: Any, dt: float, rule: str) -> dict[str, Any]:
@@ -82,7 +88,9 @@ def interpret(graph: nir.NIRGraph, x: Any, dt: float, rule: str) -> dict[str, An
     order: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
-        """Depth first against the edges; an edge from what is being visited, or from a Delay, brings the value of the step before."""
+        """Depth first against the edges; an edge from what is being visited, or from a Delay,
+        brings the value of the step before.
+        """
         for a in before[name]:
             if a not in order and a not in path and not isinstance(nodes[a], nir.Delay):
                 visit(a, (*path, name))
@@ -100,7 +108,10 @@ def interpret(graph: nir.NIRGraph, x: Any, dt: float, rule: str) -> dict[str, An
         now: dict[str, Any] = {}
         for name in order:
             node = nodes[name]
-            values = [last[a] if isinstance(nodes[a], nir.Delay) or a not in now else now[a] for a in before[name]]
+            values = [
+                last[a] if isinstance(nodes[a], nir.Delay) or a not in now else now[a]
+                for a in before[name]
+            ]
             I = x[:, t] if name == "input" else sum(values)
             if isinstance(node, nir.Linear | nir.Affine):
                 I = np.zeros((len(x), node.weight.shape[1])) + I
@@ -110,7 +121,11 @@ def interpret(graph: nir.NIRGraph, x: Any, dt: float, rule: str) -> dict[str, An
             elif isinstance(node, nir.Threshold):
                 y = (node.threshold < I) * 1.0
             elif isinstance(node, nir.LI | nir.LIF | nir.I | nir.IF):
-                kept_v = v[name] if not isinstance(node, nir.LIF | nir.IF) else np.where(z[name] == 1, node.v_reset, v[name])
+                kept_v = (
+                    v[name]
+                    if not isinstance(node, nir.LIF | nir.IF)
+                    else np.where(z[name] == 1, node.v_reset, v[name])
+                )
                 if isinstance(node, nir.LI | nir.LIF):
                     d = np.exp(-dt / node.tau) if rule == "exponential" else 1 - dt / node.tau
                     v[name] = d * kept_v + (1 - d) * (node.v_leak + node.r * I)
@@ -135,17 +150,23 @@ def test_the_graph_means_the_network(name: str, rule: str, recurrent: bool) -> N
     graph = to_nir(net, dt=DT, rule=rule)
     out = run(net, x)
     found = interpret(graph, x.numpy(), DT, rule)
-    spikes = next(found[k] for k in ("layer0_neuron/spike", "layer0_neuron/lif", "layer0_neuron") if k in found)
+    spikes = next(
+        found[k]
+        for k in ("layer0_neuron/spike", "layer0_neuron/lif", "layer0_neuron")
+        if k in found
+    )
     assert out.trace is not None
     assert out.trace.rates()[0] > 0.01
     assert (spikes == out.trace.outputs[0].numpy()).all()
     np.testing.assert_allclose(found["output"], out.potential.numpy(), atol=1e-12)
 
 
-# ── the way back ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the way back ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("rule", "recurrent"), [("exponential", True), ("euler", False), ("euler", True)])
+@pytest.mark.parametrize(
+    ("rule", "recurrent"), [("exponential", True), ("euler", False), ("euler", True)]
+)
 @pytest.mark.parametrize("name", ALL)
 def test_round_trip(name: str, rule: str, recurrent: bool, tmp_path: Path) -> None:
     net, x = network(ALL[name], recurrent), signal()
@@ -155,7 +176,11 @@ def test_round_trip(name: str, rule: str, recurrent: bool, tmp_path: Path) -> No
     assert ours.trace is not None
     assert theirs.trace is not None
     assert [type(a.neuron) for a in net.parts()] == [type(b.neuron) for b in back.parts()]
-    for a, b in zip((*ours.trace.outputs, ours.potential), (*theirs.trace.outputs, theirs.potential), strict=True):
+    for a, b in zip(
+        (*ours.trace.outputs, ours.potential),
+        (*theirs.trace.outputs, theirs.potential),
+        strict=True,
+    ):
         assert torch.equal(a, b)
     again = to_nir(back, dt=DT, rule=rule)
     assert compared(graph, again, exact=False) >= 10
@@ -163,7 +188,9 @@ def test_round_trip(name: str, rule: str, recurrent: bool, tmp_path: Path) -> No
 
 
 def compared(a: nir.NIRGraph, b: nir.NIRGraph, *, exact: bool) -> int:
-    """Assert that two graphs are equal (one with values in float32 up to that); return how many arrays were compared."""
+    """Assert that two graphs are equal (one with values in float32 up to that); return how many
+    arrays were compared.
+    """
     (nodes, edges), (others, wires) = flat(a), flat(b)
     assert set(edges) == set(wires)
     assert nodes.keys() == others.keys()
@@ -173,7 +200,11 @@ def compared(a: nir.NIRGraph, b: nir.NIRGraph, *, exact: bool) -> int:
         for key, value in vars(node).items():
             if isinstance(value, np.ndarray):
                 other = getattr(others[name], key)
-                assert (value == other).all() if exact else np.allclose(value, other, rtol=1e-6, atol=1e-12)
+                assert (
+                    (value == other).all()
+                    if exact
+                    else np.allclose(value, other, rtol=1e-6, atol=1e-12)
+                )
                 count += 1
     return count
 
@@ -190,8 +221,15 @@ def test_an_imported_network_can_be_trained(tmp_path: Path) -> None:
     to_nir(network(neurons.SoftLIF()), tmp_path / "net.nir", dt=DT)
     net = from_nir(tmp_path / "net.nir")
     net(signal()).potential.sum().backward()
-    names = {name for name, p in net.named_parameters() if p.grad is not None and bool(p.grad.any())}
-    assert {"layers.0.weight", "layers.0.recurrent", "layers.0.constants.alpha", "layers.1.constants.tau_m"} <= names
+    names = {
+        name for name, p in net.named_parameters() if p.grad is not None and bool(p.grad.any())
+    }
+    assert {
+        "layers.0.weight",
+        "layers.0.recurrent",
+        "layers.0.constants.alpha",
+        "layers.1.constants.tau_m",
+    } <= names
 
 
 def test_batch_norm_is_folded() -> None:
@@ -217,7 +255,9 @@ def test_units_without_dynamics() -> None:
     torch.manual_seed(0)
     dense = srnn.Layer(C, N, cells.Dense(), Identity(), recurrent=False)
     spike = srnn.Layer(N, N, cells.Dense(), Spike(), recurrent=False, bias=False)
-    net = srnn.Stack(dense, spike, srnn.Readout(N, K, cells.Sum(), bias=False), srnn.Readout(K, K, cells.Dense())).eval()
+    net = srnn.Stack(
+        dense, spike, srnn.Readout(N, K, cells.Sum(), bias=False), srnn.Readout(K, K, cells.Dense())
+    ).eval()
     graph = to_nir(net, dt=DT)
     kinds = [type(graph.nodes[name]).__name__ for name in graph.nodes]
     assert kinds == ["Input", "Affine", "Linear", "Threshold", "Linear", "I", "Affine", "Output"]
@@ -226,7 +266,7 @@ def test_units_without_dynamics() -> None:
     assert torch.equal(run(back, signal()).potential, run(net, signal()).potential)
 
 
-# ── graphs of others ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── graphs of others ──────────────────────────────────────────────────────────────────────────────
 
 
 def affine(inputs: int = C, n: int = N) -> nir.Affine:
@@ -239,21 +279,39 @@ def vector(low: float, high: float) -> Any:
 
 
 def lif(**changed: Any) -> nir.LIF:
-    values = {"tau": vector(0.004, 0.02), "r": vector(1.0, 3.0), "v_leak": vector(-0.1, 0.2), "v_threshold": vector(0.2, 0.4)}
+    values = {
+        "tau": vector(0.004, 0.02),
+        "r": vector(1.0, 3.0),
+        "v_leak": vector(-0.1, 0.2),
+        "v_threshold": vector(0.2, 0.4),
+    }
     return nir.LIF(**(values | changed))
 
 
 def cuba(spiking: bool) -> Any:
-    values = {"tau_syn": vector(0.003, 0.01), "tau_mem": vector(0.004, 0.02), "r": vector(1, 3), "v_leak": vector(-0.1, 0.1), "w_in": vector(0.5, 2)}
+    values = {
+        "tau_syn": vector(0.003, 0.01),
+        "tau_mem": vector(0.004, 0.02),
+        "r": vector(1, 3),
+        "v_leak": vector(-0.1, 0.1),
+        "w_in": vector(0.5, 2),
+    }
     return nir.CubaLIF(**values, v_threshold=vector(0.2, 0.4)) if spiking else nir.CubaLI(**values)
 
 
 def cycle(node: Any, name: str = "n") -> nir.NIRGraph:
     """A neuron and its recurrent weights at the top of the graph, as nirtorch traces it."""
     r = np.random.default_rng(1)
-    nodes = {"input": nir.Input(np.array([C])), "a": affine(), name: node, "r": nir.Affine(r.normal(size=(N, N)), r.normal(size=N))}
+    nodes = {
+        "input": nir.Input(np.array([C])),
+        "a": affine(),
+        name: node,
+        "r": nir.Affine(r.normal(size=(N, N)), r.normal(size=N)),
+    }
     nodes["output"] = nir.Output(np.array([N]))
-    return nir.NIRGraph(nodes, [("input", "a"), ("a", name), (name, "r"), ("r", name), (name, "output")])
+    return nir.NIRGraph(
+        nodes, [("input", "a"), ("a", name), (name, "r"), ("r", name), (name, "output")]
+    )
 
 
 GRAPHS: dict[str, Callable[[], nir.NIRGraph]] = {
@@ -262,13 +320,21 @@ GRAPHS: dict[str, Callable[[], nir.NIRGraph]] = {
     "one R": lambda: nir.NIRGraph.from_list(affine(), lif(r=np.full(N, 2.0), v_leak=np.zeros(N))),
     "recurrent LIF": lambda: cycle(lif()),
     "recurrent IF": lambda: cycle(nir.IF(r=vector(200, 300), v_threshold=vector(1, 2))),
-    "IF": lambda: nir.NIRGraph.from_list(affine(), nir.IF(r=vector(200, 300), v_threshold=vector(1, 2))),
-    "LI": lambda: nir.NIRGraph.from_list(affine(), nir.LI(tau=vector(0.004, 0.02), r=vector(1, 3), v_leak=vector(-1, 1))),
+    "IF": lambda: nir.NIRGraph.from_list(
+        affine(), nir.IF(r=vector(200, 300), v_threshold=vector(1, 2))
+    ),
+    "LI": lambda: nir.NIRGraph.from_list(
+        affine(), nir.LI(tau=vector(0.004, 0.02), r=vector(1, 3), v_leak=vector(-1, 1))
+    ),
     "I": lambda: nir.NIRGraph.from_list(affine(), nir.I(r=vector(200, 300))),
     "CubaLI": lambda: nir.NIRGraph.from_list(affine(), cuba(False)),
     "CubaLIF": lambda: nir.NIRGraph.from_list(affine(), cuba(True)),
-    "Threshold": lambda: nir.NIRGraph.from_list(affine(), nir.Threshold(vector(0, 1)), nir.Scale(vector(-1, 1)), lif()),
-    "Affines": lambda: nir.NIRGraph.from_list(affine(), nir.Linear(affine(N, K).weight), affine(K, 2)),
+    "Threshold": lambda: nir.NIRGraph.from_list(
+        affine(), nir.Threshold(vector(0, 1)), nir.Scale(vector(-1, 1)), lif()
+    ),
+    "Affines": lambda: nir.NIRGraph.from_list(
+        affine(), nir.Linear(affine(N, K).weight), affine(K, 2)
+    ),
 }
 
 
@@ -283,7 +349,12 @@ def test_graphs_of_others(name: str, rule: str) -> None:
         else torch.randn(B, T, N, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     )
     net = from_nir(graph, dt=DT, rule=rule, dtype=torch.float64)
-    out, wanted = run(net, x), interpret(graph, x.numpy(), DT, rule)["output"] if "Cuba" not in name else by_hand(graph, x.numpy(), rule)
+    out, wanted = (
+        run(net, x),
+        interpret(graph, x.numpy(), DT, rule)["output"]
+        if "Cuba" not in name
+        else by_hand(graph, x.numpy(), rule),
+    )
     got = out.output.numpy()
     np.testing.assert_allclose(got, wanted, atol=1e-9)
     if "I" in name or "Thr" in name:
@@ -307,12 +378,14 @@ def by_hand(graph: nir.NIRGraph, x: Any, rule: str) -> Any:
     return np.stack(outputs, 1)
 
 
-# ── another library ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── another library ───────────────────────────────────────────────────────────────────────────────
 
 
 def two_layers(neuron: srnn.Neuron, recurrent: bool) -> srnn.Stack:
     torch.manual_seed(0)
-    net = srnn.Stack(srnn.Layer(C, N, neuron, recurrent=recurrent), srnn.Layer(N, K, neuron, recurrent=False)).eval()
+    net = srnn.Stack(
+        srnn.Layer(C, N, neuron, recurrent=recurrent), srnn.Layer(N, K, neuron, recurrent=False)
+    ).eval()
     with torch.no_grad():
         net.layers[0].weight.mul_(3.0)
     return net
@@ -328,10 +401,14 @@ def played(step: Callable[..., Any], x: Tensor) -> Tensor:
 
 
 EQUAL_IN_SNNTORCH = {"YinLIF": neurons.YinLIF(0.8), "LIF": neurons.LIF(5.0)}
-"""One decay and one threshold a layer, which is what snnTorch's reader takes; dt = 1e-4 s and Euler, which it fixes."""
+"""One decay and one threshold a layer, which is what snnTorch's reader takes; dt = 1e-4 s and
+Euler, which it fixes.
+"""
 
 
-@pytest.mark.parametrize(("name", "recurrent"), [("YinLIF", False), ("LIF", False), ("YinLIF", True), ("LIF", True)])
+@pytest.mark.parametrize(
+    ("name", "recurrent"), [("YinLIF", False), ("LIF", False), ("YinLIF", True), ("LIF", True)]
+)
 def test_snntorch_reads_it(name: str, recurrent: bool, tmp_path: Path) -> None:
     net, x = two_layers(EQUAL_IN_SNNTORCH[name], recurrent), signal()
     to_nir(net, tmp_path / "net.nir", dt=1e-4, rule="euler")
@@ -347,7 +424,8 @@ def test_a_recurrent_layer_is_an_rleaky_of_snntorch(tmp_path: Path) -> None:
     to_nir(net, tmp_path / "net.nir", dt=1e-4, rule="euler")
     graph = nir.read(str(tmp_path / "net.nir"))
     modules = [
-        _nir_to_snntorch_module(graph.nodes[name], init_hidden=True) for name in ("layer0_affine", "layer0_neuron", "layer1_affine", "layer1_neuron")
+        _nir_to_snntorch_module(graph.nodes[name], init_hidden=True)
+        for name in ("layer0_affine", "layer0_neuron", "layer1_affine", "layer1_neuron")
     ]
     assert isinstance(modules[1], snntorch.RLeaky)
     chain = torch.nn.Sequential(*modules)
@@ -360,7 +438,10 @@ def test_nirtorch_runs_it_with_the_neurons_of_snntorch(tmp_path: Path) -> None:
     net, x = two_layers(neurons.YinLIF(0.8), recurrent=True), signal()
     to_nir(net, tmp_path / "net.nir", dt=1e-4, rule="euler")
     kinds = (nir.Affine, nir.Linear, nir.LIF)
-    theirs = nirtorch.nir_to_torch(str(tmp_path / "net.nir"), {kind: lambda n: _nir_to_snntorch_module(n, init_hidden=True) for kind in kinds})
+    theirs = nirtorch.nir_to_torch(
+        str(tmp_path / "net.nir"),
+        {kind: lambda n: _nir_to_snntorch_module(n, init_hidden=True) for kind in kinds},
+    )
     assert torch.equal(played(theirs, x), run(net, x).output)
 
 
@@ -368,8 +449,22 @@ def test_we_read_what_snntorch_writes() -> None:
     from snntorch.export_nir import export_to_nir
 
     torch.manual_seed(0)
-    beta = {"beta": torch.full((N,), 0.8), "threshold": torch.full((N,), 0.6), "reset_mechanism": "zero", "reset_delay": False, "init_hidden": True}
-    theirs, x = torch.nn.Sequential(torch.nn.Linear(C, N), snntorch.Leaky(**beta), torch.nn.Linear(N, N), snntorch.Leaky(**beta)), signal()
+    beta = {
+        "beta": torch.full((N,), 0.8),
+        "threshold": torch.full((N,), 0.6),
+        "reset_mechanism": "zero",
+        "reset_delay": False,
+        "init_hidden": True,
+    }
+    theirs, x = (
+        torch.nn.Sequential(
+            torch.nn.Linear(C, N),
+            snntorch.Leaky(**beta),
+            torch.nn.Linear(N, N),
+            snntorch.Leaky(**beta),
+        ),
+        signal(),
+    )
     net = from_nir(export_to_nir(theirs, torch.randn(C)), dt=1e-4, rule="euler")
     assert [type(p.neuron).__name__ for p in net.parts()] == ["YinLIF", "YinLIF"]
     theirs[1].reset_mem()
@@ -379,7 +474,7 @@ def test_we_read_what_snntorch_writes() -> None:
     assert torch.equal(run(net, x).output, wanted)
 
 
-# ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── refusals ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def readout(layer: srnn.nn.layers.Part) -> srnn.Stack:
@@ -414,7 +509,12 @@ def test_refused_in_writing(message: str, tmp_path: Path) -> None:
 
 
 def two_ways() -> nir.NIRGraph:
-    nodes = {"input": nir.Input(np.array([C])), "a": affine(), "b": affine(), "output": nir.Output(np.array([N]))}
+    nodes = {
+        "input": nir.Input(np.array([C])),
+        "a": affine(),
+        "b": affine(),
+        "output": nir.Output(np.array([N])),
+    }
     return nir.NIRGraph(nodes, [("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")])
 
 
@@ -431,15 +531,22 @@ def rewired() -> nir.NIRGraph:
 
 
 UNREADABLE = {
-    r"node conv1d \(Conv1d\): nothing here is equal": lambda: nir.NIRGraph.from_list(nir.Conv1d(8, np.ones((2, C, 3)), 1, 0, 1, 1, np.zeros(2))),
-    r"node delay \(Delay\): nothing here": lambda: nir.NIRGraph.from_list(affine(), nir.Delay(vector(1, 2))),
+    r"node conv1d \(Conv1d\): nothing here is equal": lambda: nir.NIRGraph.from_list(
+        nir.Conv1d(8, np.ones((2, C, 3)), 1, 0, 1, 1, np.zeros(2))
+    ),
+    r"node delay \(Delay\): nothing here": lambda: nir.NIRGraph.from_list(
+        affine(), nir.Delay(vector(1, 2))
+    ),
     r"node n \(CubaLIF\) with recurrence": lambda: cycle(cuba(True)),
     "is reset to 0.1": lambda: nir.NIRGraph.from_list(affine(), lif(v_reset=vector(0, 0.1))),
     "makes no decay": lambda: nir.NIRGraph.from_list(affine(), lif(tau=np.full(N, 5e-4))),
     r"node input \(Input\) goes on to 2 nodes": two_ways,
     "no neuron here resets by": odd,
     "has other nodes or edges": rewired,
-    "no node between": lambda: nir.NIRGraph({"input": nir.Input(np.array([C])), "output": nir.Output(np.array([C]))}, [("input", "output")]),
+    "no node between": lambda: nir.NIRGraph(
+        {"input": nir.Input(np.array([C])), "output": nir.Output(np.array([C]))},
+        [("input", "output")],
+    ),
 }
 
 

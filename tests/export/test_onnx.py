@@ -1,4 +1,6 @@
-"""ONNX models give what the network gives: every neuron and cell of the package as a step cell and as a Scan, and every part."""
+"""ONNX models give what the network gives: every neuron and cell of the package as a step cell and
+as a Scan, and every part.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ FORMS = ("cell", "scan")
 
 
 def classes(module: object) -> list[type[Neuron]]:
-    return sorted({c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron}, key=lambda c: c.__name__)
+    return sorted(
+        {
+            c
+            for c in vars(module).values()
+            if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron
+        },
+        key=lambda c: c.__name__,
+    )
 
 
 SPIKING = [c for c in classes(srnn.neurons) if "Leaky" not in c.__name__]
@@ -39,10 +48,18 @@ ALL = classes(srnn.neurons) + classes(srnn.cells)
 
 def activation_of(kind: type[Neuron]) -> Activation:
     """The activation a neuron is used with."""
-    return Spike() if kind in SPIKING else Relu() if kind in (srnn.cells.Dense, srnn.cells.IndRNN) else Identity()
+    return (
+        Spike()
+        if kind in SPIKING
+        else Relu()
+        if kind in (srnn.cells.Dense, srnn.cells.IndRNN)
+        else Identity()
+    )
 
 
-def network(kind: type[Neuron], dtype: torch.dtype, activation: Activation | None = None) -> srnn.Stack:
+def network(
+    kind: type[Neuron], dtype: torch.dtype, activation: Activation | None = None
+) -> srnn.Stack:
     torch.manual_seed(1)
     layer = srnn.Layer(C, N, kind(), activation or activation_of(kind), recurrent_bias=True)
     with torch.no_grad():
@@ -60,13 +77,18 @@ def signal(dtype: torch.dtype = torch.float32, channels: int = C) -> Tensor:
     return torch.randn(B, T, channels, dtype=dtype, generator=torch.Generator().manual_seed(2))
 
 
-def reference(net: srnn.Stack, x: Tensor, lengths: Tensor | None, state: object = None) -> srnn.Output:
+def reference(
+    net: srnn.Stack, x: Tensor, lengths: Tensor | None, state: object = None
+) -> srnn.Output:
     with torch.no_grad():
         return net(x, lengths, state=state, record=True, backend="reference")
 
 
 def agree(net: srnn.Stack, path: Path, lengths: Tensor | None, tolerance: float) -> int:
-    """Compare every output; return how many numbers were compared. No spike of these networks lies within rounding of its threshold."""
+    """Compare every output; return how many numbers were compared.
+
+    No spike of these networks lies within rounding of its threshold.
+    """
     x = signal(next(net.parameters()).dtype, net.inputs)
     out, played = reference(net, x, lengths), OnnxPlayer(path)(x, lengths)
     assert out.trace is not None
@@ -97,7 +119,9 @@ def test_all_neurons_of_the_package_are_asked() -> None:
 
 
 def test_spiking_networks_spike() -> None:
-    rates = [reference(network(kind, torch.float32), signal(), None).trace.rates()[0] for kind in SPIKING]
+    rates = [
+        reference(network(kind, torch.float32), signal(), None).trace.rates()[0] for kind in SPIKING
+    ]
     assert len(rates) >= 11
     assert min(rates) > 0.005
 
@@ -105,25 +129,33 @@ def test_spiking_networks_spike() -> None:
 @pytest.mark.parametrize("at_threshold", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 def test_spike_at_threshold(form: str, at_threshold: bool, tmp_path: Path) -> None:
-    layer = srnn.Layer(1, 1, srnn.IF(1.0), Spike(at_threshold=at_threshold), recurrent=False, bias=False)
+    layer = srnn.Layer(
+        1, 1, srnn.IF(1.0), Spike(at_threshold=at_threshold), recurrent=False, bias=False
+    )
     torch.nn.init.ones_(layer.weight)
     player = OnnxPlayer(to_onnx(srnn.Stack(layer), tmp_path / "net.onnx", form=form))
     spikes = player(torch.tensor([[[0.5], [0.5], [0.25]]])).output.flatten()
     assert spikes.tolist() == [0.0, float(at_threshold), float(not at_threshold)]
 
 
-SURROGATES = [c() for c in vars(surrogates).values() if inspect.isclass(c) and issubclass(c, surrogates.Surrogate) and c is not surrogates.Surrogate]
+SURROGATES = [
+    c()
+    for c in vars(surrogates).values()
+    if inspect.isclass(c) and issubclass(c, surrogates.Surrogate) and c is not surrogates.Surrogate
+]
 
 
 @pytest.mark.parametrize(
-    "activation", [Relu(), *map(Soft, SURROGATES)], ids=lambda a: f"{type(a).__name__}{type(getattr(a, 'surrogate', None)).__name__}"
+    "activation",
+    [Relu(), *map(Soft, SURROGATES)],
+    ids=lambda a: f"{type(a).__name__}{type(getattr(a, 'surrogate', None)).__name__}",
 )
 def test_smooth_activations(activation: Activation, tmp_path: Path) -> None:
     net = network(srnn.SoftLIF, torch.float32, activation)
     assert agree(net, to_onnx(net, tmp_path / "net.onnx"), LENGTHS, 2e-5) > 0
 
 
-# ── what is not elementwise ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is not elementwise ───────────────────────────────────────────────────────────────────────
 
 
 def trained(part: torch.nn.Module) -> None:
@@ -142,17 +174,38 @@ def lif(inputs: int, n: int, **more: object) -> srnn.Layer:
 
 
 PARTS = {
-    "batch norm": lambda: [lif(C, N, norm=srnn.BatchNorm(), recurrent_bias=True), lif(N, N, norm=srnn.BatchNorm())],
-    "layer norm": lambda: [lif(C, N, norm=srnn.LayerNorm(), bias=False), lif(N, N, norm=srnn.LayerNorm(), recurrent=False)],
-    "sparse": lambda: [lif(C, N, sparsity=0.5, recurrent_sparsity=0.5, zero_diagonal=True, dropout=0.5)],
+    "batch norm": lambda: [
+        lif(C, N, norm=srnn.BatchNorm(), recurrent_bias=True),
+        lif(N, N, norm=srnn.BatchNorm()),
+    ],
+    "layer norm": lambda: [
+        lif(C, N, norm=srnn.LayerNorm(), bias=False),
+        lif(N, N, norm=srnn.LayerNorm(), recurrent=False),
+    ],
+    "sparse": lambda: [
+        lif(C, N, sparsity=0.5, recurrent_sparsity=0.5, zero_diagonal=True, dropout=0.5)
+    ],
     "no bias": lambda: [lif(C, N, bias=False, recurrent_bias=True)],
-    "convolution": lambda: [baselines.CausalConv(C, N, 3, 2, norm=srnn.BatchNorm()), baselines.CausalConv(N, N, 1)],
-    "cumulative": lambda: [srnn.Layer(C, N, srnn.cells.LSTM(), Identity()), baselines.CumulativeReadout(N, N, norm=srnn.BatchNorm())],
-    "exponential": lambda: [srnn.Layer(C, N, srnn.cells.LiBRUProbability(), Identity()), baselines.Exponential(N)],
+    "convolution": lambda: [
+        baselines.CausalConv(C, N, 3, 2, norm=srnn.BatchNorm()),
+        baselines.CausalConv(N, N, 1),
+    ],
+    "cumulative": lambda: [
+        srnn.Layer(C, N, srnn.cells.LSTM(), Identity()),
+        baselines.CumulativeReadout(N, N, norm=srnn.BatchNorm()),
+    ],
+    "exponential": lambda: [
+        srnn.Layer(C, N, srnn.cells.LiBRUProbability(), Identity()),
+        baselines.Exponential(N),
+    ],
 }
 WHOLE = {
     "concat": lambda: [srnn.Bidirectional(lif(C, N, norm=srnn.BatchNorm())), lif(2 * N, N)],
-    "mean": lambda: [lif(C, N), srnn.Bidirectional(lif(N, N), merge=srnn.Mean()), srnn.Bidirectional(lif(N, N), merge=srnn.Mean())],
+    "mean": lambda: [
+        lif(C, N),
+        srnn.Bidirectional(lif(N, N), merge=srnn.Mean()),
+        srnn.Bidirectional(lif(N, N), merge=srnn.Mean()),
+    ],
     "tandem": lambda: [tandem(C, N), tandem(N, N)],
 }
 
@@ -188,7 +241,7 @@ def test_parts_that_need_whole_recordings(name: str, dtype: torch.dtype, tmp_pat
         to_onnx(net, tmp_path / "cell.onnx", form="cell")
 
 
-# ── the model as others see it ───────────────────────────────────────────────────────────────────────────────────────────
+# ── the model as others see it ────────────────────────────────────────────────────────────────────
 
 
 def stored(net: srnn.Stack, path: Path, form: str, **more: object) -> onnx.ModelProto:
@@ -200,14 +253,28 @@ def test_names_and_sizes(tmp_path: Path) -> None:
     cell, scan = (stored(net, tmp_path, form) for form in FORMS)
     states = ["layer0.s", "layer0.u", "layer0.eta", "layer1.s", "layer1.u"]
     assert [i.name for i in cell.graph.input] == ["x", *states]
-    assert [o.name for o in cell.graph.output] == ["potential", "output", *(f"{s}.next" for s in states)]
+    assert [o.name for o in cell.graph.output] == [
+        "potential",
+        "output",
+        *(f"{s}.next" for s in states),
+    ]
     assert [i.name for i in scan.graph.input] == ["x", "lengths", *states]
-    assert [o.name for o in scan.graph.output] == ["potential", "output", "layer0.output", "layer1.output", *(f"{s}.next" for s in states)]
+    assert [o.name for o in scan.graph.output] == [
+        "potential",
+        "output",
+        "layer0.output",
+        "layer1.output",
+        *(f"{s}.next" for s in states),
+    ]
     assert [n.op_type for n in scan.graph.node].count("Scan") == 1
     for model in (cell, scan):
         assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
         assert json.loads(model.metadata_props[0].value)["start"] == dict.fromkeys(states, 0.0)
-    assert not any("output" in o.name for o in stored(net, tmp_path, "scan", outputs=False).graph.output if o.name.startswith("layer"))
+    assert not any(
+        "output" in o.name
+        for o in stored(net, tmp_path, "scan", outputs=False).graph.output
+        if o.name.startswith("layer")
+    )
 
 
 def test_what_holds_constants_alone_is_not_in_the_loop(tmp_path: Path) -> None:
@@ -227,15 +294,22 @@ def test_the_scan_goes_on_where_it_stopped(tmp_path: Path) -> None:
     first = dict(zip(names, run.run(None, {"x": x[:, :5].numpy()}), strict=True))
     state = {k.removesuffix(".next"): v for k, v in first.items() if k.endswith(".next")}
     rest = dict(zip(names, run.run(None, {"x": x[:, 5:].numpy(), **state}), strict=True))
-    np.testing.assert_allclose(np.concatenate([first["potential"], rest["potential"]], 1), whole["potential"], atol=1e-6)
+    np.testing.assert_allclose(
+        np.concatenate([first["potential"], rest["potential"]], 1), whole["potential"], atol=1e-6
+    )
     given = tuple({n: torch.rand_like(v) for n, v in part.items()} for part in net.start(B))
     out = reference(net, x, LENGTHS, given)
     feeds = {f"layer{k}.{n}": v.numpy() for k, part in enumerate(given) for n, v in part.items()}
-    found = dict(zip(names, run.run(None, {"x": x.numpy(), "lengths": LENGTHS.numpy(), **feeds}), strict=True))
+    found = dict(
+        zip(
+            names, run.run(None, {"x": x.numpy(), "lengths": LENGTHS.numpy(), **feeds}), strict=True
+        )
+    )
     for k, part in enumerate(out.state):
         for n, v in part.items():
             np.testing.assert_allclose(found[f"layer{k}.{n}.next"], v.numpy(), atol=1e-5)
-    np.testing.assert_allclose(found["layer0.u.next"][1], given[0]["u"][1].numpy(), atol=0)  # no step: the start
+    # no step: the start
+    np.testing.assert_allclose(found["layer0.u.next"][1], given[0]["u"][1].numpy(), atol=0)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -262,8 +336,18 @@ class Strange(Neuron):
     states = ("u", "v", "w")
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
-        u = torch.log1p(I * I) + torch.expm1(-I.abs()) + torch.expm1(I) * 1e-3 + torch.where((I != 0) & ~(s > 0), torch.sign(I), state["w"])
-        v = torch.where(torch.logical_or(u > 0.5, I <= 0), u.clamp(-1, 1), torch.sqrt(u.abs() + 1e-3)) + (u > 0).to(u.dtype) * 0.5
+        u = (
+            torch.log1p(I * I)
+            + torch.expm1(-I.abs())
+            + torch.expm1(I) * 1e-3
+            + torch.where((I != 0) & ~(s > 0), torch.sign(I), state["w"])
+        )
+        v = (
+            torch.where(
+                torch.logical_or(u > 0.5, I <= 0), u.clamp(-1, 1), torch.sqrt(u.abs() + 1e-3)
+            )
+            + (u > 0).to(u.dtype) * 0.5
+        )
         return u + v - 1, {"u": u, "v": v, "w": torch.ones_like(u)}
 
 
@@ -274,7 +358,9 @@ def test_a_neuron_of_ones_own(form: str, dtype: torch.dtype, tmp_path: Path) -> 
     assert agree(net, to_onnx(net, tmp_path / "net.onnx", form=form), LENGTHS, TOLERANCE[dtype]) > 0
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-12, -1e-9, 3e-4, 0.7, -0.9, 30.0, 1e30, float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "value", [0.0, 1e-12, -1e-9, 3e-4, 0.7, -0.9, 30.0, 1e30, float("inf"), float("nan")]
+)
 def test_small_numbers_are_not_lost(value: float, tmp_path: Path) -> None:
     class Small(Neuron):
         states = ("u", "v")
@@ -287,8 +373,14 @@ def test_small_numbers_are_not_lost(value: float, tmp_path: Path) -> None:
     player = OnnxPlayer(to_onnx(srnn.Stack(layer), tmp_path / "net.onnx", form="cell"))
     found = player.step(np.array([[value]], np.float32), player.start(1))
     x = torch.tensor([[value]])
-    for name, wanted in (("layer0.u", torch.log1p(x)), ("layer0.v", torch.expm1(x)), ("layer0.s", torch.nn.functional.softplus(x))):
-        torch.testing.assert_close(torch.from_numpy(found["next"][name]), wanted, rtol=1e-6, atol=0, equal_nan=True)
+    for name, wanted in (
+        ("layer0.u", torch.log1p(x)),
+        ("layer0.v", torch.expm1(x)),
+        ("layer0.s", torch.nn.functional.softplus(x)),
+    ):
+        torch.testing.assert_close(
+            torch.from_numpy(found["next"][name]), wanted, rtol=1e-6, atol=0, equal_nan=True
+        )
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The ECG network in every form it is put to work in, on real recordings: it is still the same network."""
+"""The ECG network in every form it is put to work in, on real recordings: it is still the same
+network.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,21 @@ N = 12
 
 @pytest.fixture(scope="module")
 def ecg(request: pytest.FixtureRequest) -> tuple[Task, Stack, list[Sample], torch.Tensor]:
-    """The task, its network with input weights that make it fire, recordings of the test part, and others to calibrate on."""
+    """The task, its network with input weights that make it fire, recordings of the test part, and
+    others to calibrate on.
+    """
     task, data = tasks.load("ecg"), request.getfixturevalue("real_data")
     parts = task.load(data)
     torch.manual_seed(0)
     net = task.build().eval()
     with torch.no_grad():
         net.parts()[0].weight.mul_(4.0)
-    return task, net, [parts.test[k] for k in range(N)], collate([parts.train[k] for k in range(8)]).x
+    return (
+        task,
+        net,
+        [parts.test[k] for k in range(N)],
+        collate([parts.train[k] for k in range(8)]).x,
+    )
 
 
 def _checked(found: Fidelity, at_least: float) -> None:
@@ -51,7 +60,11 @@ def test_c(ecg: tuple[Task, Stack, list[Sample], torch.Tensor], tmp_path: Path) 
     _checked(plain, 0.9999)
     whole = CPlayer(to_c(net, tmp_path / "int8", bits=8, calibration=calibration))
     _checked(compare(net, whole, task, test), 0.9)
-    for a, b in zip(whole(batch.x, batch.lengths).outputs, to_integer(net, 8, calibration)(batch.x, batch.lengths).outputs, strict=True):
+    for a, b in zip(
+        whole(batch.x, batch.lengths).outputs,
+        to_integer(net, 8, calibration)(batch.x, batch.lengths).outputs,
+        strict=True,
+    ):
         assert torch.equal(a, b)
 
 

@@ -1,4 +1,6 @@
-"""Programs of torch.export give what the network gives, with free batch and free length, also where this package is not there."""
+"""Programs of torch.export give what the network gives, with free batch and free length, also where
+this package is not there.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,24 @@ def spiking() -> srnn.Stack:
     first = srnn.Layer(C, N, srnn.ALIF(), recurrent_bias=True)
     with torch.no_grad():
         first.weight.mul_(3)
-    return srnn.Stack(first, srnn.Layer(N, N, srnn.AdEx(u_rest=0.1), norm=srnn.BatchNorm(), dropout=0.5), srnn.Readout(N, K)).double().eval()
+    return (
+        srnn.Stack(
+            first,
+            srnn.Layer(N, N, srnn.AdEx(u_rest=0.1), norm=srnn.BatchNorm(), dropout=0.5),
+            srnn.Readout(N, K),
+        )
+        .double()
+        .eval()
+    )
 
 
 def gated() -> srnn.Stack:
     torch.manual_seed(0)
-    return srnn.Stack(srnn.Layer(C, N, cells.LSTM(), Identity()), baselines.CausalConv(N, N, 2), baselines.CumulativeReadout(N, K)).eval()
+    return srnn.Stack(
+        srnn.Layer(C, N, cells.LSTM(), Identity()),
+        baselines.CausalConv(N, N, 2),
+        baselines.CumulativeReadout(N, K),
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +57,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def signal(batch: int = 4, steps: int = 12) -> Tensor:
-    return torch.randn(batch, steps, C, generator=torch.Generator().manual_seed(steps), dtype=torch.float64)
+    return torch.randn(
+        batch, steps, C, generator=torch.Generator().manual_seed(steps), dtype=torch.float64
+    )
 
 
 def loaded(path: Path) -> tuple[Any, dict[str, Any]]:
@@ -66,7 +82,11 @@ def test_whole_recordings(whole: Path) -> None:
     program, about = loaded(whole)
     assert about["form"] == "scan"
     assert net(signal(), record=True).trace.rates()[0] > 0.05
-    for x, lengths in ((signal(), LENGTHS), (signal(2, 30), torch.tensor([30, 7])), (signal(1, 1), torch.tensor([1]))):
+    for x, lengths in (
+        (signal(), LENGTHS),
+        (signal(2, 30), torch.tensor([30, 7])),
+        (signal(1, 1), torch.tensor([1])),
+    ):
         same(program(x, lengths), net(x, lengths, backend="reference"))
     spoilt = signal()
     spoilt[1:, 5:] = torch.nan
@@ -80,7 +100,10 @@ def test_cell(make: Callable[[], srnn.Stack], tmp_path: Path) -> None:
     dtype = next(net.parameters()).dtype
     x = signal().to(dtype)
     program, about = loaded(to_torch(net, tmp_path / "cell.pt2", form="cell"))
-    state = tuple({k: torch.tensor(v, dtype=dtype).expand(len(x), -1) for k, v in part.items()} for part in about["start"])
+    state = tuple(
+        {k: torch.tensor(v, dtype=dtype).expand(len(x), -1) for k, v in part.items()}
+        for part in about["start"]
+    )
     for a, b in zip(state, net.start(len(x)), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     for t in range(x.shape[1]):
@@ -95,7 +118,16 @@ def test_cell(make: Callable[[], srnn.Stack], tmp_path: Path) -> None:
 @torch.no_grad()
 def test_a_number_of_steps(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = srnn.Stack(srnn.Bidirectional(srnn.Layer(C, N, srnn.SoftLIF(threshold=0.3), norm=srnn.BatchNorm())), srnn.Readout(2 * N, K)).double().eval()
+    net = (
+        srnn.Stack(
+            srnn.Bidirectional(
+                srnn.Layer(C, N, srnn.SoftLIF(threshold=0.3), norm=srnn.BatchNorm())
+            ),
+            srnn.Readout(2 * N, K),
+        )
+        .double()
+        .eval()
+    )
     program, about = loaded(to_torch(net, tmp_path / "net.pt2", steps=2))
     assert about["steps"] == 2
     for batch in (1, 5):
@@ -115,8 +147,13 @@ def test_runs_without_this_package(whole: Path, tmp_path: Path) -> None:
         "print('the same')\n"
     )
     with torch.no_grad():
-        torch.save((signal(), LENGTHS, net(signal(), LENGTHS, backend="reference").potential), tmp_path / "x.pt")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        torch.save(
+            (signal(), LENGTHS, net(signal(), LENGTHS, backend="reference").potential),
+            tmp_path / "x.pt",
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.stdout == "the same\n", done.stderr
 
 

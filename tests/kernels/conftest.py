@@ -1,4 +1,6 @@
-"""For every test of the kernels: what torch hands out unset is NaN, so that a number nobody wrote is seen."""
+"""For every test of the kernels: what torch hands out unset is NaN, so that a number nobody wrote
+is seen.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ import torch
 @pytest.fixture(autouse=True)
 def nan_filled():
     """Fill `torch.empty` with NaN."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     fill = torch.utils.deterministic.fill_uninitialized_memory
     torch.utils.deterministic.fill_uninitialized_memory = True
     torch.use_deterministic_algorithms(True)

@@ -1,4 +1,6 @@
-"""Within the cpu backend the same numbers come out to the bit, however they are computed; on a dyadic grid those of the reference too."""
+"""Within the cpu backend the same numbers come out to the bit, however they are computed; on a
+dyadic grid those of the reference too.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,18 @@ from srnn.cells import LiGRU
 from srnn.init import Uniform
 from srnn.kernels import cpu, scan
 from srnn.neuron import Neuron
-from srnn.neurons import ALIF, IF, LIF, AdLIF, AlphaLeaky, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF
+from srnn.neurons import (
+    ALIF,
+    IF,
+    LIF,
+    AdLIF,
+    AlphaLeaky,
+    Leaky,
+    SoftLIF,
+    SparchAdLIF,
+    SparchLIF,
+    YinLIF,
+)
 from srnn.surrogates import FastSigmoid
 
 KINDS: dict[str, tuple[Neuron, Activation]] = {
@@ -32,13 +45,21 @@ LENGTHS = torch.cat([torch.tensor([T, 0, T, 1]), torch.arange(B - 4) % (T + 1)])
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Equal to the bit: 0 and -0 differ."""
     whole = {4: torch.int32, 8: torch.int64}
-    return all(torch.equal(a[k].contiguous().view(whole[a[k].element_size()]), b[k].contiguous().view(whole[b[k].element_size()])) for k in a | b)
+    return all(
+        torch.equal(
+            a[k].contiguous().view(whole[a[k].element_size()]),
+            b[k].contiguous().view(whole[b[k].element_size()]),
+        )
+        for k in a | b
+    )
 
 
 def make(kind: str, dtype: torch.dtype, recurrent: bool = True) -> Layer:
     torch.manual_seed(0)
     neuron, activation = KINDS[kind]
-    layer = Layer(C, N, neuron, activation, recurrent=recurrent, recurrent_bias=recurrent, dtype=dtype)
+    layer = Layer(
+        C, N, neuron, activation, recurrent=recurrent, recurrent_bias=recurrent, dtype=dtype
+    )
     torch.nn.init.uniform_(layer.bias, -0.1, 0.3)
     return layer
 
@@ -52,17 +73,32 @@ def everything(layer: Layer, x: Tensor, lengths: Tensor | None = LENGTHS) -> dic
     """Every result of the layer, and every gradient from random gradients on the results."""
     layer.zero_grad()
     torch.manual_seed(2)
-    start = {k: torch.rand(B, N, dtype=x.dtype, requires_grad=True) for k in (*layer.neuron.states, "s")}
+    start = {
+        k: torch.rand(B, N, dtype=x.dtype, requires_grad=True) for k in (*layer.neuron.states, "s")
+    }
     leaf = x.clone().requires_grad_()
     run = layer(leaf, lengths, start, potential=True, backend="cpu")
-    results = {"output": run.output, "potential": run.potential, **{f"end.{k}": v for k, v in run.state.items()}}
+    results = {
+        "output": run.output,
+        "potential": run.potential,
+        **{f"end.{k}": v for k, v in run.state.items()},
+    }
     torch.autograd.backward(list(results.values()), [torch.randn_like(v) for v in results.values()])
-    grads = {"x": leaf, **dict(layer.named_parameters()), **{f"start.{k}": v for k, v in start.items()}}
-    return {**{k: v.detach() for k, v in results.items()}, **{f"grad of {k}": v.grad.clone() for k, v in grads.items()}}
+    grads = {
+        "x": leaf,
+        **dict(layer.named_parameters()),
+        **{f"start.{k}": v for k, v in start.items()},
+    }
+    return {
+        **{k: v.detach() for k, v in results.items()},
+        **{f"grad of {k}": v.grad.clone() for k, v in grads.items()},
+    }
 
 
 cases = pytest.mark.parametrize(
-    ("kind", "dtype", "density"), [(k, d, p) for k in KINDS for d in DTYPES for p in (0.05, 1.0)], ids=lambda v: str(v).removeprefix("torch.")
+    ("kind", "dtype", "density"),
+    [(k, d, p) for k in KINDS for d in DTYPES for p in (0.05, 1.0)],
+    ids=lambda v: str(v).removeprefix("torch."),
 )
 
 
@@ -78,7 +114,9 @@ def test_two_runs(kind, dtype, density):
 
 @cases
 def test_thread_counts(kind, dtype, density):
-    """1 and 2 threads, and more than there are cores; by the whole batch and by fewer recordings than a tile has."""
+    """1 and 2 threads, and more than there are cores; by the whole batch and by fewer recordings
+    than a tile has.
+    """
     layer, x = make(kind, dtype), signal(dtype, density)
     torch.set_num_threads(1)
     one = everything(layer, x)
@@ -110,15 +148,29 @@ def test_signs_of_zero(dtype, monkeypatch):
     found = []
     for sparse in (0, 1, 2):
         monkeypatch.setattr(cpu, "SPARSE", sparse)
-        found.append({"y": scan.linear(torch.zeros(2, 3, 5, dtype=dtype), layer.weight, layer.bias, backend="cpu").detach()})
+        found.append(
+            {
+                "y": scan.linear(
+                    torch.zeros(2, 3, 5, dtype=dtype), layer.weight, layer.bias, backend="cpu"
+                ).detach()
+            }
+        )
         assert torch.equal(found[-1]["y"], torch.zeros(2, 3, 4, dtype=dtype))  # 0 or -0
 
 
 def layers() -> dict[str, tuple[Neuron, Activation]]:
     """Every neuron with its spike and every cell with its own output."""
-    kinds = sorted({c for m in (srnn.neurons, srnn.cells) for c in vars(m).values() if inspect.isclass(c)}, key=lambda c: c.__name__)
+    kinds = sorted(
+        {c for m in (srnn.neurons, srnn.cells) for c in vars(m).values() if inspect.isclass(c)},
+        key=lambda c: c.__name__,
+    )
     return {
-        c.__name__: (c(), Identity() if c.__module__.startswith("srnn.cells") or c in (Leaky, AlphaLeaky) else Spike())
+        c.__name__: (
+            c(),
+            Identity()
+            if c.__module__.startswith("srnn.cells") or c in (Leaky, AlphaLeaky)
+            else Spike(),
+        )
         for c in kinds
         if c is not Neuron
     }
@@ -128,7 +180,9 @@ LAYERS = layers()
 
 
 def in_pieces(run, sizes: list[int], start):
-    """Run piece after piece with the state carried over; return output, potential and the last state."""
+    """Run piece after piece with the state carried over; return output, potential and the last
+    state.
+    """
     outputs, potentials, state, first = [], [], start, 0
     for size in sizes:
         piece = run(first, size, state)
@@ -141,33 +195,54 @@ def in_pieces(run, sizes: list[int], start):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", LAYERS)
 def test_streaming(name, dtype):
-    """Step by step, in chunks of 3 and of 8, and as a whole: forward the same bits, backward the same numbers."""
+    """Step by step, in chunks of 3 and of 8, and as a whole: forward the same bits, backward the
+    same numbers.
+    """
     torch.manual_seed(0)
     neuron, activation = LAYERS[name]
     layer = Layer(6, 9, neuron, activation, dtype=dtype)
     x, batch, steps = 2 * torch.randn(11, 21, 6, dtype=dtype), 11, 21
-    start = {k: torch.rand(batch, 9, dtype=dtype, requires_grad=True) for k in (*neuron.states, "s")}
+    start = {
+        k: torch.rand(batch, 9, dtype=dtype, requires_grad=True) for k in (*neuron.states, "s")
+    }
     weights = None
     found = []
     for size in (steps, 1, 3, 8):
         layer.zero_grad()
         sizes = [min(size, steps - k) for k in range(0, steps, size)]
-        got = in_pieces(lambda first, n, state: layer(x[:, first : first + n], None, state, potential=True, backend="cpu"), sizes, start)
+        got = in_pieces(
+            lambda first, n, state: layer(
+                x[:, first : first + n], None, state, potential=True, backend="cpu"
+            ),
+            sizes,
+            start,
+        )
         weights = weights or {k: torch.randn_like(v) for k, v in got.items()}
         leaves = {**dict(layer.named_parameters()), **start}
-        grads = torch.autograd.grad([got[k] for k in weights], list(leaves.values()), list(weights.values()), allow_unused=True)
-        found.append(({k: v.detach() for k, v in got.items()}, dict(zip(leaves, grads, strict=True))))
+        grads = torch.autograd.grad(
+            [got[k] for k in weights],
+            list(leaves.values()),
+            list(weights.values()),
+            allow_unused=True,
+        )
+        found.append(
+            ({k: v.detach() for k, v in got.items()}, dict(zip(leaves, grads, strict=True)))
+        )
     tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
     for values, grads in found[1:]:
         assert same(found[0][0], values)
         for k, g in grads.items():
-            assert float((g - found[0][1][k]).abs().max()) <= tolerance * float(found[0][1][k].abs().max()), k
+            assert float((g - found[0][1][k]).abs().max()) <= tolerance * float(
+                found[0][1][k].abs().max()
+            ), k
 
 
 def test_streaming_a_network():
     """Layers, a cell with norm, a readout: one step at a time, as a stream arrives."""
     torch.manual_seed(0)
-    net = Stack(Layer(6, 17, ALIF()), Layer(17, 12, LiGRU(), Identity(), norm=BatchNorm()), Readout(12, 3)).eval()
+    net = Stack(
+        Layer(6, 17, ALIF()), Layer(17, 12, LiGRU(), Identity(), norm=BatchNorm()), Readout(12, 3)
+    ).eval()
     x, state, seen = 3 * torch.randn(9, 20, 6), None, []
     whole = net(x)
     for t in range(20):
@@ -179,7 +254,9 @@ def test_streaming_a_network():
 
 @cases
 def test_recordings_one_by_one(kind, dtype, density):
-    """Each recording alone, cut to its own length: the batch around it and the padding change no bit."""
+    """Each recording alone, cut to its own length: the batch around it and the padding change no
+    bit.
+    """
     layer, x = make(kind, dtype), signal(dtype, density)
     together = layer(x, LENGTHS, potential=True, backend="cpu")
     for b in range(B):
@@ -191,17 +268,36 @@ def test_recordings_one_by_one(kind, dtype, density):
         for a, c in ((together.output, alone.output), (together.potential, alone.potential)):
             assert same({"": a[b : b + 1, :length].detach()}, {"": c.detach()})
             assert not a[b, length:].any()
-        assert same({k: v[b : b + 1].detach() for k, v in together.state.items()}, {k: v.detach() for k, v in alone.state.items()})
+        assert same(
+            {k: v[b : b + 1].detach() for k, v in together.state.items()},
+            {k: v.detach() for k, v in alone.state.items()},
+        )
 
 
-# ── a grid on which every backend is exact ───────────────────────────────────────────────────────────────────────────────
+# ── a grid on which every backend is exact ────────────────────────────────────────────────────────
 
-GRID = {"alpha": 0.5, "rho": 0.5, "beta": 0.5, "a": 1.0, "b": 0.5, "b0": 0.25, "threshold": 0.25, "leak": 0.5, "decay": 0.5}
+GRID = {
+    "alpha": 0.5,
+    "rho": 0.5,
+    "beta": 0.5,
+    "a": 1.0,
+    "b": 0.5,
+    "b0": 0.25,
+    "threshold": 0.25,
+    "leak": 0.5,
+    "decay": 0.5,
+}
 
 
-@pytest.mark.parametrize("kind", [ALIF, IF, LIF, AdLIF, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [ALIF, IF, LIF, AdLIF, Leaky, SoftLIF, SparchAdLIF, SparchLIF, YinLIF],
+    ids=lambda k: k.__name__,
+)
 def test_the_dyadic_grid(kind):
-    """Weights k/16, decays 1/2, ten steps: sums are exact in both number types, so both backends give the same bits, spikes and potentials."""
+    """Weights k/16, decays 1/2, ten steps: sums are exact in both number types, so both backends
+    give the same bits, spikes and potentials.
+    """
     neuron, batch, steps, n, channels = kind(), 20, 10, 24, 8
     g = torch.Generator().manual_seed(0)
     W, R = (torch.randint(-8, 9, (n, m), generator=g) / 16 for m in (channels, n))
@@ -214,8 +310,16 @@ def test_the_dyadic_grid(kind):
             start = {k: torch.zeros(batch, n, dtype=dtype) for k in (*neuron.states, "s")}
             current = scan.linear(x.to(dtype), W.to(dtype), None, backend=backend)
             c = {k: v.to(dtype) for k, v in coeffs.items()}
-            run = scan.run(neuron, Spike(), current, R.to(dtype), c, start, potential=True, backend=backend)
-            found.append([run.output.double(), run.potential.double(), *(v.double() for v in run.state.values())])
+            run = scan.run(
+                neuron, Spike(), current, R.to(dtype), c, start, potential=True, backend=backend
+            )
+            found.append(
+                [
+                    run.output.double(),
+                    run.potential.double(),
+                    *(v.double() for v in run.state.values()),
+                ]
+            )
     assert 0.03 < found[0][0].mean() < (0.7 if kind is Leaky else 0.6)  # it has no threshold
     assert (found[0][0][:, -1] != found[0][0][:, 0]).any()
     for other in found[1:]:
@@ -224,7 +328,9 @@ def test_the_dyadic_grid(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_of_its_own_give_the_bits_of_torchs_team(kind, monkeypatch):
-    """Without OpenMP the loops start threads for the length of a call: another library, which only machines without it would run."""
+    """Without OpenMP the loops start threads for the length of a call: another library, which only
+    machines without it would run.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -1,4 +1,6 @@
-"""Integer arithmetic: weights on their grid, functions within their stated errors and equal to the C, steps close to the float step."""
+"""Integer arithmetic: weights on their grid, functions within their stated errors and equal to the
+C, steps close to the float step.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,23 @@ from srnn.neurons import ALIF, LIF
 
 FRACTIONS = (8, 13, 20, 24)
 EXACT = {
-    "exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "log": np.log,
-    "softplus": lambda x: np.logaddexp(0, x), "sqrt": np.sqrt,
-}  # fmt: skip
+    "exp": np.exp,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "log": np.log,
+    "softplus": lambda x: np.logaddexp(0, x),
+    "sqrt": np.sqrt,
+}
 
 
-# ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── weights ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 16])
 def test_quantised_weights_are_near_and_stay_where_they_are(bits):
-    w = torch.randn(50, 31, generator=torch.Generator().manual_seed(bits)) * torch.logspace(-6, 4, 50).unsqueeze(1)
+    w = torch.randn(50, 31, generator=torch.Generator().manual_seed(bits)) * torch.logspace(
+        -6, 4, 50
+    ).unsqueeze(1)
     w[7] = 0
     q, scale = quantise(w, bits)
     assert scale.dtype == torch.float64
@@ -68,17 +76,23 @@ def test_multipliers_keep_thirty_bits(size):
     m, shift = multipliers(values)
     assert 0 <= shift <= 62
     assert m.abs().max() <= 2**30
-    assert torch.allclose(m.double() * 2.0**-shift, values, rtol=1e-8 if size > 1e-8 else 1e-3, atol=2.0**-shift)
+    assert torch.allclose(
+        m.double() * 2.0**-shift, values, rtol=1e-8 if size > 1e-8 else 1e-3, atol=2.0**-shift
+    )
 
 
-# ── functions ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── functions ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def arguments(name: str, fraction: int) -> Tensor:
     draw = torch.Generator().manual_seed(fraction)
-    small = torch.randint(-(40 << fraction), 40 << fraction, (20000,), generator=draw).clamp(-(2**31), 2**31 - 1)
+    small = torch.randint(-(40 << fraction), 40 << fraction, (20000,), generator=draw).clamp(
+        -(2**31), 2**31 - 1
+    )
     everywhere = torch.randint(-(2**31), 2**31, (20000,), generator=draw)
-    edges = torch.tensor([0, 1, -1, 2**31 - 1, -(2**31), 1 << fraction, -(1 << fraction), (1 << fraction) - 1])
+    edges = torch.tensor(
+        [0, 1, -1, 2**31 - 1, -(2**31), 1 << fraction, -(1 << fraction), (1 << fraction) - 1]
+    )
     return torch.cat((small, everywhere, edges))
 
 
@@ -94,7 +108,12 @@ def test_functions_are_within_their_stated_errors(name, fraction):
     found = fixed_ops.OPERATIONS[name](x, fraction).numpy()
     error = np.abs(found - exact)
     guard = 2.0 ** (fraction - 30)
-    allowed = {"exp": 0.5 + 2e-7 * exact, "log": 0.5 + 14 * guard, "softplus": 0.5 + 14 * guard, "sqrt": 1.0}.get(name, 0.5 + 4 * guard)
+    allowed = {
+        "exp": 0.5 + 2e-7 * exact,
+        "log": 0.5 + 14 * guard,
+        "softplus": 0.5 + 14 * guard,
+        "sqrt": 1.0,
+    }.get(name, 0.5 + 4 * guard)
     assert (error <= allowed).all(), (name, fraction, (error - allowed).max())
     assert len(error) > 15000
 
@@ -113,10 +132,25 @@ def functions(tmp_path_factory):
     """The C functions, compiled with every warning an error."""
     folder = tmp_path_factory.mktemp("fixed")
     loop = "long n, int32_t f) { for (long i = 0; i < n; i++) y[i] ="
-    loops = "".join(f"void all_{n}(const int32_t *x, int32_t *y, {loop} {n}_fixed(x[i], f); }}\n" for n in EXACT)
-    pairs = f"void all_div(const int32_t *a, const int32_t *b, int32_t *y, {loop} div_fixed(a[i], b[i], f); }}\n"
+    loops = "".join(
+        f"void all_{n}(const int32_t *x, int32_t *y, {loop} {n}_fixed(x[i], f); }}\n" for n in EXACT
+    )
+    pairs = (
+        f"void all_div(const int32_t *a, const int32_t *b, int32_t *y, {loop} "
+        f"div_fixed(a[i], b[i], f); }}\n"
+    )
     (folder / "f.c").write_text("#include <stdint.h>\n" + fixed_functions() + "\n" + loops + pairs)
-    flags = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+    flags = (
+        "-std=c99",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-pedantic",
+        "-Werror",
+        "-fsanitize=undefined",
+        "-fno-sanitize-recover=all",
+    )
     compile_c((str(folder / "f.c"), *flags, "-shared", "-fPIC", "-o", str(folder / "f.so")))
     return ctypes.CDLL(str(folder / "f.so"))
 
@@ -126,17 +160,21 @@ def test_c_computes_the_same_functions(functions, fraction):
     for name in EXACT:
         x = arguments(name, fraction).to(torch.int32)
         y = torch.zeros_like(x)
-        getattr(functions, f"all_{name}")(*(ctypes.c_void_p(t.data_ptr()) for t in (x, y)), ctypes.c_long(len(x)), fraction)
+        getattr(functions, f"all_{name}")(
+            *(ctypes.c_void_p(t.data_ptr()) for t in (x, y)), ctypes.c_long(len(x)), fraction
+        )
         assert torch.equal(y.long(), fixed_ops.OPERATIONS[name](x.long(), fraction)), name
     a = arguments("div", fraction).to(torch.int32)
     b = a[torch.randperm(len(a), generator=torch.Generator().manual_seed(0))]
     b[::50] = 0
     y = torch.zeros_like(a)
-    functions.all_div(*(ctypes.c_void_p(t.data_ptr()) for t in (a, b, y)), ctypes.c_long(len(a)), fraction)
+    functions.all_div(
+        *(ctypes.c_void_p(t.data_ptr()) for t in (a, b, y)), ctypes.c_long(len(a)), fraction
+    )
     assert torch.equal(y.long(), fixed_ops.div(a.long(), b.long(), fraction))
 
 
-# ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── steps ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def special(*ops: Op, out: str, tables: dict[str, Tensor] | None = None) -> Special:
@@ -145,7 +183,13 @@ def special(*ops: Op, out: str, tables: dict[str, Tensor] | None = None) -> Spec
 
 
 def test_a_product_with_a_spike_selects_and_one_minus_a_spike_is_a_bit():
-    step = special(Op("v0", "rsub", ("s", 1.0)), Op("v1", "mul", ("v0", "I")), Op("v2", "gt", ("v1", 0.5)), Op("v3", "copy", ("v2",)), out="v3")
+    step = special(
+        Op("v0", "rsub", ("s", 1.0)),
+        Op("v1", "mul", ("v0", "I")),
+        Op("v2", "gt", ("v1", 0.5)),
+        Op("v3", "copy", ("v2",)),
+        out="v3",
+    )
     made = lower(step, 20, binary=True, who="here")
     assert [op.name for op in made.ops] == ["not", "select", "gt"]
     I = torch.tensor([[1 << 20, 1 << 18]])
@@ -157,10 +201,14 @@ def test_sums_and_products_saturate():
     step = special(Op("v0", "mul", ("I", "I")), Op("v1", "add", ("v0", "I")), out="v1")
     made = lower(step, 8, binary=False, who="here")
     I = torch.tensor([[2**31 - 1, -(2**31), 300]])
-    assert made.run({"I": I, "s": I})["s"].tolist() == [[2**31 - 1, -1, 300 + ((300 * 300 + 128) >> 8)]]
+    assert made.run({"I": I, "s": I})["s"].tolist() == [
+        [2**31 - 1, -1, 300 + ((300 * 300 + 128) >> 8)]
+    ]
 
 
-@pytest.mark.parametrize(("name", "args"), [("erf", ("I",)), ("pow", ("I", 1.7)), ("pow", ("I", "s"))])
+@pytest.mark.parametrize(
+    ("name", "args"), [("erf", ("I",)), ("pow", ("I", 1.7)), ("pow", ("I", "s"))]
+)
 def test_an_operation_without_integer_form_is_named(name, args):
     with pytest.raises(ConfigError, match=f"here: {name} has no integer form"):
         lower(special(Op("v0", name, args), out="v0"), 20, binary=False, who="here")
@@ -171,13 +219,50 @@ def test_every_other_operation_is_near_the_float_one():
 
     table = {"c.a": torch.tensor([0.3, -1.7, 2.9])}
     ops = [
-        *(Op("v", name, ("I", "s")) for name in ("add", "sub", "rsub", "mul", "minimum", "maximum", "gt", "ge", "lt", "le", "eq", "ne", "div")),
-        *(Op("v", name, ("I", "c.a")) for name in ("add", "sub", "rsub", "mul", "div", "minimum", "maximum", "gt")),
-        *(Op("v", name, ("I",)) for name in ("neg", "relu", "abs", "sign", "exp", "expm1", "sigmoid", "tanh", "softplus", "copy")),
+        *(
+            Op("v", name, ("I", "s"))
+            for name in (
+                "add",
+                "sub",
+                "rsub",
+                "mul",
+                "minimum",
+                "maximum",
+                "gt",
+                "ge",
+                "lt",
+                "le",
+                "eq",
+                "ne",
+                "div",
+            )
+        ),
+        *(
+            Op("v", name, ("I", "c.a"))
+            for name in ("add", "sub", "rsub", "mul", "div", "minimum", "maximum", "gt")
+        ),
+        *(
+            Op("v", name, ("I",))
+            for name in (
+                "neg",
+                "relu",
+                "abs",
+                "sign",
+                "exp",
+                "expm1",
+                "sigmoid",
+                "tanh",
+                "softplus",
+                "copy",
+            )
+        ),
         *(Op("v", name, ("s",)) for name in ("log", "log1p", "sqrt", "reciprocal")),
         *(Op("v", "pow", ("s", exponent)) for exponent in (0.5, 2.0, 3.0, 4.0)),
-        Op("v", "where", ("I", "I", "s")), Op("v", "and", ("I", "s")), Op("v", "or", ("I", "s")), Op("v", "not", ("I",)),
-    ]  # fmt: skip
+        Op("v", "where", ("I", "I", "s")),
+        Op("v", "and", ("I", "s")),
+        Op("v", "or", ("I", "s")),
+        Op("v", "not", ("I",)),
+    ]
     draw = torch.Generator().manual_seed(0)
     I, s = torch.rand(200, 3, generator=draw) * 8 - 4, torch.rand(200, 3, generator=draw) * 3 + 0.2
     I[:5] = 0
@@ -219,7 +304,9 @@ def test_where_the_point_stands():
 
 
 def test_a_division_by_a_constant_zero_is_refused():
-    step = special(Op("v0", "div", ("I", "c.a")), out="v0", tables={"c.a": torch.tensor([1.0, 0.0])})
+    step = special(
+        Op("v0", "div", ("I", "c.a")), out="v0", tables={"c.a": torch.tensor([1.0, 0.0])}
+    )
     with pytest.raises(ConfigError, match="division by a constant that is 0"):
         lower(step, 20, binary=False, who="here")
 

@@ -1,4 +1,6 @@
-"""Runs in lockstep are each what they are alone: the same bits of weights, logs and results, whatever the others do."""
+"""Runs in lockstep are each what they are alone: the same bits of weights, logs and results,
+whatever the others do.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ from uneven import BASE, BITTAR, STEPS
 
 VARIANTS = {
     "dropout, batch norm, random starts": replace(
-        BASE, network=replace(BITTAR, dropout=0.3), start=UniformStart(high=0.5), regulariser=FiringRate(low=0.2, high=0.3)
+        BASE,
+        network=replace(BITTAR, dropout=0.3),
+        start=UniformStart(high=0.5),
+        regulariser=FiringRate(low=0.2, high=0.3),
     ),
     "chunks": replace(BASE, truncation=Truncation(4, step_per_chunk=True, carry_scores=True)),
     "segments": replace(STEPS, segment=4),
@@ -46,14 +51,20 @@ VARIANTS = {
 
 
 def same(a: Path, b: Path) -> None:
-    """The same bits: weights, optimiser and random numbers of the last checkpoint, log and results, times apart."""
+    """The same bits: weights, optimiser and random numbers of the last checkpoint, log and results,
+    times apart.
+    """
     one, other = (load_checkpoint(Run(p).checkpoint("last")) for p in (a, b))
     assert one[0].keys() == other[0].keys()
     assert len(one[0]) >= 20
     assert all(torch.equal(one[0][k], other[0][k]) for k in one[0])
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in Run(p).rows()] for p in (a, b)]
+    rows = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in Run(p).rows()] for p in (a, b)
+    ]
     assert rows[0] == rows[1]
-    results = [{k: v for k, v in Run(p).read("metrics.json").items() if k != "seconds"} for p in (a, b)]
+    results = [
+        {k: v for k, v in Run(p).read("metrics.json").items() if k != "seconds"} for p in (a, b)
+    ]
     assert results[0] == results[1]
 
 
@@ -75,10 +86,18 @@ def launches(monkeypatch):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_three_seeds_together_are_each_as_alone(name, tmp_path, launches):
     task = VARIANTS[name]
-    together = fit_together([partial(fit, task, tmp_path / f"together{seed}", seed=seed, together=3) for seed in range(3)])
+    together = fit_together(
+        [
+            partial(fit, task, tmp_path / f"together{seed}", seed=seed, together=3)
+            for seed in range(3)
+        ]
+    )
     assert all(isinstance(r, dict) for r in together)
     layers, losses = launches
-    assert layers.count(3) >= {"dropout, batch norm, random starts": 60, "early stop": 16}.get(name, 10)  # with other chunks or ends they come apart
+    # with other chunks or ends they come apart
+    assert layers.count(3) >= {"dropout, batch norm, random starts": 60, "early stop": 16}.get(
+        name, 10
+    )
     assert losses.count(3) >= 6
     epochs = {r["epochs"] for r in together}
     assert (len(epochs) > 1) == (name == "early stop")
@@ -90,13 +109,20 @@ def test_three_seeds_together_are_each_as_alone(name, tmp_path, launches):
 
 
 def test_by_the_reference_too(tmp_path):
-    fit_together([partial(fit, BASE, tmp_path / f"together{seed}", seed=seed, backend="reference") for seed in range(2)])
+    fit_together(
+        [
+            partial(fit, BASE, tmp_path / f"together{seed}", seed=seed, backend="reference")
+            for seed in range(2)
+        ]
+    )
     fit(BASE, tmp_path / "alone", seed=1, backend="reference")
     same(tmp_path / "together1", tmp_path / "alone")
 
 
 def test_different_settings_and_one_that_diverges(tmp_path):
-    """As the trials of a sweep: another network, another batch size, a rate at which nothing is left of the numbers."""
+    """As the trials of a sweep: another network, another batch size, a rate at which nothing is
+    left of the numbers.
+    """
     tasks = [
         BASE,
         replace(BASE, batch=3),
@@ -117,20 +143,34 @@ def test_a_signal_stops_all_and_each_goes_on(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
 
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    fits = [partial(fit, BASE, tmp_path / f"s{seed}", seed=seed, progress=Progress(batch=stop if seed else lambda *a: None)) for seed in range(2)]
+    fits = [
+        partial(
+            fit,
+            BASE,
+            tmp_path / f"s{seed}",
+            seed=seed,
+            progress=Progress(batch=stop if seed else lambda *a: None),
+        )
+        for seed in range(2)
+    ]
     found = fit_together(fits)
     assert [type(r) for r in found] == [Interrupted, Interrupted]
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert session._asked is None
     assert fit(BASE, tmp_path / "s0", seed=0, resume=True)["epochs"] == BASE.epochs  # one alone
-    again = fit_together([partial(fit, BASE, tmp_path / "s1", seed=1, resume=True), partial(fit, BASE, tmp_path / "s2", seed=2)])
+    again = fit_together(
+        [
+            partial(fit, BASE, tmp_path / "s1", seed=1, resume=True),
+            partial(fit, BASE, tmp_path / "s2", seed=2),
+        ]
+    )
     assert all(isinstance(r, dict) for r in again)
     for seed in range(3):
         fit(BASE, tmp_path / f"alone{seed}", seed=seed)
         same(tmp_path / f"s{seed}", tmp_path / f"alone{seed}")
 
 
-# ── the meeting itself ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the meeting itself ────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_torch_keeps_for_everybody_each_has_for_itself():
@@ -139,7 +179,10 @@ def test_what_torch_keeps_for_everybody_each_has_for_itself():
     def model(seed: int, wanted: bool, autocast: bool) -> tuple[Tensor, list[bool]]:
         torch.manual_seed(seed)
         seen, drawn = [], []
-        with torch.set_grad_enabled(wanted), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with (
+            torch.set_grad_enabled(wanted),
+            torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+        ):
             for _ in range(3):
                 drawn.append(torch.rand(2))
                 seen.append(layer(x).output.requires_grad)
@@ -164,7 +207,9 @@ def test_what_torch_keeps_for_everybody_each_has_for_itself():
 
 
 def test_a_mode_that_one_leaves_is_still_on_for_another():
-    """torch's autocast keeps rounded copies of weights where a mode does not forbid it: who leaves its mode first allows them for itself only."""
+    """torch's autocast keeps rounded copies of weights where a mode does not forbid it: who leaves
+    its mode first allows them for itself only.
+    """
     layer, x = srnn.Layer(2, 3, srnn.ALIF()), torch.zeros(1, 2, 2)
 
     def model(layers: int) -> Tensor:
@@ -230,39 +275,71 @@ def test_one_alone_needs_nothing_and_several_need_greenlet(monkeypatch):
     assert lockstep.available()
     monkeypatch.setattr(lockstep, "greenlet", None)
     assert not lockstep.available()
-    args = SimpleNamespace(together=None, task="ecg_sim", device="cpu", backend="auto", variant=None, set=[])
+    args = SimpleNamespace(
+        together=None, task="ecg_sim", device="cpu", backend="auto", variant=None, set=[]
+    )
     monkeypatch.setattr(training, "gains", lambda *a: True)
     assert train_command._together(args, 3) == 1  # nobody asked for it
     args.together = 2
     assert train_command._together(args, 3) == 2
     assert lockstep.together([lambda: 1]) == [1]
-    with pytest.raises(SrnnError, match=r'need greenlet\. Install it with: pip install "srnn\[gpu\]"'):
+    with pytest.raises(
+        SrnnError,
+        match=r"need greenlet\. Install it with: pip install "
+        r'"srnn\[gpu\]"',
+    ):
         lockstep.together([lambda: 1, lambda: 2])
 
 
-# ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the command ───────────────────────────────────────────────────────────────────────────────────
 
-TINY = ["--set", "data.train=8", "--set", "data.validation=4", "--set", "data.test=4", "--set", "data.steps=24", "--set", "epochs=1"]
+TINY = [
+    "--set",
+    "data.train=8",
+    "--set",
+    "data.validation=4",
+    "--set",
+    "data.test=4",
+    "--set",
+    "data.steps=24",
+    "--set",
+    "epochs=1",
+]
 
 
 def test_the_command_trains_seeds_in_lockstep_where_that_gains(srnn, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(training, "gains", lambda task, device, backend: asked.append(backend) or True)
-    code, out, err = srnn("train", "ecg_sim", *TINY, "--seeds", "0:2", "5", "--together", "2", "--out", tmp_path / "a")
+    monkeypatch.setattr(
+        training, "gains", lambda task, device, backend: asked.append(backend) or True
+    )
+    code, out, err = srnn(
+        "train", "ecg_sim", *TINY, "--seeds", "0:2", "5", "--together", "2", "--out", tmp_path / "a"
+    )
     assert code == 0, err
     assert "2 runs in one launch: seeds 0, 1" in err
-    assert [line.split()[:2] for line in err.splitlines() if line.lstrip().startswith("seed")] == [["seed", "0"], ["seed", "1"]]
-    assert [Run(tmp_path / "a" / f"seed{s}").read("env.json")["together"] for s in (0, 1, 5)] == [2, 2, 1]
+    assert [line.split()[:2] for line in err.splitlines() if line.lstrip().startswith("seed")] == [
+        ["seed", "0"],
+        ["seed", "1"],
+    ]
+    assert [Run(tmp_path / "a" / f"seed{s}").read("env.json")["together"] for s in (0, 1, 5)] == [
+        2,
+        2,
+        1,
+    ]
     assert "seed 5" in out  # alone
     assert "3 seeds" in out or "±" in out
-    code, _, err = srnn("train", "ecg_sim", *TINY, "--seeds", "0", "1", "--together", "2", "--out", tmp_path / "a")
+    code, _, err = srnn(
+        "train", "ecg_sim", *TINY, "--seeds", "0", "1", "--together", "2", "--out", tmp_path / "a"
+    )
     assert code == 2
     assert "seed0" in err
 
 
 def test_on_a_cpu_they_run_one_after_the_other(srnn, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "fit_together", None)
-    code, _, err = srnn("train", "ecg_sim", *TINY, "--seeds", "0", "1", "--together", "2", "--out", tmp_path / "a")
+    code, _, err = srnn(
+        "train", "ecg_sim", *TINY, "--seeds", "0", "1", "--together", "2", "--out", tmp_path / "a"
+    )
     assert code == 0, err
     assert all((tmp_path / "a" / f"seed{s}" / "metrics.json").exists() for s in (0, 1))
 
@@ -289,15 +366,30 @@ def test_with_torchrun_it_is_refused(srnn, monkeypatch):
     assert "torchrun trains one run in several" in err
 
 
-# ── a sweep ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── a sweep ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_trials_in_lockstep_are_those_of_a_sweep(srnn, tmp_path, monkeypatch):
-    """Three at a time, of five: the study has five, each with a result of its own, one of which fails for its settings."""
+    """Three at a time, of five: the study has five, each with a result of its own, one of which
+    fails for its settings.
+    """
     monkeypatch.setattr("srnn.search.sweep.gains", lambda *a: True)
     sizes = []
-    monkeypatch.setattr("srnn.search.sweep.fit_together", lambda fits: (sizes.append(len(fits)), fit_together(fits))[1])
-    argv = ["sweep", "ecg_sim", *TINY, "--search", "optimiser.lr=1e-3:1e-2:log", "--search", "batch=2,4,6", "--trials", "5"]
+    monkeypatch.setattr(
+        "srnn.search.sweep.fit_together",
+        lambda fits: (sizes.append(len(fits)), fit_together(fits))[1],
+    )
+    argv = [
+        "sweep",
+        "ecg_sim",
+        *TINY,
+        "--search",
+        "optimiser.lr=1e-3:1e-2:log",
+        "--search",
+        "batch=2,4,6",
+        "--trials",
+        "5",
+    ]
     code, out, err = srnn(*argv, "--together", "3", "--out", tmp_path / "s", "--json")
     assert code == 0, err
     assert sizes == [3, 2]
@@ -306,15 +398,32 @@ def test_trials_in_lockstep_are_those_of_a_sweep(srnn, tmp_path, monkeypatch):
     assert all(t["state"] == "complete" for t in trials)
     assert len({t["settings"]["optimiser.lr"] for t in trials}) == 5
     one = trials[4]
-    settings = [word for path, value in one["settings"].items() for word in ("--set", f"{path}={value}")]
-    fit(override(srnn_tasks.load("ecg_sim"), [w for w in (*TINY, *settings) if w != "--set"]), tmp_path / "alone", test=False)
-    assert Run(tmp_path / "alone").read("metrics.json")["validation_accuracy"] == one["validation_accuracy"]
+    settings = [
+        word for path, value in one["settings"].items() for word in ("--set", f"{path}={value}")
+    ]
+    fit(
+        override(srnn_tasks.load("ecg_sim"), [w for w in (*TINY, *settings) if w != "--set"]),
+        tmp_path / "alone",
+        test=False,
+    )
+    assert (
+        Run(tmp_path / "alone").read("metrics.json")["validation_accuracy"]
+        == one["validation_accuracy"]
+    )
 
 
 def test_a_sweep_in_lockstep_stops(tmp_path, monkeypatch):
     monkeypatch.setattr("srnn.search.sweep.gains", lambda *a: True)
     task = override(srnn_tasks.load("ecg_sim"), [w for w in TINY if w != "--set"] + ["epochs=50"])
-    sweep = Sweep(task, space.parse(task, ["optimiser.lr=1e-3:1e-2:log"]), 4, tmp_path / "s", "rate", tmp_path / "j.log", together=2)
+    sweep = Sweep(
+        task,
+        space.parse(task, ["optimiser.lr=1e-3:1e-2:log"]),
+        4,
+        tmp_path / "s",
+        "rate",
+        tmp_path / "j.log",
+        together=2,
+    )
     sweep.prepare()
     heard = []
 

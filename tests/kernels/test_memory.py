@@ -87,6 +87,11 @@ def test_what_nobody_asks_for_goes_back_to_the_system():
 
 def test_dtype_shape_and_alignment():
     x = memory.empty(torch.empty(0, dtype=torch.float64), (3, 5, 70_001))
-    assert (x.dtype, tuple(x.shape), x.is_contiguous(), x.data_ptr() % 64) == (torch.float64, (3, 5, 70_001), True, 0)
+    assert (x.dtype, tuple(x.shape), x.is_contiguous(), x.data_ptr() % 64) == (
+        torch.float64,
+        (3, 5, 70_001),
+        True,
+        0,
+    )
     x.fill_(1.0)
     assert x.sum() == 3 * 5 * 70_001

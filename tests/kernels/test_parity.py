@@ -1,10 +1,14 @@
-"""The kernels compute what the reference defines: every neuron and cell with every kind of activation, and strangers the package never saw.
+"""The kernels compute what the reference defines: every neuron and cell with every kind of
+activation, and strangers the package never saw.
 
-Here the cpu backend; under TRITON_INTERPRET=1 (`make test-triton`), or where there is a GPU, the triton backend in its three ways.
+Here the cpu backend; under TRITON_INTERPRET=1 (`make test-triton`), or where there is a GPU, the
+triton backend in its three ways.
 
-A spike that flips by rounding sends a recurrent network another way. So the forward pass is compared step by step, both sides handed the same state
-and the same output of the step before (teacher-forced), and the gradients where the free-running spikes agree. A flip is excused only where the
-potential above threshold is within rounding of 0. The table at the end of the module says what was compared.
+A spike that flips by rounding sends a recurrent network another way. So the forward pass is
+compared step by step, both sides handed the same state and the same output of the step before
+(teacher-forced), and the gradients where the free-running spikes agree. A flip is excused only
+where the potential above threshold is within rounding of 0. The table at the end of the module says
+what was compared.
 """
 
 from __future__ import annotations
@@ -31,17 +35,31 @@ from srnn.surrogates import FastSigmoid, MultiGaussian, Surrogate
 
 def classes(module: object, base: type) -> list[type]:
     """All classes of a module below `base`, by name."""
-    return sorted({c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, base) and c is not base}, key=lambda c: c.__name__)
+    return sorted(
+        {
+            c
+            for c in vars(module).values()
+            if inspect.isclass(c) and issubclass(c, base) and c is not base
+        },
+        key=lambda c: c.__name__,
+    )
 
 
-NEURONS, CELLS, SURROGATES = classes(srnn.neurons, Neuron), classes(srnn.cells, Neuron), classes(srnn.surrogates, Surrogate)
+NEURONS, CELLS, SURROGATES = (
+    classes(srnn.neurons, Neuron),
+    classes(srnn.cells, Neuron),
+    classes(srnn.surrogates, Surrogate),
+)
 DTYPES = (torch.float32, torch.float64)
 TRITON = gpu.interpreting() or torch.cuda.is_available()
 STEPS, BATCH, N = 8 if gpu.interpreting() else 20, 10, 11
 WAYS = ("stepwise", "persistent", "pointwise") if TRITON else ("cpu",)
-BACKEND, DEVICE = "triton" if TRITON else "cpu", "cpu" if gpu.interpreting() or not TRITON else "cuda"
+BACKEND, DEVICE = (
+    "triton" if TRITON else "cpu",
+    "cpu" if gpu.interpreting() or not TRITON else "cuda",
+)
 
-# ── strangers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── strangers ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,9 @@ class Stranger(Neuron):
         return {**p, "rest": 1 - p["decay"]}
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
-        trace = torch.where(state["u"] > 0.2, c["decay"] * state["trace"] + s, state["trace"] / c["width"])
+        trace = torch.where(
+            state["u"] > 0.2, c["decay"] * state["trace"] + s, state["trace"] / c["width"]
+        )
         leak = torch.exp(-trace * trace) if self.inverted else 1 - 0.5 * torch.exp(-trace * trace)
         u = c["decay"] * leak * torch.tanh(state["u"]) + c["rest"] * I / (1 + trace.abs()) - 0.3 * s
         return u - 0.2, {"u": u, "trace": trace}
@@ -91,10 +111,12 @@ class Swish(Activation):
 
     def grad(self, x: Tensor) -> Tensor:
         p = torch.sigmoid(x)
-        return self.amount * (p + x * p * (1 - p)) * (2 if self.doubled else 1) + 0.1 * self.shape.grad(x)
+        return self.amount * (p + x * p * (1 - p)) * (
+            2 if self.doubled else 1
+        ) + 0.1 * self.shape.grad(x)
 
 
-# ── cases ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── cases ─────────────────────────────────────────────────────────────────────────────────────────
 
 Case = tuple[Neuron, Activation, torch.dtype]
 
@@ -109,7 +131,8 @@ def cases() -> dict[str, Case]:
     def add(neuron: Neuron, activation: Activation, dtype: torch.dtype) -> None:
         chosen = "+".join(k for k in options(type(neuron)) if getattr(neuron, k))
         inner = [type(v).__name__ for v in vars(activation).values() if isinstance(v, Surrogate)]
-        name = f"{type(neuron).__name__}{f'({chosen})' if chosen else ''}-{type(activation).__name__}{f'({inner[0]})' if inner else ''}"
+        name = type(neuron).__name__ + (f"({chosen})" if chosen else "")
+        name += f"-{type(activation).__name__}" + (f"({inner[0]})" if inner else "")
         found[f"{name}-{str(dtype).removeprefix('torch.')}"] = (neuron, activation, dtype)
 
     for kind in (*NEURONS, *CELLS):
@@ -130,7 +153,12 @@ def cases() -> dict[str, Case]:
 
 
 CASES = cases()
-RUNS = [(way, name) for way in WAYS for name, case in CASES.items() if not (way == "persistent" and case[2] is torch.float64)]
+RUNS = [
+    (way, name)
+    for way in WAYS
+    for name, case in CASES.items()
+    if not (way == "persistent" and case[2] is torch.float64)
+]
 
 
 @pytest.fixture
@@ -145,7 +173,9 @@ def way(request, monkeypatch):
 
 @dataclass
 class Drawn:
-    """A layer's inputs, drawn at random; spiking neurons are driven so that they fire now and then."""
+    """A layer's inputs, drawn at random; spiking neurons are driven so that they fire
+    now and then.
+    """
 
     neuron: Neuron
     activation: Activation
@@ -155,11 +185,30 @@ class Drawn:
     start: dict[str, Tensor]
 
     def to(self, device: str) -> Drawn:
-        coeffs, start = ({k: v.to(device) for k, v in values.items()} for values in (self.coeffs, self.start))
-        return Drawn(self.neuron, self.activation, self.current.to(device), None if self.R is None else self.R.to(device), coeffs, start)
+        coeffs, start = (
+            {k: v.to(device) for k, v in values.items()} for values in (self.coeffs, self.start)
+        )
+        return Drawn(
+            self.neuron,
+            self.activation,
+            self.current.to(device),
+            None if self.R is None else self.R.to(device),
+            coeffs,
+            start,
+        )
 
     def run(self, backend: str, lengths: Tensor | None = None) -> scan.Scanned:
-        return scan.run(self.neuron, self.activation, self.current, self.R, self.coeffs, self.start, lengths=lengths, potential=True, backend=backend)
+        return scan.run(
+            self.neuron,
+            self.activation,
+            self.current,
+            self.R,
+            self.coeffs,
+            self.start,
+            lengths=lengths,
+            potential=True,
+            backend=backend,
+        )
 
     def leaves(self) -> dict[str, Tensor]:
         return {
@@ -170,22 +219,41 @@ class Drawn:
         }
 
 
-def draw(neuron: Neuron, activation: Activation, dtype: torch.dtype, seed: int, recurrent: bool = True) -> Drawn:
+def draw(
+    neuron: Neuron, activation: Activation, dtype: torch.dtype, seed: int, recurrent: bool = True
+) -> Drawn:
     torch.manual_seed(seed)
     G = neuron.gates
-    noise, R = torch.randn(BATCH, STEPS, G * N, dtype=dtype), torch.randn(G * N, N, dtype=dtype) / N**0.5
-    params = {k: (v if isinstance(v, Tensor) else v.tensor()).to(dtype) for k, v in neuron.init(N).items()}
-    coeffs = {k: (v * (1 - 0.1 * torch.rand(N, dtype=dtype))).detach() for k, v in neuron.coeffs(params).items()}
+    noise, R = (
+        torch.randn(BATCH, STEPS, G * N, dtype=dtype),
+        torch.randn(G * N, N, dtype=dtype) / N**0.5,
+    )
+    params = {
+        k: (v if isinstance(v, Tensor) else v.tensor()).to(dtype) for k, v in neuron.init(N).items()
+    }
+    coeffs = {
+        k: (v * (1 - 0.1 * torch.rand(N, dtype=dtype))).detach()
+        for k, v in neuron.coeffs(params).items()
+    }
     if coeffs and dtype is torch.float64:
         last = list(coeffs)[-1]
         coeffs[last] = coeffs[last].mean()  # one number for all neurons
     start = {k: 0.3 * torch.rand(BATCH, N, dtype=dtype) for k in (*neuron.states, "s")}
     if not activation.binary:
-        return Drawn(neuron, activation, noise, 0.5 * R if recurrent else None, coeffs, start).to(DEVICE)
+        return Drawn(neuron, activation, noise, 0.5 * R if recurrent else None, coeffs, start).to(
+            DEVICE
+        )
     best = None
     for gain in (0.1, 0.3, 1.0, 3.0, 10.0):
         for shift in (-0.7, 0.0, 0.7):
-            made = Drawn(neuron, activation, gain * (noise + shift), gain * R if recurrent else None, coeffs, start).to(DEVICE)
+            made = Drawn(
+                neuron,
+                activation,
+                gain * (noise + shift),
+                gain * R if recurrent else None,
+                coeffs,
+                start,
+            ).to(DEVICE)
             rate = float(made.run("reference").output.mean())
             if best is None or abs(rate - 0.25) < best[0]:
                 best = abs(rate - 0.25), made
@@ -197,15 +265,21 @@ def apart(got: Tensor, wanted: Tensor) -> float:
     assert got.shape == wanted.shape
     assert torch.isfinite(wanted).all()
     assert torch.isfinite(got).all()
-    return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30)) if wanted.numel() else 0.0
+    return (
+        float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
+        if wanted.numel()
+        else 0.0
+    )
 
 
-# ── the two comparisons ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the two comparisons ───────────────────────────────────────────────────────────────────────────
 
 
 @dataclass
 class Compared:
-    """What one case compared: neuron steps, forward error, flips excused, recordings and gradients compared, backward error, firing rate."""
+    """What one case compared: neuron steps, forward error, flips excused, recordings and gradients
+    compared, backward error, firing rate.
+    """
 
     steps: int
     forward: float
@@ -221,27 +295,54 @@ DONE: dict[tuple[str, str], Compared] = {}
 
 @torch.no_grad()
 def teacher_forced(given: Drawn, tolerance: float) -> tuple[float, int, float]:
-    """Step by step by the reference; then all those steps at once by the kernel, as a batch of one-step recordings."""
+    """Step by step by the reference; then all those steps at once by the kernel, as a batch of
+    one-step recordings.
+    """
     neuron, names = given.neuron, (*given.neuron.states, "s")
     state, before, after, potentials = given.start, [], [], []
     for t in range(STEPS):
         before.append(state)
         run = scan.run(
-            neuron, given.activation, given.current[:, t : t + 1], given.R, given.coeffs, state, potential=True, backend="reference"
-        )  # fmt: skip
+            neuron,
+            given.activation,
+            given.current[:, t : t + 1],
+            given.R,
+            given.coeffs,
+            state,
+            potential=True,
+            backend="reference",
+        )
         state = run.state
         after.append(state)
         potentials.append(run.potential)
     start = {k: torch.cat([h[k] for h in before]) for k in names}
-    wanted = {**{k: torch.cat([h[k] for h in after]) for k in names}, "potential": torch.cat(potentials)}
+    wanted = {
+        **{k: torch.cat([h[k] for h in after]) for k in names},
+        "potential": torch.cat(potentials),
+    }
     current = given.current.transpose(0, 1).reshape(STEPS * BATCH, 1, -1)
-    run = scan.run(neuron, given.activation, current, given.R, given.coeffs, start, potential=True, backend=BACKEND)
+    run = scan.run(
+        neuron,
+        given.activation,
+        current,
+        given.R,
+        given.coeffs,
+        start,
+        potential=True,
+        backend=BACKEND,
+    )
     got = {**run.state, "potential": run.potential}
     assert torch.equal(run.output[:, 0], run.state["s"])
     flipped = torch.zeros_like(wanted["s"], dtype=torch.bool)
     if given.activation.binary:
-        I = current[:, 0] if given.R is None else torch.addmm(current[:, 0], start["s"], given.R.t())
-        x, _ = neuron.step(I if neuron.gates == 1 else I.chunk(neuron.gates, -1), start["s"], start, given.coeffs)
+        I = (
+            current[:, 0]
+            if given.R is None
+            else torch.addmm(current[:, 0], start["s"], given.R.t())
+        )
+        x, _ = neuron.step(
+            I if neuron.gates == 1 else I.chunk(neuron.gates, -1), start["s"], start, given.coeffs
+        )
         flipped = got["s"] != wanted["s"]
         assert bool((x[flipped].abs() <= tolerance * max(1.0, float(I.abs().max()))).all())
         assert set(got["s"].unique().tolist()) <= {0.0, 1.0}
@@ -252,7 +353,9 @@ def teacher_forced(given: Drawn, tolerance: float) -> tuple[float, int, float]:
 
 
 def free_running(given: Drawn, seed: int) -> tuple[int, int, float]:
-    """Whole recordings of random lengths; gradients of everything from random gradients on everything, where no spike flipped."""
+    """Whole recordings of random lengths; gradients of everything from random gradients on
+    everything, where no spike flipped.
+    """
     g = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, STEPS, (BATCH,), generator=g)
     lengths[0], lengths[1] = 0, STEPS
@@ -263,8 +366,15 @@ def free_running(given: Drawn, seed: int) -> tuple[int, int, float]:
         same = (runs["reference"].output == runs[BACKEND].output).flatten(1).all(1)
     assert int(same.sum()) >= 0.9 * BATCH
     results = {k: (r.output, r.potential, *r.state.values()) for k, r in runs.items()}
-    weights = [torch.randn(v.shape, generator=g, dtype=v.dtype).to(DEVICE) * same.view(-1, *[1] * (v.dim() - 1)) for v in results[BACKEND]]
-    grads = {k: torch.autograd.grad(v, list(leaves.values()), weights, allow_unused=True) for k, v in results.items()}
+    weights = [
+        torch.randn(v.shape, generator=g, dtype=v.dtype).to(DEVICE)
+        * same.view(-1, *[1] * (v.dim() - 1))
+        for v in results[BACKEND]
+    ]
+    grads = {
+        k: torch.autograd.grad(v, list(leaves.values()), weights, allow_unused=True)
+        for k, v in results.items()
+    }
     worst = entries = 0
     for name, got, wanted in zip(leaves, grads[BACKEND], grads["reference"], strict=True):
         wanted = torch.zeros_like(got) if wanted is None else wanted
@@ -291,7 +401,9 @@ def test_parity(way, name):
         assert 0.05 <= rate <= 0.5
     recordings, entries, grad_error = free_running(given, seed=list(CASES).index(name))
     assert grad_error <= backward
-    DONE[way, name] = Compared(STEPS * BATCH * N, error, flips, recordings, entries, grad_error, rate)
+    DONE[way, name] = Compared(
+        STEPS * BATCH * N, error, flips, recordings, entries, grad_error, rate
+    )
 
 
 def test_the_cases_are_counted(request):
@@ -334,37 +446,66 @@ def table(request):
     """Print what was compared when the module is done."""
     yield
     rows = [
-        f"{'way':10} {'dtype':8} {'cases':>5} {'neuron steps':>12} {'worst':>8} {'flips':>5} {'recordings':>10} {'gradient entries':>16} {'worst':>8}"
+        f"{'way':10} {'dtype':8} {'cases':>5} {'neuron steps':>12} {'worst':>8} "
+        f"{'flips':>5} {'recordings':>10} {'gradient entries':>16} {'worst':>8}"
     ]
     for way, dtype in itertools.product(WAYS, DTYPES):
         done = [c for (how, name), c in DONE.items() if how == way and CASES[name][2] is dtype]
         if done:
             recordings = f"{sum(c.recordings for c in done)}/{len(done) * BATCH}"
             rows.append(
-                f"{way:10} {str(dtype).removeprefix('torch.'):8} {len(done):5} {sum(c.steps for c in done):12} {max(c.forward for c in done):8.1e} "
-                f"{sum(c.flips for c in done):5} {recordings:>10} {sum(c.entries for c in done):16} {max(c.backward for c in done):8.1e}"
+                f"{way:10} {str(dtype).removeprefix('torch.'):8} {len(done):5} "
+                f"{sum(c.steps for c in done):12} {max(c.forward for c in done):8.1e} "
+                f"{sum(c.flips for c in done):5} {recordings:>10} "
+                f"{sum(c.entries for c in done):16} {max(c.backward for c in done):8.1e}"
             )
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print("\n" + "\n".join(rows))
 
 
-# ── finite differences on the kernel itself ──────────────────────────────────────────────────────────────────────────────
+# ── finite differences on the kernel itself ───────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("neuron", [ALIF(), srnn.neurons.LIF(), srnn.neurons.AdLIF(), srnn.cells.LiBRU(), Stranger()], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "neuron",
+    [ALIF(), srnn.neurons.LIF(), srnn.neurons.AdLIF(), srnn.cells.LiBRU(), Stranger()],
+    ids=lambda n: type(n).__name__,
+)
 def test_finite_differences(neuron):
-    """No reference in between: every derivative of the compiled kernel, lengths and graded start included."""
+    """No reference in between: every derivative of the compiled kernel, lengths and graded start
+    included.
+    """
     torch.manual_seed(3)
     activation, n = (Soft(FastSigmoid(slope=2.0)), 2) if neuron.gates == 1 else (Identity(), 2)
     names = [*neuron.states, "s"]
-    params = {k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(n).items()}
+    params = {
+        k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(n).items()
+    }
     coeffs = {k: (0.7 * v).detach() for k, v in neuron.coeffs(params).items()}
-    given = [torch.randn(2, 3, n * neuron.gates), torch.randn(n * neuron.gates, n), *coeffs.values(), *(0.5 * torch.rand(2, n) for _ in names)]
+    given = [
+        torch.randn(2, 3, n * neuron.gates),
+        torch.randn(n * neuron.gates, n),
+        *coeffs.values(),
+        *(0.5 * torch.rand(2, n) for _ in names),
+    ]
     leaves = tuple(v.double().to(DEVICE).requires_grad_() for v in given)
 
     def run(current: Tensor, R: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        c, state = dict(zip(coeffs, rest, strict=False)), dict(zip(names, rest[len(coeffs) :], strict=True))
-        out = scan.run(neuron, activation, current, R, c, state, lengths=torch.tensor([3, 2]), potential=True, backend=BACKEND)
+        c, state = (
+            dict(zip(coeffs, rest, strict=False)),
+            dict(zip(names, rest[len(coeffs) :], strict=True)),
+        )
+        out = scan.run(
+            neuron,
+            activation,
+            current,
+            R,
+            c,
+            state,
+            lengths=torch.tensor([3, 2]),
+            potential=True,
+            backend=BACKEND,
+        )
         return (out.output, out.potential, *out.state.values())
 
     assert torch.autograd.gradcheck(run, leaves, atol=1e-7, rtol=1e-5)

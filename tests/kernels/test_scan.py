@@ -32,7 +32,9 @@ def test_backends():
     for dtype in (torch.float32, torch.float64):
         assert choose("reference", DEFAULT, "cpu", dtype) == Choice("reference", "asked for")
         assert choose("cpu", DEFAULT, "cpu", dtype) == Choice("cpu", "asked for")
-        assert choose("auto", DEFAULT, "cpu", dtype) == Choice("cpu", f"kernel compiled by {cpu.compiler_name()}")
+        assert choose("auto", DEFAULT, "cpu", dtype) == Choice(
+            "cpu", f"kernel compiled by {cpu.compiler_name()}"
+        )
     for name in ("auto", "reference"):
         assert Layer(1, 1, SoftLIF()).which_backend(name).name == {"auto": "cpu"}.get(name, name)
 
@@ -46,11 +48,18 @@ def test_backends():
 )
 def test_what_the_kernels_cannot_run_goes_to_the_reference_and_says_why(device, dtype, reason):
     assert choose("auto", DEFAULT, device, dtype) == Choice("reference", reason)
-    with pytest.raises(ConfigError, match=f'^backend="cpu" cannot run this layer: {reason}. Use backend="auto" or "reference".$'):
+    with pytest.raises(
+        ConfigError,
+        match=f'^backend="cpu" cannot run this layer: {reason}. Use '
+        'backend="auto" or "reference".$',
+    ):
         choose("cpu", DEFAULT, device, dtype)
 
 
-ON_CPU = "the triton kernels are for a GPU (cuda), x is on cpu; TRITON_INTERPRET=1 runs them on a CPU, slowly, for tests"
+ON_CPU = (
+    "the triton kernels are for a GPU (cuda), x is on cpu; TRITON_INTERPRET=1 runs them on "
+    "a CPU, slowly, for tests"
+)
 NO_TRITON = "Triton is not installed; a CUDA build of torch brings it (pip install triton)"
 
 
@@ -66,7 +75,11 @@ NO_TRITON = "Triton is not installed; a CUDA build of torch brings it (pip insta
 def test_what_is_asked_for_and_cannot_be_is_an_error(backend, device, dtype, reason, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=f'^backend="{backend}" cannot run this layer: {re.escape(reason)}. Use backend="auto" or "reference".$'):
+    with pytest.raises(
+        ConfigError,
+        match=f'^backend="{backend}" cannot run this layer: '
+        f'{re.escape(reason)}. Use backend="auto" or "reference".$',
+    ):
         choose(backend, DEFAULT, device, dtype)
     if device != "cpu":
         why = NO_TRITON if device == "cuda" else reason
@@ -90,7 +103,11 @@ def test_a_layer_in_half_precision_runs_by_the_reference():
     ("name", "message"),
     [
         ("metal", r"^backend: there is no 'metal'\. Known: auto, cpu, reference, triton\.$"),
-        ("Reference", r"^backend: there is no 'Reference'\. Did you mean 'reference'\? Known: auto, cpu, reference, triton\.$"),
+        (
+            "Reference",
+            r"^backend: there is no 'Reference'\. Did you mean 'reference'\? Known: "
+            r"auto, cpu, reference, triton\.$",
+        ),
     ],
 )
 def test_an_unknown_backend_is_answered_with_the_known_ones(name, message):
@@ -106,11 +123,24 @@ def start(*names: str, batch: int = 1, n: int = 1) -> State:
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_the_driver_by_hand(backend):
-    """One neuron that feeds itself with weight 2: I = 0.6, then 0 + 2·1, then 0 + 2·1. u = I, θ = 0.5, reset 0.5."""
+    """One neuron that feeds itself with weight 2: I = 0.6, then 0 + 2·1, then 0 + 2·1. u = I, θ =
+    0.5, reset 0.5.
+    """
     current = torch.tensor([[[0.6], [0.0], [0.0], [-9.0]]], dtype=FLOAT)
     c = {"alpha": torch.tensor(0.0, dtype=FLOAT), "threshold": torch.tensor(0.5, dtype=FLOAT)}
-    run = scan.run(SoftLIF(), Spike(), current, torch.tensor([[2.0]], dtype=FLOAT), c, start("u"), potential=True, backend=backend)
-    assert run.potential.flatten().tolist() == pytest.approx([0.6, 2.0 - 0.5, 2.0 - 0.5, -9.0 + 2.0 - 0.5])
+    run = scan.run(
+        SoftLIF(),
+        Spike(),
+        current,
+        torch.tensor([[2.0]], dtype=FLOAT),
+        c,
+        start("u"),
+        potential=True,
+        backend=backend,
+    )
+    assert run.potential.flatten().tolist() == pytest.approx(
+        [0.6, 2.0 - 0.5, 2.0 - 0.5, -9.0 + 2.0 - 0.5]
+    )
     assert run.output.flatten().tolist() == [1, 1, 1, 0]
     assert {k: v.item() for k, v in run.state.items()} == pytest.approx({"u": -7.5, "s": 0.0})
     alone = scan.run(SoftLIF(), Spike(), current, None, c, start("u"), backend=backend)
@@ -130,10 +160,22 @@ def test_rows_of_the_recurrent_matrix_receive(backend):
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_the_frozen_state_by_hand(backend):
-    """A recording of 2 steps in a batch of 3: state and output stay where they were after step 2, and s is what it was then."""
+    """A recording of 2 steps in a batch of 3: state and output stay where they were after step 2,
+    and s is what it was then.
+    """
     current = torch.tensor([[[1.0]] * 3, [[1.0]] * 3], dtype=FLOAT)
     c = {"alpha": torch.tensor(0.5, dtype=FLOAT), "threshold": torch.tensor(0.6, dtype=FLOAT)}
-    run = scan.run(SoftLIF(), Spike(), current, None, c, start("u", batch=2), lengths=torch.tensor([3, 2]), potential=True, backend=backend)
+    run = scan.run(
+        SoftLIF(),
+        Spike(),
+        current,
+        None,
+        c,
+        start("u", batch=2),
+        lengths=torch.tensor([3, 2]),
+        potential=True,
+        backend=backend,
+    )
     assert run.potential[1].flatten().tolist() == [0.5, 0.75, 0.0]
     assert run.output[1].flatten().tolist() == [0, 1, 0]
     assert (run.state["u"][1].item(), run.state["s"][1].item()) == (0.75, 1.0)
@@ -148,7 +190,9 @@ class Gated(Neuron):
     k: Init = Constant(0.5)
     gates = 2
 
-    def step(self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+    def step(
+        self, I: tuple[Tensor, Tensor], s: Tensor, state: State, c: Coeffs
+    ) -> tuple[Tensor, State]:
         z = torch.sigmoid(I[0])
         u = z * state["u"] + (1 - z) * c["k"] * I[1]
         return u, {"u": u}
@@ -158,7 +202,11 @@ class Gated(Neuron):
 def test_a_gated_cell_has_a_block_of_rows_for_each_gate(backend):
     torch.manual_seed(0)
     layer = Layer(3, 4, Gated(), Identity(), recurrent_bias=True, zero_diagonal=True, dtype=FLOAT)
-    assert (tuple(layer.weight.shape), tuple(layer.recurrent.shape), tuple(layer.bias.shape)) == ((8, 3), (8, 4), (8,))
+    assert (tuple(layer.weight.shape), tuple(layer.recurrent.shape), tuple(layer.bias.shape)) == (
+        (8, 3),
+        (8, 4),
+        (8,),
+    )
     for block in layer.recurrent.detach().chunk(2):
         torch.testing.assert_close(block @ block.T, torch.eye(4, dtype=FLOAT))
     torch.nn.init.normal_(layer.bias)
@@ -174,13 +222,20 @@ def test_a_gated_cell_has_a_block_of_rows_for_each_gate(backend):
     assert run.output.shape == (2, 5, 4)
 
 
-# ── cost of the backward pass ────────────────────────────────────────────────────────────────────────────────────────────
+# ── cost of the backward pass ─────────────────────────────────────────────────────────────────────
 
 
 class Written(TorchDispatchMode):
     """Counts the numbers that every operation writes, views excepted, forward and backward."""
 
-    VIEWS = ("aten.t.default", "aten.unbind.int", "aten.expand.default", "aten.detach.default", "aten.view.default", "aten.unsqueeze.default")
+    VIEWS = (
+        "aten.t.default",
+        "aten.unbind.int",
+        "aten.expand.default",
+        "aten.detach.default",
+        "aten.view.default",
+        "aten.unsqueeze.default",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,12 +245,18 @@ class Written(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         self.operations[str(func)] += 1
         if str(func) not in self.VIEWS:
-            self.numbers += sum(v.numel() for v in (out if isinstance(out, tuple | list) else [out]) if isinstance(v, Tensor))
+            self.numbers += sum(
+                v.numel()
+                for v in (out if isinstance(out, tuple | list) else [out])
+                if isinstance(v, Tensor)
+            )
         return out
 
 
 def cost(run: Callable[[Tensor], Tensor], steps: int) -> tuple[int, int, Counter[str]]:
-    """Numbers written and numbers kept for the backward pass, by one forward and backward pass over `steps` steps."""
+    """Numbers written and numbers kept for the backward pass, by one forward and backward pass over
+    `steps` steps.
+    """
     current, kept = torch.randn(2, steps, 3, requires_grad=True), []
 
     def keep(v: Tensor) -> Tensor:
@@ -215,14 +276,18 @@ def layer(lengths: bool) -> Callable[[Tensor], Tensor]:
     def run(current: Tensor) -> Tensor:
         state = {k: torch.zeros(2, 3) for k in ("u", "eta", "s")}
         ends = torch.tensor([current.shape[1], 3]) if lengths else None
-        out = scan.run(ALIF(), Spike(), current, R, c, state, lengths=ends, potential=True, backend="reference")
+        out = scan.run(
+            ALIF(), Spike(), current, R, c, state, lengths=ends, potential=True, backend="reference"
+        )
         return out.output + out.potential
 
     return run
 
 
 def indexed(current: Tensor) -> Tensor:
-    """The same kind of loop with current[:, t]: each step's backward pass writes a gradient of all T steps."""
+    """The same kind of loop with current[:, t]: each step's backward pass writes a gradient of all
+    T steps.
+    """
     u, outputs = torch.zeros(2, 3), []
     for t in range(current.shape[1]):
         u = 0.5 * u + current[:, t]
@@ -232,14 +297,21 @@ def indexed(current: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("lengths", [False, True])
 def test_time_and_memory_are_linear_in_the_number_of_steps(lengths):
-    """Twice the steps: exactly twice the additional numbers written and kept. No step reads its input by an index.
+    """Twice the steps: exactly twice the additional numbers written and kept. No step reads its
+    input by an index.
 
     (The backward pass of the final stack hands out views, aten.select; they write nothing.)
     """
-    written, kept, operations = zip(*(cost(layer(lengths), steps) for steps in (8, 16, 32)), strict=True)
+    written, kept, operations = zip(
+        *(cost(layer(lengths), steps) for steps in (8, 16, 32)), strict=True
+    )
     assert written[2] - written[1] == 2 * (written[1] - written[0]) > 0
     assert kept[2] - kept[1] == 2 * (kept[1] - kept[0]) > 0
-    assert not [name for name in operations[2] if "select_backward" in name or "slice" in name or "index" in name]
+    assert not [
+        name
+        for name in operations[2]
+        if "select_backward" in name or "slice" in name or "index" in name
+    ]
     assert operations[2]["aten.addmm.default"] == 32
     assert operations[2]["aten.unbind.int"] <= 6
 

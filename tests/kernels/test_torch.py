@@ -1,4 +1,6 @@
-"""The cpu backend as a part of torch: compiled graphs, copies, autocast, second derivatives, what is kept for backward, who shares a kernel."""
+"""The cpu backend as a part of torch: compiled graphs, copies, autocast, second derivatives, what
+is kept for backward, who shares a kernel.
+"""
 
 from __future__ import annotations
 
@@ -46,21 +48,29 @@ def gradients(net: torch.nn.Module, run: Callable[[], Tensor]) -> list[Tensor]:
     return [out.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)]
 
 
-# ── torch.compile ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── torch.compile ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def compiling():
-    """Compiled graphs of one test do not stay; deterministic filling of memory is left to eager code."""
+    """Compiled graphs of one test do not stay; deterministic filling of memory is left to eager
+    code.
+    """
     torch.use_deterministic_algorithms(False)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize(("backend", "lengths"), [("cpu", None), ("auto", torch.tensor([20, 3, 0, 7, 20]))], ids=["whole", "lengths"])
+@pytest.mark.parametrize(
+    ("backend", "lengths"),
+    [("cpu", None), ("auto", torch.tensor([20, 3, 0, 7, 20]))],
+    ids=["whole", "lengths"],
+)
 def test_compiled_without_a_graph_break(compiling, backend, lengths):
-    """One graph, traced through autograd too; results and gradients are those of the eager network."""
+    """One graph, traced through autograd too; results and gradients are those of the
+    eager network.
+    """
     net, x = network(), signal()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(net, fullgraph=True, backend=counter)
@@ -71,7 +81,10 @@ def test_compiled_without_a_graph_break(compiling, backend, lengths):
     for a, b in zip(plain, traced, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
-        assert torch.equal(compiled(x, lengths, backend=backend).potential, net(x, lengths, backend=backend).potential)
+        assert torch.equal(
+            compiled(x, lengths, backend=backend).potential,
+            net(x, lengths, backend=backend).potential,
+        )
 
 
 def test_compiled_for_another_batch_and_length(compiling):
@@ -87,7 +100,11 @@ def test_compiled_with_state_and_record(compiling):
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     state = net(x).state
     a, b = compiled(x, state=state, record=True), net(x, state=state, record=True)
-    for mine, wanted in ((a.potential, b.potential), (a.state[0]["u"], b.state[0]["u"]), (a.trace.outputs[0], b.trace.outputs[0])):
+    for mine, wanted in (
+        (a.potential, b.potential),
+        (a.state[0]["u"], b.state[0]["u"]),
+        (a.trace.outputs[0], b.trace.outputs[0]),
+    ):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -108,14 +125,21 @@ class Calls(TorchDispatchMode):
 RULES = {
     "recurrent, smooth": (ALIF(), Soft(), {"recurrent_bias": True}, None),
     "recurrent, spiking, lengths": (ALIF(), Spike(), {}, torch.tensor([3, 0])),
-    "gated, without recurrence and bias": (LiGRU(), Identity(), {"recurrent": False, "bias": False}, None),
+    "gated, without recurrence and bias": (
+        LiGRU(),
+        Identity(),
+        {"recurrent": False, "bias": False},
+        None,
+    ),
     "with norm": (ALIF(), Soft(), {"norm": LayerNorm()}, None),
 }
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_operations_keep_torchs_rules(compiling, name):
-    """Every call a layer makes: schema, registration with autograd, shapes without values, the same results through a traced graph."""
+    """Every call a layer makes: schema, registration with autograd, shapes without values, the same
+    results through a traced graph.
+    """
     neuron, activation, kwargs, lengths = RULES[name]
     torch.manual_seed(0)
     layer = Layer(3, 4, neuron, activation, dtype=torch.float64, **kwargs)
@@ -123,14 +147,19 @@ def test_the_operations_keep_torchs_rules(compiling, name):
     with Calls() as calls:
         layer(x, lengths, potential=True, backend="cpu").potential.sum().backward()
     forward = [(op, args) for op, args, _ in calls.made if "backward" not in op]
-    assert [op for op, _, _ in calls.made if "backward" in op] == [f"{op}_backward" for op, _ in reversed(forward)]
+    assert [op for op, _, _ in calls.made if "backward" in op] == [
+        f"{op}_backward" for op, _ in reversed(forward)
+    ]
     assert {op for op, _ in forward} == ({"scan", "linear"} if name == "with norm" else {"scan"})
     for op, args in forward:
-        leaves = [a.detach().clone().requires_grad_(a.is_floating_point()) if isinstance(a, Tensor) else a for a in args]
+        leaves = [
+            a.detach().clone().requires_grad_(a.is_floating_point()) if isinstance(a, Tensor) else a
+            for a in args
+        ]
         torch.library.opcheck(getattr(torch.ops.srnn, op).default, tuple(leaves))
 
 
-# ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── copies ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("how", ["deepcopy", "pickle", "torch.save"])
@@ -151,7 +180,7 @@ def test_copies_of_a_network_that_has_run(how):
     assert torch.equal(net(x, backend="cpu").potential, before[0])
 
 
-# ── number types ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── number types ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_autocast_computes_in_float32():
@@ -185,7 +214,7 @@ def test_float64_stays_float64_under_autocast():
         assert net(x, backend="cpu").potential.dtype is torch.float64
 
 
-# ── backward ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── backward ──────────────────────────────────────────────────────────────────────────────────────
 
 NO_SECOND = (
     r"^The cpu and triton backends have no second derivative \(create_graph=True\)\. "
@@ -200,7 +229,9 @@ def test_a_second_derivative_is_refused(what):
     wrt = x if what == "linear" else layer.recurrent
     second = {}
     for backend in ("cpu", "reference"):
-        (grad,) = torch.autograd.grad(layer(x, backend=backend).output.square().sum(), wrt, create_graph=True)
+        (grad,) = torch.autograd.grad(
+            layer(x, backend=backend).output.square().sum(), wrt, create_graph=True
+        )
         second[backend] = grad.square().sum()
     torch.testing.assert_close(second["cpu"], second["reference"])
     assert torch.autograd.grad(second["reference"], layer.weight)[0].abs().sum() > 0
@@ -236,7 +267,9 @@ class Kept:
 @pytest.mark.parametrize("steps", [100, 400])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_memory_held_for_backward(depth, steps):
-    """At most 12 bytes for each recording, step and neuron: the current and the output, and the states of every eighth step."""
+    """At most 12 bytes for each recording, step and neuron: the current and the output, and the
+    states of every eighth step.
+    """
     batch, n = 32, 64
     net = Stack(*(Layer(n, n, ALIF(), dtype=torch.float32) for _ in range(depth)))
     x = (torch.rand(batch, steps, n) < 0.1).float()
@@ -254,9 +287,14 @@ def test_nothing_is_kept_where_there_is_no_backward(mode):
         out = net(x, backend="cpu")
     assert kept.bytes == 0
     assert not out.potential.requires_grad
-    for layer, (_, _, results) in zip(net.layers, [call for call in calls.made if call[0] == "scan"], strict=True):
+    for layer, (_, _, results) in zip(
+        net.layers, [call for call in calls.made if call[0] == "scan"], strict=True
+    ):
         seen = 2 if layer is net.layers[-1] else 1  # output, and the potential of the last layer
-        assert sum(v.numel() for v in results) == 5 * (20 * seen + len(layer.neuron.states) + 1) * layer.neurons
+        assert (
+            sum(v.numel() for v in results)
+            == 5 * (20 * seen + len(layer.neuron.states) + 1) * layer.neurons
+        )
     trained = net(x, backend="cpu")
     assert torch.equal(out.potential, trained.potential)
     trained.potential.sum().backward()
@@ -264,7 +302,7 @@ def test_nothing_is_kept_where_there_is_no_backward(mode):
         net(x, state=out.state, backend="cpu").potential.sum().backward()
 
 
-# ── which layers share a kernel ──────────────────────────────────────────────────────────────────────────────────────────
+# ── which layers share a kernel ───────────────────────────────────────────────────────────────────
 
 
 def test_what_has_the_same_operations_shares_a_library():
@@ -272,10 +310,15 @@ def test_what_has_the_same_operations_shares_a_library():
         activation = Spike() if activation is None else activation
         return cpu.kernel(cpu.register(neuron, activation), torch.float32)._code._name
 
-    assert key(ALIF()) == key(ALIF(beta=0.0)) == key(ALIF(Uniform(1.0, 2.0), 3.0, Constant(0.1, shared=True)))
+    assert (
+        key(ALIF())
+        == key(ALIF(beta=0.0))
+        == key(ALIF(Uniform(1.0, 2.0), 3.0, Constant(0.1, shared=True)))
+    )
     assert key(ALIF(), Spike(surrogates.MultiGaussian(h=0.3))) == key(ALIF())
     wider = cpu.register(ALIF(), Spike(surrogates.MultiGaussian(h=0.3)))
-    assert wider == cpu.register(ALIF(), Spike())  # an activation's numbers are arguments: not even traced again
+    # an activation's numbers are arguments: not even traced again
+    assert wider == cpu.register(ALIF(), Spike())
     distinct = [
         key(ALIF()),
         key(SoftLIF()),
@@ -308,12 +351,25 @@ def test_classes_of_the_same_name_do_not_share_one():
     up, down = leaky(1.0), leaky(-1.0)
     assert up.__qualname__ == down.__qualname__
     torch.manual_seed(0)
-    layers = [Layer(2, 3, neuron, Identity(), recurrent=False) for neuron in (up(), down(), up(k=0.9), up(squared=True))]
-    x, names = torch.randn(4, 6, 2), [cpu.register(layer.neuron, layer.activation) for layer in layers]
+    layers = [
+        Layer(2, 3, neuron, Identity(), recurrent=False)
+        for neuron in (up(), down(), up(k=0.9), up(squared=True))
+    ]
+    x, names = (
+        torch.randn(4, 6, 2),
+        [cpu.register(layer.neuron, layer.activation) for layer in layers],
+    )
     assert len(set(names)) == 4
     for layer in layers:
-        layer.load_state_dict({**layers[0].state_dict(), **{k: v for k, v in layer.state_dict().items() if "constants" in k}})
-        torch.testing.assert_close(layer(x, backend="cpu").output, layer(x, backend="reference").output)
+        layer.load_state_dict(
+            {
+                **layers[0].state_dict(),
+                **{k: v for k, v in layer.state_dict().items() if "constants" in k},
+            }
+        )
+        torch.testing.assert_close(
+            layer(x, backend="cpu").output, layer(x, backend="reference").output
+        )
     outputs = [layer(x, backend="cpu").output for layer in layers]
     assert torch.equal(outputs[0], -outputs[1])
     assert not torch.allclose(outputs[0], outputs[2])
@@ -346,13 +402,20 @@ class Slotted(Neuron):
         return u - c["k"], {"u": u}
 
 
-@pytest.mark.parametrize("neurons", [(Peeking(), Peeking(0.2)), (Slotted(), Slotted(hard=True))], ids=["a field read in step", "slots"])
+@pytest.mark.parametrize(
+    "neurons",
+    [(Peeking(), Peeking(0.2)), (Slotted(), Slotted(hard=True))],
+    ids=["a field read in step", "slots"],
+)
 def test_what_a_step_reads_from_its_object_is_in_its_kernel(neurons):
     x = torch.rand(3, 20, 4)
     for neuron in neurons:
         torch.manual_seed(0)
         layer = Layer(4, 5, neuron)
-        torch.testing.assert_close(layer(x, potential=True, backend="cpu").potential, layer(x, potential=True, backend="reference").potential)
+        torch.testing.assert_close(
+            layer(x, potential=True, backend="cpu").potential,
+            layer(x, potential=True, backend="reference").potential,
+        )
 
 
 def test_the_numbers_of_a_surrogate_reach_the_kernel():
@@ -362,19 +425,29 @@ def test_the_numbers_of_a_surrogate_reach_the_kernel():
     for width in (0.5, 2.0):
         torch.manual_seed(0)
         layer = Layer(2, 3, SoftLIF(), Spike(surrogates.Triangular(width=width)))
-        pair = [torch.autograd.grad(layer(x, backend=b).output.sum(), layer.weight)[0] for b in ("cpu", "reference")]
+        pair = [
+            torch.autograd.grad(layer(x, backend=b).output.sum(), layer.weight)[0]
+            for b in ("cpu", "reference")
+        ]
         torch.testing.assert_close(*pair)
         grads.append(pair[0])
     assert not torch.allclose(*grads)
 
 
 def test_a_number_of_a_surrogate_that_is_trained():
-    """Soft is differentiated in full: a slope that is a parameter has its gradient, on whatever backend is chosen."""
+    """Soft is differentiated in full: a slope that is a parameter has its gradient, on whatever
+    backend is chosen.
+    """
     torch.manual_seed(0)
     x = torch.randn(4, 6, 2)
     slope = torch.tensor(2.0, requires_grad=True)
     layer = Layer(2, 3, SoftLIF(), Soft(surrogates.FastSigmoid(slope=slope)))
-    torch.testing.assert_close(*(torch.autograd.grad(layer(x, backend=b).output.sum(), slope)[0] for b in ("auto", "reference")))
+    torch.testing.assert_close(
+        *(
+            torch.autograd.grad(layer(x, backend=b).output.sum(), slope)[0]
+            for b in ("auto", "reference")
+        )
+    )
 
 
 def test_forward_mode_runs_on_the_reference_loop():

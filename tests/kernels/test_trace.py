@@ -1,4 +1,6 @@
-"""From a step to a graph: what is refused and where the message points, and the gradient of a step evaluated operation by operation."""
+"""From a step to a graph: what is refused and where the message points, and the gradient of a step
+evaluated operation by operation.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,23 @@ from srnn.surrogates import FastSigmoid, MGLeft, Sigmoid, Triangular
 
 F64 = torch.float64
 NEURONS = sorted(
-    {c for m in (srnn.neurons, srnn.cells) for c in vars(m).values() if inspect.isclass(c) and issubclass(c, Neuron)}, key=lambda c: c.__name__
+    {
+        c
+        for m in (srnn.neurons, srnn.cells)
+        for c in vars(m).values()
+        if inspect.isclass(c) and issubclass(c, Neuron)
+    },
+    key=lambda c: c.__name__,
 )
-ACTIVATIONS = [Spike(), Relu(), Identity(), Soft(FastSigmoid()), Soft(MGLeft()), Spike(Triangular()), Spike(Sigmoid(), at_threshold=True)]
+ACTIVATIONS = [
+    Spike(),
+    Relu(),
+    Identity(),
+    Soft(FastSigmoid()),
+    Soft(MGLeft()),
+    Spike(Triangular()),
+    Spike(Sigmoid(), at_threshold=True),
+]
 
 
 def stepping(f: Callable[[Tensor, Tensor], Tensor]) -> Neuron:
@@ -44,7 +60,7 @@ def stepping(f: Callable[[Tensor, Tensor], Tensor]) -> Neuron:
     return Mine()
 
 
-# ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is refused ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -59,7 +75,10 @@ def stepping(f: Callable[[Tensor, Tensor], Tensor]) -> Neuron:
 )
 def test_a_step_that_looks_at_the_shape_is_refused(f):
     """The graphs at two shapes differ."""
-    message = r"^Mine\.step does different things at different shapes \(B, N\); every operation must be elementwise\. Or use backend=\"reference\"\.$"
+    message = (
+        r"^Mine\.step does different things at different shapes \(B, N\); every operation "
+        r"must be elementwise\. Or use backend=\"reference\"\.$"
+    )
     with pytest.raises(TraceError, match=message):
         trace_step(stepping(f))
     with pytest.raises(TraceError, match=message):
@@ -68,7 +87,11 @@ def test_a_step_that_looks_at_the_shape_is_refused(f):
 
 def marked(which: str) -> int:
     """The line of this file that ends with this comment."""
-    lines = [k for k, line in enumerate(Path(__file__).read_text().splitlines(), 1) if line.endswith(f"# {which}")]
+    lines = [
+        k
+        for k, line in enumerate(Path(__file__).read_text().splitlines(), 1)
+        if line.endswith(f"# {which}")
+    ]
     assert len(lines) == 1
     return lines[0]
 
@@ -132,7 +155,10 @@ class Ranked(Activation):
     ids=["roll", "median", "sort", "softmax"],
 )
 def test_the_message_points_at_the_line(neuron, activation, operation, line):
-    message = rf"^{operation} \(.*{Path(__file__).name}:{marked(line)}\) is not one of the elementwise operations a kernel can be made of; write it "
+    message = (
+        rf"^{operation} \(.*{Path(__file__).name}:{marked(line)}\) is not one of the "
+        r"elementwise operations a kernel can be made of; write it "
+    )
     with pytest.raises(TraceError, match=message):
         trace_program(neuron, activation)
     layer = Layer(3, 4, neuron, activation)
@@ -147,11 +173,15 @@ def test_the_message_points_at_the_line(neuron, activation, operation, line):
 @pytest.mark.parametrize("size", [(3,), (1,), (2, 3), (1, 1)], ids=str)
 def test_a_tensor_from_outside_is_refused(size):
     outside = torch.rand(size, dtype=F64)
-    with pytest.raises(TraceError, match=r"^Mine\.step uses a tensor that is not one of its arguments; make it a constant of the neuron\.$"):
+    with pytest.raises(
+        TraceError,
+        match=r"^Mine\.step uses a tensor that is not one of its "
+        r"arguments; make it a constant of the neuron\.$",
+    ):
         trace_program(stepping(lambda u, I: u + outside * I), Spike())
 
 
-# ── what is traced ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is traced ────────────────────────────────────────────────────────────────────────────────
 
 
 def ops(f: Callable[[Tensor, Tensor], Tensor]) -> tuple[Op, ...]:
@@ -160,12 +190,18 @@ def ops(f: Callable[[Tensor, Tensor], Tensor]) -> tuple[Op, ...]:
 
 
 def test_python_numbers_are_literals():
-    assert ops(lambda u, I: 0.25 * u + I) == (Op("v0", "mul", ("state.u", 0.25)), Op("v1", "add", ("v0", "I")))
+    assert ops(lambda u, I: 0.25 * u + I) == (
+        Op("v0", "mul", ("state.u", 0.25)),
+        Op("v1", "add", ("v0", "I")),
+    )
     assert ops(lambda u, I: 3 * u) == (Op("v0", "mul", ("state.u", 3.0)),)
     assert ops(lambda u, I: 1 - u) == (Op("v0", "rsub", ("state.u", 1.0)),)
     assert ops(lambda u, I: torch.tensor(0.5, dtype=F64) * I)[0].args in (("I", 0.5), (0.5, "I"))
     assert [op.name for op in ops(lambda u, I: torch.clamp(u, -1, 1))] == ["maximum", "minimum"]
-    assert ops(lambda u, I: torch.sub(u, I, alpha=2)) == (Op("v0", "mul", ("I", 2.0)), Op("v1", "sub", ("state.u", "v0")))
+    assert ops(lambda u, I: torch.sub(u, I, alpha=2)) == (
+        Op("v0", "mul", ("I", 2.0)),
+        Op("v1", "sub", ("state.u", "v0")),
+    )
 
 
 def test_operations_in_place():
@@ -186,14 +222,17 @@ def test_what_depends_on_constants_alone_is_computed_once():
             return u - 1, {"u": u}
 
     printed = print_neuron(trace_program(Costly(), Identity()))
-    prepare, step = printed.source.split("void step")[0], printed.source.split("void step")[1].split("void advance")[0]
+    prepare, step = (
+        printed.source.split("void step")[0],
+        printed.source.split("void step")[1].split("void advance")[0],
+    )
     assert printed.derived >= 2
     assert prepare.count("exp_real(") == prepare.count("log_real(") == 1
     assert "exp_real" not in step
     assert "log_real" not in step
 
 
-# ── the adjoint, operation by operation ──────────────────────────────────────────────────────────────────────────────────
+# ── the adjoint, operation by operation ───────────────────────────────────────────────────────────
 
 WORDS: dict[str, Callable[..., Tensor]] = {
     "rsub": lambda a, b: b - a,
@@ -202,8 +241,43 @@ WORDS: dict[str, Callable[..., Tensor]] = {
     "or": torch.logical_or,
     "copy": lambda a: a.double(),
     "softplus": functional.softplus,
-    **{k: getattr(torch, k) for k in ("add", "sub", "mul", "div", "neg", "reciprocal", "where", "relu", "minimum", "maximum", "sign", "abs", "exp")},
-    **{k: getattr(torch, k) for k in ("expm1", "tanh", "sigmoid", "log", "log1p", "erf", "sqrt", "pow", "gt", "ge", "lt", "le", "eq", "ne")},
+    **{
+        k: getattr(torch, k)
+        for k in (
+            "add",
+            "sub",
+            "mul",
+            "div",
+            "neg",
+            "reciprocal",
+            "where",
+            "relu",
+            "minimum",
+            "maximum",
+            "sign",
+            "abs",
+            "exp",
+        )
+    },
+    **{
+        k: getattr(torch, k)
+        for k in (
+            "expm1",
+            "tanh",
+            "sigmoid",
+            "log",
+            "log1p",
+            "erf",
+            "sqrt",
+            "pow",
+            "gt",
+            "ge",
+            "lt",
+            "le",
+            "eq",
+            "ne",
+        )
+    },
 }
 
 
@@ -227,17 +301,33 @@ def evaluate(graph: Graph, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def random_inputs(neuron: Neuron, activation: Activation, program: Program) -> dict[str, Tensor]:
     torch.manual_seed(0)
     n = 400
-    params = {k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(n).items()}
-    given = {f"c.{k}": v.expand(n) * (1 - 0.1 * torch.rand(n, dtype=F64)) for k, v in neuron.coeffs(params).items()}
-    given |= {f"a.{k}": torch.full((n,), float(v), dtype=F64) for k, v in numbers(activation).items()}
-    given |= {k: 0.7 * torch.randn(n, dtype=F64) + 0.3 for k in program.step.inputs if k not in given}
+    params = {
+        k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(n).items()
+    }
+    given = {
+        f"c.{k}": v.expand(n) * (1 - 0.1 * torch.rand(n, dtype=F64))
+        for k, v in neuron.coeffs(params).items()
+    }
+    given |= {
+        f"a.{k}": torch.full((n,), float(v), dtype=F64) for k, v in numbers(activation).items()
+    }
+    given |= {
+        k: 0.7 * torch.randn(n, dtype=F64) + 0.3 for k in program.step.inputs if k not in given
+    }
     return {k: v.abs() if k == "state.p" else v for k, v in given.items()}  # a probability
 
 
-PAIRS = [(kind, activation) for kind in NEURONS for activation in ACTIVATIONS if activation.unit or not kind.hard_reset]
+PAIRS = [
+    (kind, activation)
+    for kind in NEURONS
+    for activation in ACTIVATIONS
+    if activation.unit or not kind.hard_reset
+]
 
 
-@pytest.mark.parametrize(("kind", "activation"), PAIRS, ids=lambda v: getattr(v, "__name__", str(v)))
+@pytest.mark.parametrize(
+    ("kind", "activation"), PAIRS, ids=lambda v: getattr(v, "__name__", str(v))
+)
 def test_the_graphs_compute_the_step_and_its_gradient(kind, activation):
     neuron = kind()
     program = trace_program(neuron, activation)
@@ -246,22 +336,44 @@ def test_the_graphs_compute_the_step_and_its_gradient(kind, activation):
     currents = [leaves[k] for k in leaves if k == "I" or (k[0] == "I" and k[1:].isdigit())]
     state = {k: leaves[f"state.{k}"] for k in neuron.states}
     c = {k.removeprefix("c."): v for k, v in leaves.items() if k.startswith("c.")}
-    x, new = neuron.step(currents[0] if neuron.gates == 1 else tuple(currents), leaves["s"], state, c)
+    x, new = neuron.step(
+        currents[0] if neuron.gates == 1 else tuple(currents), leaves["s"], state, c
+    )
     s = activation(x)
-    wanted = {"s": s, **{f"state.{k}": v for k, v in new.items()}, "potential": neuron.potential(s, new)}
+    wanted = {
+        "s": s,
+        **{f"state.{k}": v for k, v in new.items()},
+        "potential": neuron.potential(s, new),
+    }
     got = evaluate(program.step, given)
     assert set(got) == set(wanted)
     for k, v in got.items():
         torch.testing.assert_close(v, wanted[k].detach(), rtol=1e-12, atol=1e-12)
     assert evaluate(program.advance, given).keys() == {f"state.{k}" for k in neuron.states}
-    late = {k: torch.randn(400, dtype=F64) for k in ("gout", "gpotential", "gs", *(f"gstate.{k}" for k in neuron.states))}
-    weights = {"s": late["gout"] + late["gs"], "potential": late["gpotential"], **{f"state.{k}": late[f"gstate.{k}"] for k in neuron.states}}
+    late = {
+        k: torch.randn(400, dtype=F64)
+        for k in ("gout", "gpotential", "gs", *(f"gstate.{k}" for k in neuron.states))
+    }
+    weights = {
+        "s": late["gout"] + late["gs"],
+        "potential": late["gpotential"],
+        **{f"state.{k}": late[f"gstate.{k}"] for k in neuron.states},
+    }
     free = {k: v for k, v in leaves.items() if v.requires_grad}
     reached = [k for k, v in wanted.items() if v.requires_grad]
-    grads = torch.autograd.grad([wanted[k] for k in reached], list(free.values()), [weights[k] for k in reached], allow_unused=True)
+    grads = torch.autograd.grad(
+        [wanted[k] for k in reached],
+        list(free.values()),
+        [weights[k] for k in reached],
+        allow_unused=True,
+    )
     found = evaluate(program.adjoint, {**given, "now": s.detach(), **late})
     assert set(found) == {f"g{k}" for k in free}
     for k, g in zip(free, grads, strict=True):
         torch.testing.assert_close(
-            found[f"g{k}"], torch.zeros(400, dtype=F64) if g is None else g, rtol=1e-11, atol=1e-11, msg=lambda m, k=k: f"{k}: {m}"
+            found[f"g{k}"],
+            torch.zeros(400, dtype=F64) if g is None else g,
+            rtol=1e-11,
+            atol=1e-11,
+            msg=lambda m, k=k: f"{k}: {m}",
         )

@@ -1,7 +1,9 @@
-"""AdEx and Izhikevich fire as their differential equations do: against a fine-step integration, pattern by pattern.
+"""AdEx and Izhikevich fire as their differential equations do: against a fine-step integration,
+pattern by pattern.
 
-The reference below is written from the continuous equations, in float64 with 200 Euler steps to one step of the package, and a spike as an
-instantaneous event. All runs of one model go through the package together, one neuron each, so that the constants have full shape.
+The reference below is written from the continuous equations, in float64 with 200 Euler steps to one
+step of the package, and a spike as an instantaneous event. All runs of one model go through the
+package together, one neuron each, so that the constants have full shape.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ FINE = 200  # Euler steps to one step of the package
 
 @dataclass(frozen=True)
 class Run:
-    """One model with one set of constants at one constant current. Time constants and durations are in steps."""
+    """One model with one set of constants at one constant current.
+
+    Time constants and durations are in steps.
+    """
 
     model: str
     current: float
@@ -40,7 +45,10 @@ class Run:
 
     def constants(self) -> dict[str, float]:
         names = ["tau_m", "tau_w", "a", "b", "u_rest", "critical", "threshold"]
-        return {name: getattr(self, name) for name in [*names, *(["delta"] if self.model == "AdEx" else [])]}
+        return {
+            name: getattr(self, name)
+            for name in [*names, *(["delta"] if self.model == "AdEx" else [])]
+        }
 
     def without_jump(self) -> Run:
         return Run(**{**self.__dict__, "b": 0.0})
@@ -49,10 +57,31 @@ class Run:
 PATTERNS = {
     ("AdEx", "tonic"): Run("AdEx", 0.5, 4000, tau_m=200.0),
     ("AdEx", "adapting"): Run("AdEx", 0.8, 4000, tau_m=200.0, b=0.1, a=0.05),
-    ("AdEx", "bursting"): Run("AdEx", 0.8, 9000, tau_m=200.0, b=0.15, tau_w=3000.0, u_rest=-1.0, critical=-0.3, threshold=0.4, delta=0.3),
+    ("AdEx", "bursting"): Run(
+        "AdEx",
+        0.8,
+        9000,
+        tau_m=200.0,
+        b=0.15,
+        tau_w=3000.0,
+        u_rest=-1.0,
+        critical=-0.3,
+        threshold=0.4,
+        delta=0.3,
+    ),
     ("Izhikevich", "tonic"): Run("Izhikevich", 0.3, 4000, tau_m=100.0),
     ("Izhikevich", "adapting"): Run("Izhikevich", 0.4, 4000, tau_m=100.0, b=0.1, a=0.05),
-    ("Izhikevich", "bursting"): Run("Izhikevich", 0.15, 9000, tau_m=100.0, b=0.1, tau_w=2000.0, u_rest=-0.6, critical=-0.2, threshold=0.6),
+    ("Izhikevich", "bursting"): Run(
+        "Izhikevich",
+        0.15,
+        9000,
+        tau_m=100.0,
+        b=0.1,
+        tau_w=2000.0,
+        u_rest=-0.6,
+        critical=-0.2,
+        threshold=0.6,
+    ),
 }
 
 
@@ -68,7 +97,9 @@ def leak(run: Run) -> Callable[[float], float]:
 
 @cache
 def fine(run: Run, substeps: int = FINE) -> tuple[float, ...]:
-    """Spike times (steps) of the continuous model: τ_m u' = f(u) + I - w, τ_w w' = a (u - u_rest) - w, reset at the instant of a spike."""
+    """Spike times (steps) of the continuous model: τ_m u' = f(u) + I - w, τ_w w' = a (u - u_rest) -
+    w, reset at the instant of a spike.
+    """
     f, u, w, times = leak(run), run.u_rest, 0.0, []
     rest, current, threshold, a = run.u_rest, run.current, run.threshold, run.a
     h_u, h_w = 1 / (substeps * run.tau_m), 1 / (substeps * run.tau_w)
@@ -81,11 +112,20 @@ def fine(run: Run, substeps: int = FINE) -> tuple[float, ...]:
     return tuple(times)
 
 
-def drive(neuron: Neuron, n: int, current: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Outputs and potentials (each a list of (N,) tensors) of n neurons for current (T, N), from their start, in the dtype of current."""
-    params = {k: (v.tensor() if isinstance(v, Fixed) else v).to(current.dtype) for k, v in neuron.init(n).items()}
+def drive(
+    neuron: Neuron, n: int, current: torch.Tensor
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Outputs and potentials (each a list of (N,) tensors) of n neurons for current (T, N), from
+    their start, in the dtype of current.
+    """
+    params = {
+        k: (v.tensor() if isinstance(v, Fixed) else v).to(current.dtype)
+        for k, v in neuron.init(n).items()
+    }
     c = {k: v.expand(n) for k, v in neuron.coeffs(params).items()}
-    state = {k: torch.as_tensor(v, dtype=current.dtype).expand(n) for k, v in neuron.start(n).items()}
+    state = {
+        k: torch.as_tensor(v, dtype=current.dtype).expand(n) for k, v in neuron.start(n).items()
+    }
     s, outputs, potentials = torch.zeros(n, dtype=current.dtype), [], []
     for I in current.unbind():
         x, state = neuron.step(I, s, state, c)
@@ -97,14 +137,25 @@ def drive(neuron: Neuron, n: int, current: torch.Tensor) -> tuple[list[torch.Ten
 
 @cache
 def ours(model: str) -> dict[Run, tuple[float, ...]]:
-    """Spike times (steps) of all patterns of a model and of their controls without a jump at a spike, in one run of the package."""
+    """Spike times (steps) of all patterns of a model and of their controls without a jump at a
+    spike, in one run of the package.
+    """
     patterns = [run for (name, _), run in PATTERNS.items() if name == model]
     runs = list(dict.fromkeys([*patterns, *(run.without_jump() for run in patterns)]))
     values = {name: Fixed([run.constants()[name] for run in runs]) for name in runs[0].constants()}
     neuron = {"AdEx": AdEx, "Izhikevich": Izhikevich}[model](**values)
     steps = max(run.steps for run in runs)
-    spikes = torch.stack(drive(neuron, len(runs), torch.tensor([[run.current for run in runs]], dtype=torch.float64).expand(steps, -1))[0])
-    return {run: tuple(float(t + 1) for t in spikes[: run.steps, i].nonzero().flatten().tolist()) for i, run in enumerate(runs)}
+    spikes = torch.stack(
+        drive(
+            neuron,
+            len(runs),
+            torch.tensor([[run.current for run in runs]], dtype=torch.float64).expand(steps, -1),
+        )[0]
+    )
+    return {
+        run: tuple(float(t + 1) for t in spikes[: run.steps, i].nonzero().flatten().tolist())
+        for i, run in enumerate(runs)
+    }
 
 
 def intervals(times: tuple[float, ...]) -> list[float]:
@@ -152,7 +203,9 @@ def test_pattern_matches_the_fine_integration(model, pattern):
 @pytest.mark.parametrize("model", ["AdEx", "Izhikevich"])
 def test_patterns_are_what_they_are_called(model):
     for source in (ours(model), {run: fine(run) for run in PATTERNS.values()}):
-        tonic, adapting = (intervals(source[PATTERNS[model, name]]) for name in ("tonic", "adapting"))
+        tonic, adapting = (
+            intervals(source[PATTERNS[model, name]]) for name in ("tonic", "adapting")
+        )
         assert len(tonic) >= 5
         assert max(tonic) < 1.015 * min(tonic)
         assert len(adapting) == 8
@@ -170,12 +223,16 @@ def test_without_the_jump_of_w_the_pattern_disappears(model, pattern):
     control = run.without_jump()
     plain = ours(model)[control]
     assert len(plain) > 1.3 * len(ours(model)[run])
-    assert max(intervals(plain)) < 1.1 * min(intervals(plain))  # tonic: neither adapting nor in bursts
+    # tonic: neither adapting nor in bursts
+    assert max(intervals(plain)) < 1.1 * min(intervals(plain))
     assert not matches(plain, fine(run), 0.1)
     assert not matches(ours(model)[run], fine(control), 0.1)
 
 
-@pytest.mark.parametrize(("model", "wrong"), [("AdEx", "Izhikevich"), ("Izhikevich", "AdEx"), ("AdEx", "linear"), ("Izhikevich", "linear")])
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [("AdEx", "Izhikevich"), ("Izhikevich", "AdEx"), ("AdEx", "linear"), ("Izhikevich", "linear")],
+)
 def test_another_model_with_the_same_constants_does_not_match(model, wrong):
     run = PATTERNS[model, "adapting"]
     other = fine(Run(**{**run.__dict__, "model": wrong}))
@@ -191,7 +248,9 @@ def test_the_reference_has_converged():
 
 
 def test_far_below_the_upstroke_adex_is_adlif():
-    """With a negligible exponential only the linear part is left: AdLIF's step, but for rounding."""
+    """With a negligible exponential only the linear part is left: AdLIF's step, but
+    for rounding.
+    """
     n, generator = 5, torch.Generator().manual_seed(1)
     current = 3 * torch.randn(600, n, generator=generator, dtype=torch.float64)
     shared = {"a": 0.4, "b": 0.7, "threshold": 1.0}
@@ -230,7 +289,9 @@ def test_finite_and_bounded_under_strong_noise(neuron, dtype):
 @pytest.mark.parametrize("kind", [AdEx, Izhikevich])
 @pytest.mark.parametrize("extreme", [-1e6, 1e6])
 def test_recovers_from_an_extreme_input(kind, extreme):
-    """One absurd input decays away like the linear leak; it is never amplified by the nonlinearity."""
+    """One absurd input decays away like the linear leak; it is never amplified by the
+    nonlinearity.
+    """
     current = torch.zeros(3000, 4, dtype=torch.float64)
     current[0] = extreme
     neuron = kind(tau_m=5.0, tau_w=30.0, a=0.0, b=0.0)
@@ -253,25 +314,44 @@ def test_start_is_rest(kind):
 
 
 def test_izhikevich_rests_at_u_rest_without_input():
-    """u_rest is a fixed point of the quadratic model, so nothing moves; AdEx rests a little above it."""
-    potentials = drive(Izhikevich(u_rest=-0.5, critical=0.25), 4, torch.zeros(50, 4, dtype=torch.float64))[1]
+    """u_rest is a fixed point of the quadratic model, so nothing moves; AdEx rests a little above
+    it.
+    """
+    potentials = drive(
+        Izhikevich(u_rest=-0.5, critical=0.25), 4, torch.zeros(50, 4, dtype=torch.float64)
+    )[1]
     assert len(potentials) == 50
-    torch.testing.assert_close(torch.stack(potentials), torch.full((50, 4), -0.5, dtype=torch.float64))
+    torch.testing.assert_close(
+        torch.stack(potentials), torch.full((50, 4), -0.5, dtype=torch.float64)
+    )
 
 
 def test_every_constant_has_a_gradient():
     for neuron in (AdEx(cap=2.0), Izhikevich()):
         names = list(neuron.constants())
         torch.manual_seed(0)
-        params = {k: (v.tensor() if isinstance(v, Fixed) else v).expand(3).clone().requires_grad_() for k, v in neuron.init(3).items()}
+        params = {
+            k: (v.tensor() if isinstance(v, Fixed) else v).expand(3).clone().requires_grad_()
+            for k, v in neuron.init(3).items()
+        }
         c = neuron.coeffs(params)
-        state = {"u": torch.tensor([-0.3, 0.4, 1.2], dtype=torch.float64), "w": torch.full((3,), 0.1, dtype=torch.float64)}
+        state = {
+            "u": torch.tensor([-0.3, 0.4, 1.2], dtype=torch.float64),
+            "w": torch.full((3,), 0.1, dtype=torch.float64),
+        }
         total = torch.zeros((), dtype=torch.float64)
         for s in (0.0, 1.0, 0.0):
-            x, state = neuron.step(torch.full((3,), 0.9, dtype=torch.float64), torch.full((3,), s, dtype=torch.float64), state, c)
+            x, state = neuron.step(
+                torch.full((3,), 0.9, dtype=torch.float64),
+                torch.full((3,), s, dtype=torch.float64),
+                state,
+                c,
+            )
             total = total + x.sum() + state["w"].sum()
         total.backward()
-        moved = [k for k in names if params[k].grad is not None and bool((params[k].grad != 0).any())]
+        moved = [
+            k for k in names if params[k].grad is not None and bool((params[k].grad != 0).any())
+        ]
         assert moved == names
         assert len(names) == {"AdEx": 9, "Izhikevich": 7}[type(neuron).__name__]
         assert all(bool(torch.isfinite(params[k].grad).all()) for k in names)

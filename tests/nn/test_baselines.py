@@ -1,4 +1,6 @@
-"""Tandem learning, causal convolutions, the cumulative read-out: against their equations, with lengths, in pieces."""
+"""Tandem learning, causal convolutions, the cumulative read-out: against their equations, with
+lengths, in pieces.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,14 @@ def tandem(inputs: int, n: int, threshold: float = 1.0) -> Tandem:
     return Tandem(Layer(inputs, n, IF(threshold), recurrent=False, bias=False))
 
 
-# ── tandem ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tandem ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("threshold", [1.0, 0.5])
 def test_a_constant_current_is_counted(threshold):
-    """W c + b = 3.7 θ over the recording: three spikes, and 3.7 as the count whose gradient it has."""
+    """W c + b = 3.7 θ over the recording: three spikes, and 3.7 as the count whose
+    gradient it has.
+    """
     part, steps = tandem(1, 1, threshold), 20
     with torch.no_grad():
         part.layer.weight.fill_(2.7 * threshold / steps)
@@ -35,7 +39,9 @@ def test_a_constant_current_is_counted(threshold):
 
 
 def test_the_gradient_is_that_of_the_counts():
-    """Two layers: what reaches W, b and the input is that of relu(W c + b)/θ with the true counts of the layer below, written out."""
+    """Two layers: what reaches W, b and the input is that of relu(W c + b)/θ with the true counts
+    of the layer below, written out.
+    """
     torch.manual_seed(0)
     steps, first, second = 12, tandem(3, 6), tandem(6, 4)
     with torch.no_grad():
@@ -52,11 +58,18 @@ def test_the_gradient_is_that_of_the_counts():
     a1, a2 = c0 @ first.layer.weight.T + first.bias, c1 @ second.layer.weight.T + second.bias
     d2 = grad * ((a2 > 0) & (a2 < steps))
     d1 = (d2 @ second.layer.weight) * ((a1 > 0) & (a1 < steps))
-    wanted = {second.layer.weight: d2.T @ c1, second.bias: d2.sum(0), first.layer.weight: d1.T @ c0, first.bias: d1.sum(0)}
+    wanted = {
+        second.layer.weight: d2.T @ c1,
+        second.bias: d2.sum(0),
+        first.layer.weight: d1.T @ c0,
+        first.bias: d1.sum(0),
+    }
     for parameter, value in wanted.items():
         torch.testing.assert_close(parameter.grad, value, rtol=1e-4, atol=1e-5)
         assert value.abs().max() > 0.1
-    torch.testing.assert_close(x.grad, (d1 @ first.layer.weight).unsqueeze(1).expand_as(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        x.grad, (d1 @ first.layer.weight).unsqueeze(1).expand_as(x), rtol=1e-4, atol=1e-5
+    )
     assert c1.max() > 2
 
 
@@ -73,7 +86,10 @@ def test_tandem_within_each_recordings_length():
         torch.testing.assert_close(out.potential[k, :end], net(x[k : k + 1, :end]).potential[0])
     out.potential.sum().backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters())
-    with pytest.raises(ConfigError, match="layer 0 counts the spikes of whole recordings: it cannot run piece by piece"):
+    with pytest.raises(
+        ConfigError,
+        match="layer 0 counts the spikes of whole recordings: it cannot run piece by piece",
+    ):
         net(torch.rand(1, 10, 3), segment=5)
 
 
@@ -103,11 +119,15 @@ def test_tandem_learns():
     ids=["ALIF", "recurrent", "bias", "norm"],
 )
 def test_tandem_refuses_what_it_cannot_train(layer):
-    with pytest.raises(ConfigError, match=r"expected Layer\(C, N, IF\(\), recurrent=False, bias=False\), without norm"):
+    with pytest.raises(
+        ConfigError,
+        match=r"expected Layer\(C, N, IF\(\), recurrent=False, "
+        r"bias=False\), without norm",
+    ):
         Tandem(layer)
 
 
-# ── convolutions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── convolutions ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (4, 3)])
@@ -127,13 +147,17 @@ def test_convolution(kernel, dilation):
     for cut in range(1, 11):
         first = part(x[:, :cut])
         rest = part(x[:, cut:], state=first.state)
-        torch.testing.assert_close(torch.cat((first.output, rest.output), 1), wanted, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            torch.cat((first.output, rest.output), 1), wanted, rtol=1e-12, atol=1e-12
+        )
     assert (wanted > 0).any()
 
 
 def test_convolutions_within_each_recordings_length():
     torch.manual_seed(4)
-    net = Stack(CausalConv(2, 5, 3, norm=BatchNorm()), CausalConv(5, 4, 3, 2), Readout(4, 2, cells.Dense())).eval()
+    net = Stack(
+        CausalConv(2, 5, 3, norm=BatchNorm()), CausalConv(5, 4, 3, 2), Readout(4, 2, cells.Dense())
+    ).eval()
     x, lengths = torch.randn(4, 9, 2), torch.tensor([9, 5, 1, 0])
     for k, end in enumerate(lengths):
         x[k, end:] = torch.nan
@@ -148,7 +172,7 @@ def test_convolutions_within_each_recordings_length():
     assert count_parameters(net)[0] == (3 * 2 * 5 + 5 + 10) + (3 * 5 * 4 + 4) + (4 * 2 + 2)
 
 
-# ── Bittar's read-out of ANNs ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Bittar's read-out of ANNs ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("training", [True, False])

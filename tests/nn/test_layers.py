@@ -1,4 +1,6 @@
-"""Layers: parameters and where they lie, masks, norms, dropout, state in and out, and the errors that bad input gets."""
+"""Layers: parameters and where they lie, masks, norms, dropout, state in and out, and the errors
+that bad input gets.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,19 @@ def _seeded():
     torch.manual_seed(0)
 
 
-# ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── parameters ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_parameters_lie_at_plain_paths():
-    layer = Layer(3, 4, ALIF(b0=Constant(0.1, shared=True)), recurrent_bias=True, norm=BatchNorm(), recurrent_sparsity=0.5, sparsity=0.25)
+    layer = Layer(
+        3,
+        4,
+        ALIF(b0=Constant(0.1, shared=True)),
+        recurrent_bias=True,
+        norm=BatchNorm(),
+        recurrent_sparsity=0.5,
+        sparsity=0.25,
+    )
     assert {k: tuple(p.shape) for k, p in layer.named_parameters()} == {
         "weight": (4, 3),
         "bias": (4,),
@@ -42,7 +52,14 @@ def test_parameters_lie_at_plain_paths():
         "constants.tau_adp": (4,),
         "constants.b0": (),
     }
-    buffers = {"weight_mask", "recurrent_mask", "constants.beta", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    buffers = {
+        "weight_mask",
+        "recurrent_mask",
+        "constants.beta",
+        "norm.running_mean",
+        "norm.running_var",
+        "norm.num_batches_tracked",
+    }
     assert {k for k, _ in layer.named_buffers()} == buffers
     assert set(layer.state_dict()) == buffers | {k for k, _ in layer.named_parameters()}
 
@@ -73,7 +90,10 @@ def test_weights_start_as_they_are_told():
     layer = Layer(50, 40, LIF(), recurrent_bias=True)
     bound = math.sqrt(6 / 90)
     assert 0.9 * bound < layer.weight.abs().max() <= bound  # Xavier
-    torch.testing.assert_close(layer.recurrent.T @ layer.recurrent, torch.eye(40), rtol=0, atol=1e-5)  # orthogonal
+    # orthogonal
+    torch.testing.assert_close(
+        layer.recurrent.T @ layer.recurrent, torch.eye(40), rtol=0, atol=1e-5
+    )
     assert not layer.bias.any()
     assert not layer.recurrent_bias.any()
     own = Layer(50, 40, LIF(), weight_init=FanIn(), recurrent_init=Zeros())
@@ -81,7 +101,9 @@ def test_weights_start_as_they_are_told():
     assert not own.recurrent.any()
     layer = Layer(50, 40, LIF(), weight_init=XavierUniform(2.0), recurrent_init=Orthogonal(0.5))
     assert bound < layer.weight.abs().max() <= 2 * bound
-    torch.testing.assert_close(layer.recurrent.T @ layer.recurrent, 0.25 * torch.eye(40), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        layer.recurrent.T @ layer.recurrent, 0.25 * torch.eye(40), rtol=0, atol=1e-5
+    )
 
 
 def test_the_seed_decides_and_reset_draws_anew():
@@ -106,12 +128,31 @@ def test_the_seed_decides_and_reset_draws_anew():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_and_device(dtype):
-    layer = Layer(3, 4, AdLIF(), norm=LayerNorm(), recurrent_bias=True, zero_diagonal=True, device=torch.device("cpu"), dtype=dtype)
+    layer = Layer(
+        3,
+        4,
+        AdLIF(),
+        norm=LayerNorm(),
+        recurrent_bias=True,
+        zero_diagonal=True,
+        device=torch.device("cpu"),
+        dtype=dtype,
+    )
     assert {p.dtype for p in layer.parameters()} == {dtype}
     assert layer.constants.threshold.dtype == dtype
     run = layer(torch.randn(2, 3, 3, dtype=dtype), potential=True)
-    assert {run.output.dtype, run.potential.dtype, *(v.dtype for v in run.state.values())} == {dtype}
-    meta = Layer(3, 4, AdLIF(), norm=BatchNorm(), sparsity=0.5, zero_diagonal=True, device=torch.device("meta"))
+    assert {run.output.dtype, run.potential.dtype, *(v.dtype for v in run.state.values())} == {
+        dtype
+    }
+    meta = Layer(
+        3,
+        4,
+        AdLIF(),
+        norm=BatchNorm(),
+        sparsity=0.5,
+        zero_diagonal=True,
+        device=torch.device("meta"),
+    )
     assert {t.device.type for t in (*meta.parameters(), *meta.buffers())} == {"meta"}
 
 
@@ -122,24 +163,39 @@ def test_a_layer_moves_as_a_whole():
     assert layer(torch.randn(1, 2, 3, dtype=FLOAT)).output.dtype == FLOAT
 
 
-# ── what the equation says ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── what the equation says ────────────────────────────────────────────────────────────────────────
 
 
 def test_alif_layer_written_out():
-    """I = W x + b + R s + b_R and the neuron's equation as plain loops over numbers: 20 steps, every spike equal."""
-    layer = Layer(3, 5, ALIF(Normal(6.0, 1.0), Normal(12.0, 2.0), 0.05, 1.2), recurrent_bias=True, dtype=FLOAT)
+    """I = W x + b + R s + b_R and the neuron's equation as plain loops over numbers: 20 steps,
+    every spike equal.
+    """
+    layer = Layer(
+        3, 5, ALIF(Normal(6.0, 1.0), Normal(12.0, 2.0), 0.05, 1.2), recurrent_bias=True, dtype=FLOAT
+    )
     with torch.no_grad():
         layer.bias.uniform_(-0.2, 0.4)
         layer.recurrent_bias.uniform_(-0.2, 0.4)
     x = 2 * torch.randn(2, 20, 3, dtype=FLOAT)
     run = layer(x, potential=True)
-    W, b, R, b_R = (p.tolist() for p in (layer.weight, layer.bias, layer.recurrent, layer.recurrent_bias))
-    alpha, rho = ([math.exp(-1 / t) for t in p.tolist()] for p in (layer.constants.tau_m, layer.constants.tau_adp))
+    W, b, R, b_R = (
+        p.tolist() for p in (layer.weight, layer.bias, layer.recurrent, layer.recurrent_bias)
+    )
+    alpha, rho = (
+        [math.exp(-1 / t) for t in p.tolist()]
+        for p in (layer.constants.tau_m, layer.constants.tau_adp)
+    )
     spikes = 0
     for r in range(2):
         u, eta, s = [0.0] * 5, [0.0] * 5, [0.0] * 5
         for t in range(20):
-            drive = [sum(W[n][c] * x[r, t, c].item() for c in range(3)) + b[n] + sum(R[n][m] * s[m] for m in range(5)) + b_R[n] for n in range(5)]
+            drive = [
+                sum(W[n][c] * x[r, t, c].item() for c in range(3))
+                + b[n]
+                + sum(R[n][m] * s[m] for m in range(5))
+                + b_R[n]
+                for n in range(5)
+            ]
             for n in range(5):
                 eta[n] = rho[n] * eta[n] + (1 - rho[n]) * s[n]
                 u[n] = alpha[n] * u[n] + (1 - alpha[n]) * drive[n] - (0.05 + 1.2 * eta[n]) * s[n]
@@ -163,13 +219,27 @@ def test_without_memory_a_layer_is_torch_linear():
 
 
 def test_without_memory_a_recurrent_layer_is_torch_rnn():
-    """The same with feedback and max(0, x): torch.nn.RNN with its two biases, outputs, final state and gradients."""
-    layer = Layer(4, 3, SoftLIF(alpha=Fixed(0.0), threshold=Fixed(0.0)), Relu(), recurrent_bias=True, dtype=FLOAT)
+    """The same with feedback and max(0, x): torch.nn.RNN with its two biases, outputs, final state
+    and gradients.
+    """
+    layer = Layer(
+        4,
+        3,
+        SoftLIF(alpha=Fixed(0.0), threshold=Fixed(0.0)),
+        Relu(),
+        recurrent_bias=True,
+        dtype=FLOAT,
+    )
     with torch.no_grad():
         layer.bias.normal_()
         layer.recurrent_bias.normal_()
     rnn = nn.RNN(4, 3, nonlinearity="relu", batch_first=True, dtype=FLOAT)
-    names = {"weight_ih_l0": "weight", "weight_hh_l0": "recurrent", "bias_ih_l0": "bias", "bias_hh_l0": "recurrent_bias"}
+    names = {
+        "weight_ih_l0": "weight",
+        "weight_hh_l0": "recurrent",
+        "bias_ih_l0": "bias",
+        "bias_hh_l0": "recurrent_bias",
+    }
     rnn.load_state_dict({theirs: getattr(layer, ours).data for theirs, ours in names.items()})
     x = torch.randn(2, 6, 4, dtype=FLOAT)
     (output, end), run = rnn(x), layer(x)
@@ -179,7 +249,9 @@ def test_without_memory_a_recurrent_layer_is_torch_rnn():
     (output * g).sum().backward()
     (run.output * g).sum().backward()
     for theirs, ours in names.items():
-        torch.testing.assert_close(getattr(layer, ours).grad, getattr(rnn, theirs).grad, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(
+            getattr(layer, ours).grad, getattr(rnn, theirs).grad, rtol=1e-10, atol=1e-12
+        )
     assert 0 < (output > 0).double().mean() < 1
 
 
@@ -190,7 +262,7 @@ def test_both_biases_get_the_same_gradient():
     assert torch.equal(layer.bias.grad, layer.recurrent_bias.grad)
 
 
-# ── masks ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── masks ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_zero_diagonal():
@@ -210,10 +282,19 @@ def test_zero_diagonal():
 
 
 def test_sparsity_keeps_the_published_number_of_connections():
-    """Bittar & Garner 2022, Table 9: parameters of adLIF 3 x 128 on SHD, a fraction of the first layer's connections removed."""
+    """Bittar & Garner 2022, Table 9: parameters of adLIF 3 x 128 on SHD, a fraction of the first
+    layer's connections removed.
+    """
     neuron = AdLIF()
     rest = 109_864 - 700 * 128
-    for removed, published in ((0.0, 109_864), (0.1, 100_904), (0.5, 65_064), (0.9, 29_224), (0.95, 24_744), (0.99, 21_160)):
+    for removed, published in (
+        (0.0, 109_864),
+        (0.1, 100_904),
+        (0.5, 65_064),
+        (0.9, 29_224),
+        (0.95, 24_744),
+        (0.99, 21_160),
+    ):
         first = Layer(700, 128, neuron, recurrent=False, sparsity=removed)
         kept = first.weight.numel() if first.weight_mask is None else int(first.weight_mask.sum())
         assert kept + rest == published
@@ -222,17 +303,36 @@ def test_sparsity_keeps_the_published_number_of_connections():
 
 
 def test_sparsity_of_both_matrices():
-    """Table 10 spreads one fraction over all hidden W and V; here each matrix loses its own share."""
-    layer = Layer(700, 1024, AdLIF(), sparsity=0.9, recurrent_sparsity=0.9, weight_init=Zeros(), recurrent_init=Zeros())
+    """Table 10 spreads one fraction over all hidden W and V; here each matrix loses
+    its own share.
+    """
+    layer = Layer(
+        700,
+        1024,
+        AdLIF(),
+        sparsity=0.9,
+        recurrent_sparsity=0.9,
+        weight_init=Zeros(),
+        recurrent_init=Zeros(),
+    )
     assert (int(layer.weight_mask.sum()), int(layer.recurrent_mask.sum())) == (71_680, 104_858)
-    assert int(Layer(10, 10, LIF(), sparsity=0.29).weight_mask.sum()) == 71  # 0.29 · 100 is 28.999999999999996
+    # 0.29 · 100 is 28.999999999999996
+    assert int(Layer(10, 10, LIF(), sparsity=0.29).weight_mask.sum()) == 71
     shares = layer.weight_mask.float().mean(1)
     assert shares.std() < 0.03  # at random, not row by row
     assert shares.std() > 0.005
 
 
 def test_removed_connections_have_no_effect_and_no_gradient():
-    layer = Layer(6, 5, LIF(threshold=0.05), sparsity=0.4, recurrent_sparsity=0.2, zero_diagonal=True, dtype=FLOAT)
+    layer = Layer(
+        6,
+        5,
+        LIF(threshold=0.05),
+        sparsity=0.4,
+        recurrent_sparsity=0.2,
+        zero_diagonal=True,
+        dtype=FLOAT,
+    )
     assert (int(layer.weight_mask.sum()), int((~layer.weight_mask).sum())) == (18, 12)
     assert 15 <= int(layer.recurrent_mask.sum()) < 20  # 5 of 25 removed, and the diagonal
     assert not layer.recurrent_mask.diagonal().any()
@@ -248,7 +348,7 @@ def test_removed_connections_have_no_effect_and_no_gradient():
     assert torch.equal(layer(x).output, before)
 
 
-# ── constants ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── constants ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_bounds_hold_in_the_forward_pass_only():
@@ -273,12 +373,25 @@ def test_bounds_hold_in_the_forward_pass_only():
 
 def test_a_mixture_of_adaptive_and_plain_neurons():
     """LSNN style, Fixed β one by one: each part of the layer is what a layer of that kind is."""
-    mixed = Layer(3, 4, ALIF(Constant(6.0), Constant(9.0), 0.05, Fixed([0.0, 0.0, 1.8, 1.8])), recurrent=False, dtype=FLOAT)
+    mixed = Layer(
+        3,
+        4,
+        ALIF(Constant(6.0), Constant(9.0), 0.05, Fixed([0.0, 0.0, 1.8, 1.8])),
+        recurrent=False,
+        dtype=FLOAT,
+    )
     x = 3 * torch.randn(2, 12, 3, dtype=FLOAT)
     output = mixed(x).output
     for beta, part in ((0.0, slice(0, 2)), (1.8, slice(2, 4))):
-        pure = Layer(3, 4, ALIF(Constant(6.0), Constant(9.0), 0.05, beta), recurrent=False, dtype=FLOAT)
-        pure.load_state_dict({k: torch.tensor(beta, dtype=FLOAT) if k.endswith("beta") else v for k, v in mixed.state_dict().items()})
+        pure = Layer(
+            3, 4, ALIF(Constant(6.0), Constant(9.0), 0.05, beta), recurrent=False, dtype=FLOAT
+        )
+        pure.load_state_dict(
+            {
+                k: torch.tensor(beta, dtype=FLOAT) if k.endswith("beta") else v
+                for k, v in mixed.state_dict().items()
+            }
+        )
         assert torch.equal(pure(x).output[..., part], output[..., part])
         assert not torch.equal(pure(x).output, output)
     assert not mixed.constants.beta.requires_grad
@@ -304,12 +417,14 @@ def test_a_constant_is_what_its_initialiser_says(value, shape, trained):
     assert (threshold.grad is not None) == trained
 
 
-# ── norm and dropout ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── norm and dropout ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("norm", [BatchNorm(), LayerNorm()])
 def test_the_recurrent_part_is_never_normalised(norm):
-    """The same current as norm(W x + b), handed to a layer without norm: the same spikes, feedback and b_R included."""
+    """The same current as norm(W x + b), handed to a layer without norm: the same spikes, feedback
+    and b_R included.
+    """
     layer = Layer(3, 4, SoftLIF(threshold=0.3), norm=norm, recurrent_bias=True, dtype=FLOAT).eval()
     with torch.no_grad():
         for p in (layer.bias, layer.recurrent_bias, layer.norm.weight, layer.norm.bias):
@@ -322,9 +437,16 @@ def test_the_recurrent_part_is_never_normalised(norm):
         plain.constants.alpha.copy_(layer.constants.alpha)
     x = 2 * torch.randn(3, 7, 3, dtype=FLOAT)
     current = nn.functional.linear(x, layer.weight, layer.bias)
-    theirs = nn.BatchNorm1d(4, dtype=FLOAT).eval() if isinstance(norm, BatchNorm) else nn.LayerNorm(4, dtype=FLOAT)
+    theirs = (
+        nn.BatchNorm1d(4, dtype=FLOAT).eval()
+        if isinstance(norm, BatchNorm)
+        else nn.LayerNorm(4, dtype=FLOAT)
+    )
     theirs.load_state_dict(layer.norm.state_dict())
-    ours, wanted = layer(x, potential=True), plain(theirs(current.flatten(0, 1)).view_as(current), potential=True)
+    ours, wanted = (
+        layer(x, potential=True),
+        plain(theirs(current.flatten(0, 1)).view_as(current), potential=True),
+    )
     torch.testing.assert_close(ours.potential, wanted.potential, rtol=1e-12, atol=1e-13)
     assert torch.equal(ours.output, wanted.output)
     assert 5 < ours.output.sum() < 79
@@ -349,15 +471,20 @@ def test_dropout_acts_on_the_way_up_only():
     assert torch.equal(whole.potential, run.potential)  # the feedback was whole in training too
     assert torch.equal(whole.output, run.emitted)
     net = Stack(layer, Readout(40, 2)).train()
-    assert torch.equal(net(x, record=True).trace.outputs[0], run.emitted)  # the trace is before dropout
+    # the trace is before dropout
+    assert torch.equal(net(x, record=True).trace.outputs[0], run.emitted)
 
 
-# ── state ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── state ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_start_is_the_neurons_own():
     start = Layer(3, 4, ALIF()).start(2)
-    assert {k: tuple(v.shape) for k, v in start.items()} == {"u": (2, 4), "eta": (2, 4), "s": (2, 4)}
+    assert {k: tuple(v.shape) for k, v in start.items()} == {
+        "u": (2, 4),
+        "eta": (2, 4),
+        "s": (2, 4),
+    }
     assert not any(v.any() for v in start.values())
     start["u"][0, 0] = 1.0  # own memory for every entry
     assert start["u"].sum() == 1.0
@@ -379,24 +506,34 @@ def test_the_start_may_be_graded():
     with torch.no_grad():
         layer.weight.fill_(1.0)
         layer.recurrent.fill_(2.0)
-    state = {"u": torch.tensor([[0.8]], dtype=FLOAT), "s": torch.tensor([[0.3]], dtype=FLOAT, requires_grad=True)}
+    state = {
+        "u": torch.tensor([[0.8]], dtype=FLOAT),
+        "s": torch.tensor([[0.3]], dtype=FLOAT, requires_grad=True),
+    }
     run = layer(torch.tensor([[[0.1]]], dtype=FLOAT), state=state, potential=True)
     assert run.potential.item() == pytest.approx(0.5 * 0.8 + 0.5 * (0.1 + 2.0 * 0.3) - 1.0 * 0.3)
     run.potential.sum().backward()
     assert state["s"].grad.item() == pytest.approx(0.5 * 2.0 - 1.0)
 
 
-# ── bidirectional ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bidirectional ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_bidirectional_weights_own_or_shared():
     layer = Layer(3, 4, ALIF())
     own, shared = Bidirectional(layer), Bidirectional(layer, layer, Mean())
-    assert len(list(own.parameters())) == 2 * len(list(shared.parameters())) == 2 * len(list(layer.parameters()))
+    assert (
+        len(list(own.parameters()))
+        == 2 * len(list(shared.parameters()))
+        == 2 * len(list(layer.parameters()))
+    )
     assert not torch.equal(own.forward_layer.weight, own.backward_layer.weight)
     assert (own.inputs, own.outputs, shared.outputs) == (3, 8, 4)
     assert own.merge == Concat()
-    assert {k.split(".")[0] for k, _ in own.named_parameters()} == {"forward_layer", "backward_layer"}
+    assert {k.split(".")[0] for k, _ in own.named_parameters()} == {
+        "forward_layer",
+        "backward_layer",
+    }
     a, b = torch.zeros(1, 2, 4), torch.ones(1, 2, 4)
     assert Mean()(a, b).unique().tolist() == [0.5]
     assert Concat()(a, b).shape == (1, 2, 8)
@@ -412,7 +549,7 @@ def test_bidirectional_with_shared_weights_knows_no_direction():
     assert layer.weight.grad.any()
 
 
-# ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def raises(kind: type[Exception], message: str):
@@ -429,32 +566,43 @@ def re_escape(text: str) -> str:
     [
         (
             (700, 32, 250),
-            "Layer(700 → 128, ALIF): x has shape (700, 32, 250); expected (B, T, C=700) = recordings, time steps, channels.\n"
+            "Layer(700 → 128, ALIF): x has shape (700, 32, 250); expected (B, T, C=700) = "
+            "recordings, time steps, channels.\n"
             "  Axis 0 has length 700. If it is the channel axis, pass x.permute(1, 2, 0).",
         ),
         (
             (32, 700, 250),
-            "Layer(700 → 128, ALIF): x has shape (32, 700, 250); expected (B, T, C=700) = recordings, time steps, channels.\n"
+            "Layer(700 → 128, ALIF): x has shape (32, 700, 250); expected (B, T, C=700) = "
+            "recordings, time steps, channels.\n"
             "  Axis 1 has length 700. If it is the channel axis, pass x.transpose(1, 2).",
         ),
         (
             (32, 250, 40),
-            "Layer(700 → 128, ALIF): x has shape (32, 250, 40); expected (B, T, C=700) = recordings, time steps, channels.\n"
-            "  No axis has length 700: build the network for 40 input channels, or encode the signal differently.",
+            "Layer(700 → 128, ALIF): x has shape (32, 250, 40); expected (B, T, C=700) = "
+            "recordings, time steps, channels.\n"
+            "  No axis has length 700: build the network for 40 input channels, or encode "
+            "the signal differently.",
         ),
         (
             (250, 700),
-            "Layer(700 → 128, ALIF): x has shape (250, 700); expected (B, T, C=700) = recordings, time steps, channels.\n"
+            "Layer(700 → 128, ALIF): x has shape (250, 700); expected (B, T, C=700) = "
+            "recordings, time steps, channels.\n"
             "  For a single recording pass x.unsqueeze(0).",
         ),
-        ((250, 3), "Layer(700 → 128, ALIF): x has shape (250, 3); expected (B, T, C=700) = recordings, time steps, channels."),
+        (
+            (250, 3),
+            "Layer(700 → 128, ALIF): x has shape (250, 3); expected (B, T, C=700) = "
+            "recordings, time steps, channels.",
+        ),
         (
             (0, 5, 700),
-            "Layer(700 → 128, ALIF): x has shape (0, 5, 700): no recordings; expected (B, T, C=700) = recordings, time steps, channels, …",
+            "Layer(700 → 128, ALIF): x has shape (0, 5, 700): no recordings; expected (B, "
+            "T, C=700) = recordings, time steps, channels, …",
         ),
         (
             (5, 0, 700),
-            "Layer(700 → 128, ALIF): x has shape (5, 0, 700): no time steps; expected (B, T, C=700) = recordings, time steps, channels, …",
+            "Layer(700 → 128, ALIF): x has shape (5, 0, 700): no time steps; expected (B, "
+            "T, C=700) = recordings, time steps, channels, …",
         ),
     ],
 )
@@ -464,13 +612,18 @@ def test_input_of_the_wrong_shape(shape, message):
         layer(torch.zeros(shape))
     with raises(ShapeError, message.replace("Layer(700 → 128, ALIF)", "Stack")):
         Stack(layer)(torch.zeros(shape))
-    with raises(ShapeError, message.replace("Layer(700 → 128, ALIF)", "Bidirectional(Layer(700 → 128, ALIF))")):
+    with raises(
+        ShapeError,
+        message.replace("Layer(700 → 128, ALIF)", "Bidirectional(Layer(700 → 128, ALIF))"),
+    ):
         Bidirectional(layer, layer)(torch.zeros(shape))
 
 
 def test_a_single_channel_without_its_axis():
     with raises(
-        ShapeError, "Layer(1 → 2, LIF): x has shape (5, 9); expected (B, T, C=1) = recordings, time steps, channels.\n  For a single channel …"
+        ShapeError,
+        "Layer(1 → 2, LIF): x has shape (5, 9); expected (B, T, C=1) = recordings, "
+        "time steps, channels.\n  For a single channel …",
     ):
         Layer(1, 2, LIF())(torch.zeros(5, 9))
 
@@ -478,9 +631,19 @@ def test_a_single_channel_without_its_axis():
 @pytest.mark.parametrize(
     ("dtype", "message"),
     [
-        (torch.int64, "Layer(3 → 4, LIF): x has dtype torch.int64; expected a floating type. Pass x.float()."),
-        (torch.bool, "Layer(3 → 4, LIF): x has dtype torch.bool; expected a floating type. Pass x.float()."),
-        (torch.float64, "Layer(3 → 4, LIF): x has dtype torch.float64, the layer torch.float32. Pass x.to(torch.float32)."),
+        (
+            torch.int64,
+            "Layer(3 → 4, LIF): x has dtype torch.int64; expected a floating type. Pass x.float().",
+        ),
+        (
+            torch.bool,
+            "Layer(3 → 4, LIF): x has dtype torch.bool; expected a floating type. Pass x.float().",
+        ),
+        (
+            torch.float64,
+            "Layer(3 → 4, LIF): x has dtype torch.float64, the layer torch.float32. "
+            "Pass x.to(torch.float32).",
+        ),
     ],
 )
 def test_input_of_the_wrong_type(dtype, message):
@@ -491,11 +654,28 @@ def test_input_of_the_wrong_type(dtype, message):
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [
-        ([5, 6], "{}: lengths holds 6; expected 0 ≤ L ≤ T=5. Lengths count steps, not samples or seconds."),
-        ([-1, 5], "{}: lengths holds -1; expected 0 ≤ L ≤ T=5. Lengths count steps, not samples or seconds."),
-        ([1.0, 2.0], "{}: lengths has dtype torch.float32; expected integers. Pass lengths.long()."),
-        ([5, 5, 5], "{}: lengths has shape (3,); expected (B=2,), one number of valid steps a recording."),
-        ([[5, 5]], "{}: lengths has shape (1, 2); expected (B=2,), one number of valid steps a recording."),
+        (
+            [5, 6],
+            "{}: lengths holds 6; expected 0 ≤ L ≤ T=5. Lengths count steps, not samples or "
+            "seconds.",
+        ),
+        (
+            [-1, 5],
+            "{}: lengths holds -1; expected 0 ≤ L ≤ T=5. Lengths count steps, not samples "
+            "or seconds.",
+        ),
+        (
+            [1.0, 2.0],
+            "{}: lengths has dtype torch.float32; expected integers. Pass lengths.long().",
+        ),
+        (
+            [5, 5, 5],
+            "{}: lengths has shape (3,); expected (B=2,), one number of valid steps a recording.",
+        ),
+        (
+            [[5, 5]],
+            "{}: lengths has shape (1, 2); expected (B=2,), one number of valid steps a recording.",
+        ),
     ],
 )
 def test_lengths_that_do_not_fit(lengths, message):
@@ -513,11 +693,24 @@ def _state(batch: int = 2, **changes: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"u": torch.zeros(2, 4)}, "Layer(3 → 4, ALIF): state holds u; expected u, eta, s: what `start(batch)` or an earlier call returned."),
-        (_state(w=torch.zeros(2, 4)), "Layer(3 → 4, ALIF): state holds eta, s, u, w; expected u, eta, s: …"),
+        (
+            {"u": torch.zeros(2, 4)},
+            "Layer(3 → 4, ALIF): state holds u; expected u, eta, s: what "
+            "`start(batch)` or an earlier call returned.",
+        ),
+        (
+            _state(w=torch.zeros(2, 4)),
+            "Layer(3 → 4, ALIF): state holds eta, s, u, w; expected u, eta, s: …",
+        ),
         ((_state(), _state()), "Layer(3 → 4, ALIF): state holds tuple; expected u, eta, s: …"),
-        (_state(eta=torch.zeros(2, 5)), "Layer(3 → 4, ALIF): state['eta'] has shape (2, 5); expected (B=2, N=4)."),
-        (_state(u=torch.zeros(2, 4, dtype=FLOAT)), "Layer(3 → 4, ALIF): state['u'] has dtype torch.float64, the layer torch.float32."),
+        (
+            _state(eta=torch.zeros(2, 5)),
+            "Layer(3 → 4, ALIF): state['eta'] has shape (2, 5); expected (B=2, N=4).",
+        ),
+        (
+            _state(u=torch.zeros(2, 4, dtype=FLOAT)),
+            "Layer(3 → 4, ALIF): state['u'] has dtype torch.float64, the layer torch.float32.",
+        ),
         (_state(3), "Layer(3 → 4, ALIF): state['u'] has shape (3, 4); expected (B=2, N=4)."),
     ],
 )
@@ -529,7 +722,11 @@ def test_a_state_that_does_not_fit(state, message):
 def test_a_bidirectional_state_is_a_pair():
     both = Bidirectional(Layer(3, 4, ALIF()))
     for state, kind in ((_state(), "dict"), ((_state(),), "tuple")):
-        with raises(ShapeError, f"Bidirectional: state is a {kind}; expected the pair (forward, backward) that `start(batch)` returns."):
+        with raises(
+            ShapeError,
+            f"Bidirectional: state is a {kind}; expected the pair (forward, "
+            "backward) that `start(batch)` returns.",
+        ):
             both(torch.zeros(2, 5, 3), state=state)
 
 
@@ -538,32 +735,64 @@ def test_a_bidirectional_state_is_a_pair():
     [
         (lambda: Layer(0, 4, LIF()), "Layer(0 → 4): sizes must be integers of at least 1."),
         (lambda: Layer(4, 0, LIF()), "Layer(4 → 0): sizes must be integers of at least 1."),
-        (lambda: Layer(3, 4, LIF(), Relu()), "Layer(3 → 4, LIF): Relu with a hard reset: (1 - s)·u turns negative where s > 1. Use …"),
-        (lambda: Layer(3, 4, YinLIF(), Identity()), "Layer(3 → 4, YinLIF): Identity with a hard reset: …"),
+        (
+            lambda: Layer(3, 4, LIF(), Relu()),
+            "Layer(3 → 4, LIF): Relu with a hard reset: (1 - "
+            "s)·u turns negative where s > 1. Use …",
+        ),
+        (
+            lambda: Layer(3, 4, YinLIF(), Identity()),
+            "Layer(3 → 4, YinLIF): Identity with a hard reset: …",
+        ),
         *(
             (
                 lambda k=k, v=v: Layer(3, 4, LIF(), recurrent=False, **{k: v}),
-                "Layer(3 → 4, LIF): recurrent_bias, zero_diagonal and recurrent_sparsity need recurrent=True.",
+                "Layer(3 → 4, LIF): recurrent_bias, zero_diagonal and recurrent_sparsity "
+                "need recurrent=True.",
             )
-            for k, v in (("recurrent_bias", True), ("zero_diagonal", True), ("recurrent_sparsity", 0.5))
+            for k, v in (
+                ("recurrent_bias", True),
+                ("zero_diagonal", True),
+                ("recurrent_sparsity", 0.5),
+            )
         ),
         (lambda: Layer(4.5, 6, ALIF()), "Layer(4.5 → 6): sizes must be integers of at least 1."),
-        (lambda: Layer(4, 6, ALIF), "Layer: neuron is the class ALIF; expected a neuron such as srnn.ALIF(). Write ALIF() with parentheses."),
-        (lambda: Layer(4, 6, "LIF"), "Layer: neuron is 'LIF'; expected a neuron such as srnn.ALIF()."),
+        (
+            lambda: Layer(4, 6, ALIF),
+            "Layer: neuron is the class ALIF; expected a neuron such as "
+            "srnn.ALIF(). Write ALIF() with parentheses.",
+        ),
+        (
+            lambda: Layer(4, 6, "LIF"),
+            "Layer: neuron is 'LIF'; expected a neuron such as srnn.ALIF().",
+        ),
         (
             lambda: Layer(4, 6, ALIF(), MultiGaussian()),
             "Layer: activation is MultiGaussian(h=0.15, s=6.0, sigma=0.5, gain=0.5); expected …",
         ),
-        (lambda: Layer(3, 4, LIF(), dropout=1.5), "dropout is 1.5; expected a number of at least 0 and at most 1."),
-        (lambda: Layer(3, 4, LIF(), sparsity=-0.1), "sparsity is -0.1; expected a number of at least 0 and at most 1."),
-        (lambda: Layer(3, 4, LIF(), recurrent_sparsity=math.nan), "recurrent_sparsity is nan; expected a number of at least 0 and at most 1."),
+        (
+            lambda: Layer(3, 4, LIF(), dropout=1.5),
+            "dropout is 1.5; expected a number of at least 0 and at most 1.",
+        ),
+        (
+            lambda: Layer(3, 4, LIF(), sparsity=-0.1),
+            "sparsity is -0.1; expected a number of at least 0 and at most 1.",
+        ),
+        (
+            lambda: Layer(3, 4, LIF(), recurrent_sparsity=math.nan),
+            "recurrent_sparsity is nan; expected a number of at least 0 and at most 1.",
+        ),
         (lambda: Layer(3, 4, ALIF(beta=Fixed([0.0, 1.8]))), "ALIF.beta: Fixed holds 2 …"),
         (
             lambda: Bidirectional(Layer(3, 4, LIF()), Layer(3, 5, LIF())),
-            "Bidirectional: the directions differ in size: Layer(3 → 4, LIF) and Layer(3 → 5, LIF).",
+            "Bidirectional: the directions differ in size: Layer(3 → 4, LIF) and Layer(3 → "
+            "5, LIF).",
         ),
         (lambda: Stack(), "Stack: no layers; expected at least one."),
-        (lambda: Stack(Layer(3, 4, LIF()), Readout(5, 2)), "Stack: layer 0 gives 4 channels, layer 1 takes 5; they must be equal."),
+        (
+            lambda: Stack(Layer(3, 4, LIF()), Readout(5, 2)),
+            "Stack: layer 0 gives 4 channels, layer 1 takes 5; they must be equal.",
+        ),
     ],
 )
 def test_settings_that_cannot_work(build, message):
@@ -571,7 +800,9 @@ def test_settings_that_cannot_work(build, message):
         build()
 
 
-@pytest.mark.parametrize("activation", [Spike(Boxcar()), Spike(at_threshold=True), Soft(MultiGaussian())])
+@pytest.mark.parametrize(
+    "activation", [Spike(Boxcar()), Spike(at_threshold=True), Soft(MultiGaussian())]
+)
 def test_spikes_sharp_or_smooth_may_reset_hard(activation):
     assert Layer(3, 4, LIF(), activation).activation is activation
 
@@ -591,7 +822,9 @@ def test_the_layer_says_what_it_is_made_of():
 
 
 def test_slips_of_a_newcomer_are_told_at_once():
-    """Initialisers that fill nothing, neurons that break the contract, things of the wrong kind: refused when the layer is made."""
+    """Initialisers that fill nothing, neurons that break the contract, things of the wrong kind:
+    refused when the layer is made.
+    """
 
     @dataclass(frozen=True)
     class Column(SoftLIF):
@@ -617,17 +850,43 @@ def test_slips_of_a_newcomer_are_told_at_once():
         (lambda: Layer(3, 4, SoftLIF(), weight_init=Orthogonal), "weight_init=<class"),
         (
             lambda: Layer(3, 4, SoftLIF(), recurrent_init=lambda w: None),
-            "left values unset; expected a callable that fills a tensor in place, as Orthogonal() does.",
+            "left values unset; expected a callable that fills a tensor in place, as "
+            "Orthogonal() does.",
         ),
-        (lambda: Layer(3, 4, Column()), "Column.step: x has shape (2, 1) for input (2, 4); every operation must be elementwise."),
-        (lambda: Layer(3, 4, Forgets()), "Forgets.step returns the states u; expected u, w, as in `states`."),
+        (
+            lambda: Layer(3, 4, Column()),
+            "Column.step: x has shape (2, 1) for input (2, 4); every "
+            "operation must be elementwise.",
+        ),
+        (
+            lambda: Layer(3, 4, Forgets()),
+            "Forgets.step returns the states u; expected u, w, as in `states`.",
+        ),
         (lambda: Layer(3, 4, Nameless()), "Nameless has no state 'u'"),
-        (lambda: Layer(3, 4, Undecorated()), "Undecorated: tau is no constant yet; decorate the class with @dataclass(frozen=True)."),
-        (lambda: Layer(3, 4, SoftLIF(), norm=BatchNorm), "Layer: norm is the class BatchNorm; expected srnn.BatchNorm() or srnn.LayerNorm()."),
-        (lambda: Bidirectional(Layer(3, 4, SoftLIF()), Mean()), "Bidirectional: backward_layer is Mean(); expected a Layer"),
-        (lambda: Bidirectional(Layer(3, 4, SoftLIF()), merge="mean"), "Bidirectional: merge is 'mean'; expected srnn.Concat() or srnn.Mean()."),
-        (lambda: Stack([Layer(3, 4, SoftLIF())]), "expected Layer, Readout or Bidirectional, as in Stack(first, second)."),
-        (lambda: Spike("boxcar"), "Spike: surrogate is 'boxcar'; expected a surrogate such as srnn.surrogates.Boxcar()."),
+        (
+            lambda: Layer(3, 4, Undecorated()),
+            "Undecorated: tau is no constant yet; decorate the class with @dataclass(frozen=True).",
+        ),
+        (
+            lambda: Layer(3, 4, SoftLIF(), norm=BatchNorm),
+            "Layer: norm is the class BatchNorm; expected srnn.BatchNorm() or srnn.LayerNorm().",
+        ),
+        (
+            lambda: Bidirectional(Layer(3, 4, SoftLIF()), Mean()),
+            "Bidirectional: backward_layer is Mean(); expected a Layer",
+        ),
+        (
+            lambda: Bidirectional(Layer(3, 4, SoftLIF()), merge="mean"),
+            "Bidirectional: merge is 'mean'; expected srnn.Concat() or srnn.Mean().",
+        ),
+        (
+            lambda: Stack([Layer(3, 4, SoftLIF())]),
+            "expected Layer, Readout or Bidirectional, as in Stack(first, second).",
+        ),
+        (
+            lambda: Spike("boxcar"),
+            "Spike: surrogate is 'boxcar'; expected a surrogate such as srnn.surrogates.Boxcar().",
+        ),
     ]
     for build, message in slips:
         with pytest.raises(ConfigError) as refused:
@@ -640,7 +899,10 @@ def test_a_signal_that_is_not_finite_is_refused_where_it_counts():
     net = Stack(Layer(3, 4, SoftLIF()), Readout(4, 2))
     x = torch.zeros(2, 5, 3)
     x[1, 3, 2] = torch.nan
-    with pytest.raises(DataError, match="Stack: x is nan at recording 1, step 3, channel 2; expected finite numbers"):
+    with pytest.raises(
+        DataError,
+        match="Stack: x is nan at recording 1, step 3, channel 2; expected finite numbers",
+    ):
         net(x)
     assert bool(torch.isfinite(net(x, torch.tensor([5, 3])).potential).all())
     x[0, 0, 0] = torch.inf

@@ -1,4 +1,6 @@
-"""Networks: parameters and their count, explicit state, the trace, where a recording starts, and the errors."""
+"""Networks: parameters and their count, explicit state, the trace, where a recording starts, and
+the errors.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,14 @@ def ecg() -> Stack:
 
 def small(**kwargs) -> Stack:
     neuron = ALIF(init.Normal(4.0, 0.5), init.Normal(9.0, 1.0), 0.05)
-    return Stack(Layer(3, 5, neuron, recurrent_bias=True, **kwargs), Layer(5, 4, LIF(threshold=0.05), **kwargs), Readout(4, 2, **kwargs))
+    return Stack(
+        Layer(3, 5, neuron, recurrent_bias=True, **kwargs),
+        Layer(5, 4, LIF(threshold=0.05), **kwargs),
+        Readout(4, 2, **kwargs),
+    )
 
 
-# ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── parameters ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_ecg_network():
@@ -83,10 +89,18 @@ def test_counting_works_on_a_frozen_network_and_without_gradients():
         (lambda: [Layer(4, 6, SoftLIF(), zero_diagonal=True)], 24 + 6 + 30 + 6, 6),
         (lambda: [Layer(4, 6, SoftLIF(), recurrent=False, sparsity=0.5)], 12 + 6 + 6, 12),
         (lambda: [Layer(4, 6, ALIF(beta=0.0)), Readout(6, 2)], 24 + 6 + 36 + 6 + 12 + 2 + 2, 6),
-        (lambda: [Layer(4, 6, ALIF(beta=init.Fixed([0.0] * 2 + [1.8] * 4)), Relu())], 24 + 6 + 36 + 6 + 4, 2),
+        (
+            lambda: [Layer(4, 6, ALIF(beta=init.Fixed([0.0] * 2 + [1.8] * 4)), Relu())],
+            24 + 6 + 36 + 6 + 4,
+            2,
+        ),
         (lambda: [Bidirectional(layer := Layer(4, 6, LIF()), layer, Mean())], 24 + 6 + 36 + 6, 0),
         (lambda: [Bidirectional(Layer(4, 6, LIF()))], 2 * (24 + 6 + 36 + 6), 0),
-        (lambda: [Layer(4, 6, LIF(), bias=False, norm=BatchNorm(), dropout=0.5)], 24 + 36 + 6 + 12, 0),
+        (
+            lambda: [Layer(4, 6, LIF(), bias=False, norm=BatchNorm(), dropout=0.5)],
+            24 + 36 + 6 + 12,
+            0,
+        ),
     ],
 )
 def test_used_and_unused_parameters(layers, used, unused):
@@ -94,7 +108,9 @@ def test_used_and_unused_parameters(layers, used, unused):
 
 
 def test_published_parameter_counts():
-    """Bittar & Garner 2022, Table 5 and 9 on SHD, 3 x 128; the published counts hold the diagonal of V, which nothing reads."""
+    """Bittar & Garner 2022, Table 5 and 9 on SHD, 3 x 128; the published counts hold the diagonal
+    of V, which nothing reads.
+    """
     for neuron, recurrent, published in (
         (SoftLIF(), False, 109_096),
         (AdLIF(), False, 109_864),
@@ -102,23 +118,31 @@ def test_published_parameter_counts():
         (AdLIF(), True, 142_632),
     ):
         kwargs = {"recurrent": recurrent, "zero_diagonal": recurrent}
-        net = Stack(Layer(700, 128, neuron, **kwargs), Layer(128, 128, neuron, **kwargs), Readout(128, 20, Leaky()))
+        net = Stack(
+            Layer(700, 128, neuron, **kwargs),
+            Layer(128, 128, neuron, **kwargs),
+            Readout(128, 20, Leaky()),
+        )
         assert sum(p.numel() for p in net.parameters()) == published
         assert count_parameters(net) == ((published - 256, 256) if recurrent else (published, 0))
 
 
-# ── state in and out ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── state in and out ──────────────────────────────────────────────────────────────────────────────
 
 
 def flat(state: NetworkState | dict[str, Tensor] | Tensor) -> list[Tensor]:
     if isinstance(state, Tensor):
         return [state]
-    return [t for part in (state.values() if isinstance(state, dict) else state) for t in flat(part)]
+    return [
+        t for part in (state.values() if isinstance(state, dict) else state) for t in flat(part)
+    ]
 
 
 @pytest.mark.parametrize("cut", [1, 4, 9])
 def test_a_recording_may_be_run_in_pieces(cut):
-    """Outputs, final state, and the gradients that flow back through the carried state are those of the whole."""
+    """Outputs, final state, and the gradients that flow back through the carried state are those of
+    the whole.
+    """
     net = small(dtype=FLOAT)
     x = 2 * torch.randn(3, 10, 3, dtype=FLOAT)
     g = torch.randn(3, 10, 2, dtype=FLOAT)
@@ -128,8 +152,12 @@ def test_a_recording_may_be_run_in_pieces(cut):
     net.zero_grad()
     first = net(x[:, :cut], record=True)
     second = net(x[:, cut:], state=first.state, record=True)
-    assert torch.equal(torch.cat((first.trace.outputs[0], second.trace.outputs[0]), 1), whole.trace.outputs[0])
-    torch.testing.assert_close(torch.cat((first.potential, second.potential), 1), whole.potential, rtol=1e-11, atol=1e-13)
+    assert torch.equal(
+        torch.cat((first.trace.outputs[0], second.trace.outputs[0]), 1), whole.trace.outputs[0]
+    )
+    torch.testing.assert_close(
+        torch.cat((first.potential, second.potential), 1), whole.potential, rtol=1e-11, atol=1e-13
+    )
     for a, b in zip(flat(second.state), flat(whole.state), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
     (second.potential * g[:, cut:]).sum().backward(retain_graph=True)
@@ -152,7 +180,9 @@ def test_a_detached_state_stops_the_gradient():
 
 
 def test_a_call_changes_nothing():
-    """The network keeps no state and does not write into the one it is given: two calls give the same."""
+    """The network keeps no state and does not write into the one it is given: two calls give the
+    same.
+    """
     net, x = small(), torch.randn(2, 6, 3)
     start = net.start(2)
     before = [v.clone() for v in flat(start)]
@@ -188,13 +218,17 @@ def test_layers_follow_each_other_within_the_same_step():
     assert torch.equal(Stack(*layers)(x).output, x)
 
 
-# ── output and trace ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── output and trace ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_trace_holds_every_layer():
     net, x = small(), torch.randn(2, 6, 3)
     out = net(x, record=True)
-    assert [tuple(v.shape) for v in out.trace.outputs] == [tuple(v.shape) for v in out.trace.potentials] == [(2, 6, 5), (2, 6, 4), (2, 6, 2)]
+    assert (
+        [tuple(v.shape) for v in out.trace.outputs]
+        == [tuple(v.shape) for v in out.trace.potentials]
+        == [(2, 6, 5), (2, 6, 4), (2, 6, 2)]
+    )
     assert out.trace.spiking == (True, True, False)
     assert out.trace.lengths.tolist() == [6, 6]
     assert torch.equal(out.trace.input, x)
@@ -217,7 +251,9 @@ def test_the_network_is_its_layers_one_after_the_other():
 
 
 def test_walking_the_layers():
-    net = Stack(Bidirectional(Layer(2, 3, LIF(), Soft(FastSigmoid())), merge=Mean()), Layer(3, 4, ALIF()))
+    net = Stack(
+        Bidirectional(Layer(2, 3, LIF(), Soft(FastSigmoid())), merge=Mean()), Layer(3, 4, ALIF())
+    )
     assert len(single_layers(net)) == 3
     assert [part.emits.binary for part in net.parts()] == [False, True]
     assert [tuple(v.shape) for v in flat(net.start(5))] == [(5, 3)] * 4 + [(5, 4)] * 3
@@ -235,12 +271,14 @@ def test_which_backend():
     torch.testing.assert_close(net(x, backend="reference").potential, net(x).potential)
     for call in (lambda: net.which_backend(backend="refrence"), lambda: net(x, backend="refrence")):
         with pytest.raises(
-            ConfigError, match=r"^backend: there is no 'refrence'\. Did you mean 'reference'\? Known: auto, cpu, reference, triton\.$"
+            ConfigError,
+            match=r"^backend: there is no 'refrence'\. Did you mean 'reference'\? "
+            r"Known: auto, cpu, reference, triton\.$",
         ):
             call()
 
 
-# ── where a recording starts ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── where a recording starts ──────────────────────────────────────────────────────────────────────
 
 
 def test_zeros_is_the_networks_own_start():
@@ -251,8 +289,12 @@ def test_zeros_is_the_networks_own_start():
 
 
 def test_uniform_start():
-    """Potentials from U[low, high) in every layer, everything else at its own start; graded: the output is that same number."""
-    net = Stack(Bidirectional(Layer(2, 40, ALIF()), merge=Mean()), Layer(40, 40, LIF(), dtype=FLOAT))
+    """Potentials from U[low, high) in every layer, everything else at its own start; graded: the
+    output is that same number.
+    """
+    net = Stack(
+        Bidirectional(Layer(2, 40, ALIF()), merge=Mean()), Layer(40, 40, LIF(), dtype=FLOAT)
+    )
     state = UniformStart(0.1, 0.4)(net, 30)
     layers = [*state[0], state[1]]
     for part in layers:
@@ -284,7 +326,7 @@ def test_a_seeded_start_is_the_same_every_time():
     assert not torch.equal(free[0]["u"], start(net, 4)[0]["u"])
 
 
-# ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -292,19 +334,45 @@ def test_a_seeded_start_is_the_same_every_time():
     [
         (
             lambda net, x: net(x, state=net.start(2)[:2]),
-            "Stack: state is 2 parts for 3 layers; pass the tuple that `start(batch)` or a call returned.",
+            "Stack: state is 2 parts for 3 layers; pass the tuple that `start(batch)` or a "
+            "call returned.",
         ),
-        (lambda net, x: net(x, state=net.start(3)), "Layer(3 → 5, ALIF): state['u'] has shape (3, 5); expected (B=2, N=5)."),
+        (
+            lambda net, x: net(x, state=net.start(3)),
+            "Layer(3 → 5, ALIF): state['u'] has shape (3, 5); expected (B=2, N=5).",
+        ),
         (
             lambda net, x: net(x[0]),
-            "Stack: x has shape (6, 3); expected (B, T, C=3) = recordings, time steps, channels.\n  For a single recording pass",
+            "Stack: x has shape (6, 3); expected (B, T, C=3) = recordings, time steps, "
+            "channels.\n  For a single recording pass",
         ),
-        (lambda net, x: net(x.mT), "Stack: x has shape (2, 3, 6); expected (B, T, C=3) = recordings, time steps, channels.\n  Axis 1 has length 3."),
-        (lambda net, x: net(x.int()), "Stack: x has dtype torch.int32; expected a floating type. Pass x.float()."),
-        (lambda net, x: net(x.double()), "Layer(3 → 5, ALIF): x has dtype torch.float64, the layer torch.float32. Pass x.to(torch.float32)."),
-        (lambda net, x: net(x, lengths=torch.tensor([7, 1])), "Stack: lengths holds 7; expected 0 ≤ L ≤ T=6. Lengths count steps, not samples or"),
-        (lambda net, x: net(x, lengths=torch.tensor([6.0, 1.0])), "Stack: lengths has dtype torch.float32; expected integers. Pass lengths.long()."),
-        (lambda net, x: net(x, lengths=torch.tensor([6])), "Stack: lengths has shape (1,); expected (B=2,), one number of valid steps a recording."),
+        (
+            lambda net, x: net(x.mT),
+            "Stack: x has shape (2, 3, 6); expected (B, T, C=3) = "
+            "recordings, time steps, channels.\n  Axis 1 has length 3.",
+        ),
+        (
+            lambda net, x: net(x.int()),
+            "Stack: x has dtype torch.int32; expected a floating type. Pass x.float().",
+        ),
+        (
+            lambda net, x: net(x.double()),
+            "Layer(3 → 5, ALIF): x has dtype torch.float64, the "
+            "layer torch.float32. Pass x.to(torch.float32).",
+        ),
+        (
+            lambda net, x: net(x, lengths=torch.tensor([7, 1])),
+            "Stack: lengths holds 7; expected 0 ≤ L ≤ T=6. Lengths count steps, not samples or",
+        ),
+        (
+            lambda net, x: net(x, lengths=torch.tensor([6.0, 1.0])),
+            "Stack: lengths has dtype torch.float32; expected integers. Pass lengths.long().",
+        ),
+        (
+            lambda net, x: net(x, lengths=torch.tensor([6])),
+            "Stack: lengths has shape (1,); "
+            "expected (B=2,), one number of valid steps a recording.",
+        ),
     ],
 )
 def test_calls_that_do_not_fit(call, message):
@@ -313,7 +381,9 @@ def test_calls_that_do_not_fit(call, message):
 
 
 def test_unused_numbers_are_a_matter_of_structure_not_of_values():
-    """The count is the same before and after training: zero weights or constants beyond their bounds do not make a number unused."""
+    """The count is the same before and after training: zero weights or constants beyond their
+    bounds do not make a number unused.
+    """
     net = Stack(Layer(4, 6, SoftLIF()), Readout(6, 2, weight_init=init.Zeros()))
     before = count_parameters(net)
     with torch.no_grad():

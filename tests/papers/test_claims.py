@@ -17,17 +17,43 @@ def result(name: str, *accuracies: float, **others: list[float]) -> Result:
     ours = {"accuracy": Measured.of(accuracies)} if accuracies else {}
     ours |= {key: Measured.of(values) for key, values in others.items()}
     states = tuple(State("finished") for _ in accuracies)
-    return Result(Row(name, f"the {name}", "ecg", sees="events"), states, len(states), ours=ours, protocol="n = 3 seeds")
+    return Result(
+        Row(name, f"the {name}", "ecg", sees="events"),
+        states,
+        len(states),
+        ours=ours,
+        protocol="n = 3 seeds",
+    )
 
 
 @pytest.mark.parametrize(
     ("above", "below", "kind", "said"),
     [
-        ((80.0, 82.0, 84.0), (70.0, 71.0, 72.0), "holds", "+11.0 points (82.0 ± 2.0 % against 71.0 ± 1.0 %)"),
-        ((70.0, 71.0, 72.0), (80.0, 82.0, 84.0), "reversed", "-11.0 points (71.0 ± 1.0 % against 82.0 ± 2.0 %)"),
+        (
+            (80.0, 82.0, 84.0),
+            (70.0, 71.0, 72.0),
+            "holds",
+            "+11.0 points (82.0 ± 2.0 % against 71.0 ± 1.0 %)",
+        ),
+        (
+            (70.0, 71.0, 72.0),
+            (80.0, 82.0, 84.0),
+            "reversed",
+            "-11.0 points (71.0 ± 1.0 % against 82.0 ± 2.0 %)",
+        ),
         # 2 · √(4/3 + 1/3) = 2.58
-        ((80.0, 82.0, 84.0), (78.5, 79.5, 80.5), "within the spread", "+2.5 points (82.0 ± 2.0 % against 79.5 ± 1.0 %)"),
-        ((80.0, 82.0, 84.0), (78.3, 79.3, 80.3), "holds", "+2.7 points (82.0 ± 2.0 % against 79.3 ± 1.0 %)"),
+        (
+            (80.0, 82.0, 84.0),
+            (78.5, 79.5, 80.5),
+            "within the spread",
+            "+2.5 points (82.0 ± 2.0 % against 79.5 ± 1.0 %)",
+        ),
+        (
+            (80.0, 82.0, 84.0),
+            (78.3, 79.3, 80.3),
+            "holds",
+            "+2.7 points (82.0 ± 2.0 % against 79.3 ± 1.0 %)",
+        ),
         ((80.0,), (70.0, 71.0), "one run", "+9.5 points (80.0 % against 70.5 ± 0.7 %)"),
         ((), (70.0,), "not measured", ""),
     ],
@@ -37,20 +63,31 @@ def test_verdicts(above, below, kind, said):
     assert judge(Compare("t", "a", "b"), rows) == Verdict(kind, "the a", "the b", said)
 
 
-@pytest.mark.parametrize(("at_most", "kind"), [(11.5, "holds"), (9.0, "within the spread"), (8.0, "reversed")])
+@pytest.mark.parametrize(
+    ("at_most", "kind"), [(11.5, "holds"), (9.0, "within the spread"), (8.0, "reversed")]
+)
 def test_no_more_than_so_many_points_above(at_most, kind):
-    rows = {("t", "a"): result("a", 80.0, 82.0, 84.0), ("t", "b"): result("b", 70.0, 71.0, 72.0)}  # 11 points, error 1.29
+    # 11 points, error 1.29
+    rows = {("t", "a"): result("a", 80.0, 82.0, 84.0), ("t", "b"): result("b", 70.0, 71.0, 72.0)}
     verdict = judge(Compare("t", "a", "b", at_most=at_most), rows)
-    assert (verdict.kind, verdict.said[-len(f"at most {at_most:g}") :]) == (kind, f"at most {at_most:g}")
+    assert (verdict.kind, verdict.said[-len(f"at most {at_most:g}") :]) == (
+        kind,
+        f"at most {at_most:g}",
+    )
 
 
 def test_a_row_that_is_not_there_is_not_measured():
-    assert judge(Compare("t", "a", "b"), {("t", "a"): result("a", 1.0)}) == Verdict("not measured", "the a", "b")
+    assert judge(Compare("t", "a", "b"), {("t", "a"): result("a", 1.0)}) == Verdict(
+        "not measured", "the a", "b"
+    )
 
 
 @pytest.mark.parametrize(("times", "kind"), [(10, "holds"), (11, "less than that")])
 def test_so_many_times_as_much(times, kind):
-    rows = {("t", "a"): result("a", 1.0, energy=[1000.0, 1000.0]), ("t", "b"): result("b", 1.0, energy=[90.0, 110.0])}
+    rows = {
+        ("t", "a"): result("a", 1.0, energy=[1000.0, 1000.0]),
+        ("t", "b"): result("b", 1.0, energy=[90.0, 110.0]),
+    }
     verdict = judge(Compare("t", "a", "b", "energy", times=times), rows)
     assert verdict.kind == kind
     assert verdict.said == "energy: 10 times (1e+03 ± 0 against 100 ± 14)"
@@ -58,7 +95,10 @@ def test_so_many_times_as_much(times, kind):
 
 def test_several_verdicts_in_words():
     assert tally([Verdict(k, "", "") for k in ("holds", "holds", "not measured")]) == "holds"
-    assert tally([Verdict(k, "", "") for k in ("reversed", "holds", "holds")]) == "2 × holds, 1 × reversed"
+    assert (
+        tally([Verdict(k, "", "") for k in ("reversed", "holds", "holds")])
+        == "2 × holds, 1 × reversed"
+    )
     assert tally([Verdict("not measured", "", "")]) == "not measured"
 
 
@@ -69,7 +109,8 @@ def test_every_claim_and_part_names_rows_that_exist():
         assert {c.above, c.below} <= names, c
     assert len(compared) == 68
     run = {(part.table, row.name) for part in measured.PARTS for row in part.rows_of.rows}
-    assert {(c.table, name) for c in compared for name in (c.above, c.below)} <= run  # nothing is claimed of what is not run
+    # nothing is claimed of what is not run
+    assert {(c.table, name) for c in compared for name in (c.above, c.below)} <= run
     assert len(run) > 80
 
 
@@ -86,7 +127,10 @@ def test_the_page():
     part = campaign.Part("yin2021-fig3d", ("ecg",), why="Short.")
     table = Table("t", "title", "source", (Row("a", "the a", "ecg"), Row("b", "the b", "ecg")))
     claims = (Claim("a beats b.", "Fig. 1", (Compare("t", "a", "b"),)),)
-    rows = [result("a", 80.0, 82.0, 84.0, rate=[0.1], energy=[1234.5], energy_measured=[2000.0]), result("b", 70.0, 71.0, 72.0)]
+    rows = [
+        result("a", 80.0, 82.0, 84.0, rate=[0.1], energy=[1234.5], energy_measured=[2000.0]),
+        result("b", 70.0, 71.0, 72.0),
+    ]
     page = campaign.page(claims, [(part, table, rows)])
     assert "| 1. a beats b. | Fig. 1 | **holds** |" in page
     assert "- the a against the b: *holds*, +11.0 points" in page
@@ -99,7 +143,22 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
 
     part = campaign.Part("yin2021-fig3d", ("ecg",), ("epochs=1",), ("ecg-gaussian",), seeds=(0,))
     monkeypatch.setattr(measured, "PARTS", (part,))
-    assert main(["reproduce", "claims", "--read", "--runs", str(tmp_path), "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            [
+                "reproduce",
+                "claims",
+                "--read",
+                "--runs",
+                str(tmp_path),
+                "--data-dir",
+                str(tmp_path),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     text = (tmp_path / "out" / "claims.md").read_text()
     assert text.count("| **not measured** |") == len(measured.CLAIMS) == 19
     assert "cannot run here: No qtdb" in text
@@ -109,9 +168,13 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
 
 
 def test_what_was_measured_outlives_its_run_folders(tmp_path):
-    part, other = (campaign.Part("yin2021-fig3d", ("ecg",), (f"epochs={n}",), seeds=(0, 1, 2)) for n in (2, 3))
+    part, other = (
+        campaign.Part("yin2021-fig3d", ("ecg",), (f"epochs={n}",), seeds=(0, 1, 2)) for n in (2, 3)
+    )
     table = Table("t", "title", "source", (Row("a", "the a", "ecg"), Row("b", "the b", "ecg")))
-    measured_before = [(part, table, [result("a", 80.0, 82.0, 84.5, rate=[0.1, 0.2, 0.3]), result("b")])]
+    measured_before = [
+        (part, table, [result("a", 80.0, 82.0, 84.5, rate=[0.1, 0.2, 0.3]), result("b")])
+    ]
     path = tmp_path / "claims.json"
     path.write_text(record.text(measured_before))
     known = record.read(path)
@@ -122,15 +185,27 @@ def test_what_was_measured_outlives_its_run_folders(tmp_path):
     assert a.ours["accuracy"].sd == pytest.approx(2.25462, abs=1e-4)
     assert a.ours["rate"].mean == pytest.approx(0.2)
     assert not b.ours
-    ((_, _, (a, _)),) = record.recalled([(part, table, [result("a", 90.0, 91.0, 92.0), result("b")])], known)
+    ((_, _, (a, _)),) = record.recalled(
+        [(part, table, [result("a", 90.0, 91.0, 92.0), result("b")])], known
+    )
     assert a.ours["accuracy"].mean == 91.0  # as many runs are here: they count
     ((_, _, (a, _)),) = record.recalled([(part, table, [result("a", 90.0), result("b")])], known)
     assert a.ours["accuracy"].n == 3  # fewer are
     ((_, _, (a, _)),) = record.recalled([(other, table, [result("a"), result("b")])], known)
     assert not a.ours  # other settings
-    assert record.text(record.recalled([(part, table, [result("a"), result("b")])], known)) == path.read_text()
-    half = Result(Row("a", "the a", "ecg"), (State("finished"), State("none")), 2, ours={"accuracy": Measured.of([80.0])}, protocol="n = 1 seed")
-    assert record.text([(part, table, [half])]) == "{}\n"  # a row that is not complete is gone on with, not kept
+    assert (
+        record.text(record.recalled([(part, table, [result("a"), result("b")])], known))
+        == path.read_text()
+    )
+    half = Result(
+        Row("a", "the a", "ecg"),
+        (State("finished"), State("none")),
+        2,
+        ours={"accuracy": Measured.of([80.0])},
+        protocol="n = 1 seed",
+    )
+    # a row that is not complete is gone on with, not kept
+    assert record.text([(part, table, [half])]) == "{}\n"
 
 
 def test_what_is_recorded_is_not_trained_again(tmp_path):
@@ -140,7 +215,15 @@ def test_what_is_recorded_is_not_trained_again(tmp_path):
     assert "Gaussian" not in {type(job.task.network.surrogate).__name__ for job in jobs}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"c": {"a": {}}}', '{"c": {"a": {"protocol": "", "ours": {"accuracy": {"mean": "x"}}}}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"c": {"a": {}}}',
+        '{"c": {"a": {"protocol": "", "ours": {"accuracy": {"mean": "x"}}}}}',
+    ],
+)
 def test_a_damaged_record_is_refused(tmp_path, text):
     (tmp_path / "claims.json").write_text(text)
     with pytest.raises(RunError, match="is no record of measurements"):

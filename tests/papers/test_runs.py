@@ -23,7 +23,15 @@ from srnn.tasks.settings import override
 from srnn.training.runs import Run
 from srnn.training.train import fit
 
-TINY = ("data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=2", "network.hidden=[6]")
+TINY = (
+    "data.train=8",
+    "data.validation=4",
+    "data.test=4",
+    "data.steps=24",
+    "batch=4",
+    "epochs=2",
+    "network.hidden=[6]",
+)
 
 
 def small(*rows, **more):
@@ -48,8 +56,10 @@ def trained(tmp_path_factory):
     """Rows that are equal, and one that diverges; two seeds."""
     runs = tmp_path_factory.mktemp("runs")
     table = small(
-        row("a", published={"accuracy": "90.0"}), row("same", "network.dropout=0"), row("wild", "optimiser.lr=1e30", "clip_norm=null"),
-    )  # fmt: skip
+        row("a", published={"accuracy": "90.0"}),
+        row("same", "network.dropout=0"),
+        row("wild", "optimiser.lr=1e30", "clip_norm=null"),
+    )
     return (table, runs, *train(table, runs, seeds=(0, 1)))
 
 
@@ -61,7 +71,9 @@ def test_rows_are_trained_and_read(trained):
         m = [json.loads((p / "metrics.json").read_text()) for p in result.paths]
         assert result.ours["accuracy"].values == tuple(100 * x["test_accuracy"] for x in m)
         assert result.ours["energy"].values == tuple(x["energy"]["yin2021"]["energy"] for x in m)
-        assert result.ours["energy_measured"].values == tuple(x["energy"]["measured"]["energy"] for x in m)
+        assert result.ours["energy_measured"].values == tuple(
+            x["energy"]["measured"]["energy"] for x in m
+        )
         assert result.protocol == "n = 2 seeds, 2 epochs, selected by validation accuracy"
     assert len([line for line in said if " % (" in line]) == 2
     assert a.ours["accuracy"].sd is not None
@@ -71,7 +83,11 @@ def test_simulated_data_stands_beside_no_published_number(trained):
     a = trained[2][0]
     assert a.row.published == {"accuracy": "90.0"}
     assert a.simulated
-    assert (a.published, a.difference, a.interval("published")) == ({}, None, "not applicable: steps of a recording are not independent")
+    assert (a.published, a.difference, a.interval("published")) == (
+        {},
+        None,
+        "not applicable: steps of a recording are not independent",
+    )
 
 
 def test_the_same_task_is_trained_once(trained):
@@ -154,7 +170,9 @@ def test_folds_validate_and_leave_the_test_part_alone(tmp_path):
 
 
 def test_missing_data_is_told_in_the_loader_s_words(tmp_path):
-    table = small(row("a", "epochs=1", task="shd"), row("b", "epochs=1", "network.hidden=[4,4]", task="shd"))
+    table = small(
+        row("a", "epochs=1", task="shd"), row("b", "epochs=1", "network.hidden=[4,4]", task="shd")
+    )
     results, said = train(table, tmp_path / "runs", more=(), data_dir=tmp_path)
     assert said == []
     assert [r.cannot for r in results] == [results[0].cannot] * 2
@@ -176,8 +194,21 @@ def test_damaged_data_is_found_by_the_process_that_reads_it(tmp_path):
 
 def test_the_key_of_a_task_is_drawn_from_what_matters():
     ecg = tasks.load("ecg")
-    same = [override(ecg, ["cache_mb=5"]), override(ecg, ["batch=8"]), override(ecg, ["network.dropout=0"])]
-    other = [override(ecg, [s]) for s in ("batch=9", "network.dropout=0.1", "data.split_seed=1", "optimiser.rates.*tau_m=2", "fold=[0,3]")]
+    same = [
+        override(ecg, ["cache_mb=5"]),
+        override(ecg, ["batch=8"]),
+        override(ecg, ["network.dropout=0"]),
+    ]
+    other = [
+        override(ecg, [s])
+        for s in (
+            "batch=9",
+            "network.dropout=0.1",
+            "data.split_seed=1",
+            "optimiser.rates.*tau_m=2",
+            "fold=[0,3]",
+        )
+    ]
     assert {key(t) for t in same} == {key(ecg)}
     assert len({key(ecg), *map(key, other)}) == 6
 
@@ -196,27 +227,55 @@ def test_which_rows_a_run_serves_is_noted(tmp_path):
         write_index(table, jobs_of(table, table.rows[0], tmp_path / "file", [0], TINY))
 
 
-# ── a signal ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── a signal ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_with_their_checkpoints_written(tmp_path, number):
     qtdb.made_up(tmp_path / "data")
     runs = tmp_path / "runs"
-    words = ["reproduce", "yin2021-table2", "--rows", "ecg-ours", "ecg-lstm", "--seeds", "0", "--set", "epochs=4000", "--jobs", "2",
-             "--runs", str(runs), "--data-dir", str(tmp_path / "data")]  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "srnn", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(begun := [p for p in runs.rglob("log.jsonl") if len(p.read_text().splitlines()) >= 2]) < 2:
+    words = [
+        "reproduce",
+        "yin2021-table2",
+        "--rows",
+        "ecg-ours",
+        "ecg-lstm",
+        "--seeds",
+        "0",
+        "--set",
+        "epochs=4000",
+        "--jobs",
+        "2",
+        "--runs",
+        str(runs),
+        "--data-dir",
+        str(tmp_path / "data"),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "srnn", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while (
+        len(begun := [p for p in runs.rglob("log.jsonl") if len(p.read_text().splitlines()) >= 2])
+        < 2
+    ):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(number)
     out, err = process.communicate(timeout=200)
     assert (process.returncode, out) == (130, ""), err
-    assert "Stopped; the checkpoints are written.\nGo on with: srnn reproduce yin2021-table2 --rows ecg-ours ecg-lstm --seeds 0 " in err
+    assert (
+        "Stopped; the checkpoints are written.\n"
+        "Go on with: srnn reproduce yin2021-table2 --rows ecg-ours ecg-lstm --seeds 0 "
+    ) in err
     for log in begun:
         done = len(log.read_text().splitlines())
         assert 2 <= done < 4000
         assert (log.parent / "checkpoints/last.safetensors").exists()
-        assert json.loads(Path(f"{log.parent}.log").read_text().splitlines()[-1])["kind"] == "stopped"
+        assert (
+            json.loads(Path(f"{log.parent}.log").read_text().splitlines()[-1])["kind"] == "stopped"
+        )
         with Run(log.parent).locked():  # nobody has it any more
             pass

@@ -27,13 +27,17 @@ def trial(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory):
-    """A run with one label a recording, whose classes, files and folders are named to break a page."""
+    """A run with one label a recording, whose classes, files and folders are named to
+    break a page.
+    """
     root = tmp_path_factory.mktemp("report")
     rng, data = np.random.default_rng(0), root / "<b>$a_&\"'.npz"
     labels = np.repeat(np.arange(3), 12)
     signals = rng.normal(size=(36, 40, 2)).astype(np.float32) + labels[:, None, None]
     np.savez(data, X=signals, y=labels, classes=np.array(HOSTILE), rate=np.array(20.0))
-    return train(root / "<u>run & ]]>", [f"data.path={data}", "network.hidden=[6]", "epochs=2"], "my")
+    return train(
+        root / "<u>run & ]]>", [f"data.path={data}", "network.hidden=[6]", "epochs=2"], "my"
+    )
 
 
 @pytest.fixture(scope="session")

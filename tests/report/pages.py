@@ -1,4 +1,6 @@
-"""What the tests of reports share: small runs to train, a reader of HTML, and what every page must be."""
+"""What the tests of reports share: small runs to train, a reader of HTML, and what every page must
+be.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,28 @@ from srnn import report, tasks
 from srnn.tasks.settings import override
 from srnn.training.train import fit
 
-TINY = ["data.train=8", "data.validation=4", "data.test=6", "data.steps=60", "batch=4", "epochs=3", "network.hidden=[6]"]
-LSTM = [*TINY[:5], "epochs=2", "network=CellNetwork", "network.hidden=[4]", "network.bidirectional=true", "optimiser=Optimiser"]
-HOSTILE = ("<script>alert(1)</script>", "]]> & $x_", '"><img src=//evil.example/x onerror=alert(1)>')
+TINY = [
+    "data.train=8",
+    "data.validation=4",
+    "data.test=6",
+    "data.steps=60",
+    "batch=4",
+    "epochs=3",
+    "network.hidden=[6]",
+]
+LSTM = [
+    *TINY[:5],
+    "epochs=2",
+    "network=CellNetwork",
+    "network.hidden=[4]",
+    "network.bidirectional=true",
+    "optimiser=Optimiser",
+]
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "]]> & $x_",
+    '"><img src=//evil.example/x onerror=alert(1)>',
+)
 
 
 def train(out, settings=TINY, task="ecg_sim", seed=0, **kwargs):
@@ -22,7 +43,9 @@ def train(out, settings=TINY, task="ecg_sim", seed=0, **kwargs):
 
 
 class Seen(HTMLParser):
-    """What an HTML parser makes of a page: tags with their attributes, ids, and the text in each kind of element."""
+    """What an HTML parser makes of a page: tags with their attributes, ids, and the text in each
+    kind of element.
+    """
 
     VOID = frozenset({"meta", "link", "br", "img", "input", "hr"})
 
@@ -69,13 +92,24 @@ def check_structure(seen):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
-    assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in seen.tags}
+    assert not {"script", "iframe", "object", "embed", "form", "base"} & {
+        tag for tag, _ in seen.tags
+    }
     assert [key for _, attrs in seen.tags for key in attrs if key.startswith("on")] == []
     for _, attrs in seen.tags:  # nothing is fetched from anywhere
         for key in ("src", "href", "xlink:href"):
-            assert re.fullmatch(r"#.*|data:.*|(?:[^:/]+/)*report\.html", attrs.get(key) or "#", re.S), attrs
-    referred = [ref for _, attrs in seen.tags for v in attrs.values() for ref in re.findall(r"url\(#([^)]+)\)", v or "")]
-    referred += [attrs["href"][1:] for tag, attrs in seen.tags if (attrs.get("href") or "").startswith("#")]
+            assert re.fullmatch(
+                r"#.*|data:.*|(?:[^:/]+/)*report\.html", attrs.get(key) or "#", re.S
+            ), attrs
+    referred = [
+        ref
+        for _, attrs in seen.tags
+        for v in attrs.values()
+        for ref in re.findall(r"url\(#([^)]+)\)", v or "")
+    ]
+    referred += [
+        attrs["href"][1:] for tag, attrs in seen.tags if (attrs.get("href") or "").startswith("#")
+    ]
     referred += [i for _, attrs in seen.tags for i in (attrs.get("aria-labelledby") or "").split()]
     assert set(referred) <= set(ids)
     tables, drawings = seen.all("table"), seen.all("svg")
@@ -83,9 +117,15 @@ def check_structure(seen):
     assert all(attrs["scope"] in ("col", "row") for attrs in seen.all("th"))
     assert len(seen.all("title")) == len(drawings) + 1
     assert len(seen.all("desc")) == len(drawings)
-    assert all(attrs["role"] == "img" and len(attrs["aria-labelledby"].split()) == 2 for attrs in drawings)
+    assert all(
+        attrs["role"] == "img" and len(attrs["aria-labelledby"].split()) == 2 for attrs in drawings
+    )
     assert len(seen.texts.get("desc", [])) == len(drawings)  # none is empty
-    assert any(attrs.get("http-equiv") == "Content-Security-Policy" and "default-src 'none'" in attrs["content"] for attrs in seen.all("meta"))
+    assert any(
+        attrs.get("http-equiv") == "Content-Security-Policy"
+        and "default-src 'none'" in attrs["content"]
+        for attrs in seen.all("meta")
+    )
     return len(ids), len(tables), len(drawings)
 
 

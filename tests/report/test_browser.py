@@ -1,4 +1,6 @@
-"""Reports in a real browser: nothing is fetched, nothing overflows, both themes are readable, no name is run as a script."""
+"""Reports in a real browser: nothing is fetched, nothing overflows, both themes are readable, no
+name is run as a script.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,25 @@ pytestmark = pytest.mark.browser
 CONTRAST = """() => {
   const linear = v => v / 255 <= .04045 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
   const lum = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
-  const parse = s => { const v = s.match(/[\\d.]+/g).map(Number); return [v.slice(0, 3), v.length > 3 ? v[3] : 1] };
+  const parse = s => {
+    const v = s.match(/[\\d.]+/g).map(Number);
+    return [v.slice(0, 3), v.length > 3 ? v[3] : 1];
+  };
   const behind = e => {
     let layers = [];
     for (let n = e; n; n = n.parentElement) layers.push(parse(getComputedStyle(n).backgroundColor));
-    return layers.reverse().reduce((below, [c, a]) => below.map((v, k) => a * c[k] + (1 - a) * v), [255, 255, 255]);
+    const over = (below, [c, a]) => below.map((v, k) => a * c[k] + (1 - a) * v);
+    return layers.reverse().reduce(over, [255, 255, 255]);
   };
   const found = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const e = walk.currentNode.parentElement, style = getComputedStyle(e);
-    if (!walk.currentNode.textContent.trim() || !e.getClientRects().length || e.closest('title, desc, style')) continue;
+    if (!walk.currentNode.textContent.trim() || !e.getClientRects().length) continue;
+    if (e.closest('title, desc, style')) continue;
     const svg = e.closest('svg');
-    if (svg && style.fill === 'rgb(16, 16, 16)') continue;  // names on the colour of their class, the same in both themes
+    // names on the colour of their class, the same in both themes
+    if (svg && style.fill === 'rgb(16, 16, 16)') continue;
     const [colour] = parse(svg ? style.fill : style.color);
     const [a, b] = [lum(colour), lum(behind(svg ? svg.parentElement : e))].sort((x, y) => y - x);
     found.push([(a + .05) / (b + .05), walk.currentNode.textContent.trim().slice(0, 30)]);
@@ -36,7 +44,11 @@ CONTRAST = """() => {
 def files(sim, lstm, hostile, simulated, injected, tmp_path_factory):
     """A report with simulated data, one with hostile names, a comparison."""
     root = tmp_path_factory.mktemp("pages")
-    made = {"sim": simulated[0], "hostile": injected[0], "several": report.compose([sim, lstm, hostile])}
+    made = {
+        "sim": simulated[0],
+        "hostile": injected[0],
+        "several": report.compose([sim, lstm, hostile]),
+    }
     return {name: one.write(root / f"{name}.html") for name, one in made.items()}
 
 
@@ -61,14 +73,21 @@ def test_nothing_is_said_fetched_or_overflows(chromium, files, name):
         assert [url for url in asked if not url.startswith("data:")] == [files[name].as_uri()]
         assert page.evaluate("document.documentElement.scrollWidth") == width
         out = page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(e => !e.closest('svg, .scroll > *, pre > *')"
-            " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+            "[...document.querySelectorAll('body *')].filter(e => !e.closest('svg, .scroll "
+            "> *, pre > *')"
+            " && e.getBoundingClientRect().right > innerWidth + 1).map(e => "
+            "e.outerHTML.slice(0, 80))"
         )
         assert out == []
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
         assert len(ids) > 10
         assert len(set(ids)) == len(ids)
-        assert page.evaluate("document.scripts.length + document.querySelectorAll('body img, [onerror]').length") == 0
+        assert (
+            page.evaluate(
+                "document.scripts.length + document.querySelectorAll('body img, [onerror]').length"
+            )
+            == 0
+        )
         page.close()
 
 
@@ -90,7 +109,9 @@ def test_paper_is_white_and_tables_are_whole(chromium, files):
     page, said, _ = opened(chromium, files["sim"], 794, "dark", media="print")
     assert said == []
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
+    )
     assert page.evaluate("getComputedStyle(document.querySelector('table')).breakInside") == "avoid"
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.close()

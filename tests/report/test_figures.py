@@ -17,23 +17,47 @@ from srnn.report import figures
 from srnn.training import runs
 
 MARK = "SIMULATED DATA"
-ROW = {"loss": 1.0, "train_accuracy": 0.5, "validation_loss": 2.0, "validation_accuracy": 0.25, "firing_rates": [0.1, 0.2]}
+ROW = {
+    "loss": 1.0,
+    "train_accuracy": 0.5,
+    "validation_loss": 2.0,
+    "validation_accuracy": 0.25,
+    "firing_rates": [0.1, 0.2],
+}
 
 
 def sample(steps=60, **meta):
     rng = np.random.default_rng(0)
     label = np.arange(steps) // 5 % 6
     label[-4:] = -1
-    return Sample((rng.random((steps, 4)) < 0.3).astype(np.float32), label, 250.0, "rec/7", events=True, meta=meta)
+    return Sample(
+        (rng.random((steps, 4)) < 0.3).astype(np.float32),
+        label,
+        250.0,
+        "rec/7",
+        events=True,
+        meta=meta,
+    )
 
 
 def draw(kind, simulated=False):
     if kind == "recording":
         predicted, spikes = np.zeros(60, int), [np.eye(60, 5), np.eye(60, 6)]
-        return figures.recording(sample(), qtdb.CLASSES, predicted=predicted, spikes=spikes, simulated=simulated, title="a title")
+        return figures.recording(
+            sample(),
+            qtdb.CLASSES,
+            predicted=predicted,
+            spikes=spikes,
+            simulated=simulated,
+            title="a title",
+        )
     if kind == "learning":
-        return figures.learning([{"epoch": e, **ROW} for e in (1, 2, 3)], simulated=simulated, title="a title")
-    return figures.confusion(np.diag([3, 1, 0]).tolist(), ("a", "b", "c"), simulated=simulated, title="a title")
+        return figures.learning(
+            [{"epoch": e, **ROW} for e in (1, 2, 3)], simulated=simulated, title="a title"
+        )
+    return figures.confusion(
+        np.diag([3, 1, 0]).tolist(), ("a", "b", "c"), simulated=simulated, title="a title"
+    )
 
 
 def texts(figure):
@@ -57,11 +81,19 @@ def test_simulated_data_is_marked_and_real_data_is_not(tmp_path, kind, simulated
 def test_a_recording_shows_signal_events_spikes_labels_and_prediction():
     figure = draw("recording")
     names = [axis.get_ylabel() for axis in figure.axes]
-    assert names == ["levels, rebuilt\nfrom events", "events", "layer 1\nspikes", "layer 2\nspikes", "label", "predicted"]
+    assert names == [
+        "levels, rebuilt\nfrom events",
+        "events",
+        "layer 1\nspikes",
+        "layer 2\nspikes",
+        "label",
+        "predicted",
+    ]
     assert figure.axes[-1].get_xlabel() == "time (s)"
     assert figure.axes[-1].get_xlim() == pytest.approx((0, 60 / 250))
     drawn = [int(np.isnan(axis.lines[0].get_xdata()).sum()) for axis in figure.axes[1:4]]
-    assert drawn == [int(sample().signal.sum()), 5, 6]  # one tick, and a gap after it, an event or spike
+    # one tick, and a gap after it, an event or spike
+    assert drawn == [int(sample().signal.sum()), 5, 6]
     assert len(figure.axes[4].patches) == 12  # runs of labels; unlabelled steps are left white
     assert set(qtdb.CLASSES) <= {t.get_text() for t in figure.legends[0].get_texts()}
     leads = np.linspace(0, 1, 120).reshape(60, 2)
@@ -74,9 +106,26 @@ def test_a_recording_shows_signal_events_spikes_labels_and_prediction():
 def test_learning_and_confusion_show_the_numbers():
     figure = draw("learning")
     loss, accuracy, rate = figure.axes
-    assert [line.get_ydata()[0] for line in (*loss.lines, *accuracy.lines, *rate.lines)] == [1.0, 2.0, 50.0, 25.0, 0.1, 0.2]
+    assert [line.get_ydata()[0] for line in (*loss.lines, *accuracy.lines, *rate.lines)] == [
+        1.0,
+        2.0,
+        50.0,
+        25.0,
+        0.1,
+        0.2,
+    ]
     figure = draw("confusion")
-    assert [t.get_text() for t in figure.axes[0].texts] == ["100", "0", "0", "0", "100", "0", "0", "0", "0"]
+    assert [t.get_text() for t in figure.axes[0].texts] == [
+        "100",
+        "0",
+        "0",
+        "0",
+        "100",
+        "0",
+        "0",
+        "0",
+        "0",
+    ]
 
 
 def test_formats_and_figures_are_closed(tmp_path):
@@ -85,7 +134,11 @@ def test_formats_and_figures_are_closed(tmp_path):
     assert imread(tmp_path / "f.png").ndim == 3
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
     assert plt.get_fignums() == []
-    with pytest.raises(ConfigError, match=r"f\.txt: no figure format '\.txt'\. Known: .*pdf.*png.*svg"):
+    with pytest.raises(
+        ConfigError,
+        match=r"f\.txt: no figure format '\.txt'\. Known: "
+        r".*pdf.*png.*svg",
+    ):
         figures.save(draw("confusion"), tmp_path / "f.txt")
     with pytest.raises(ConfigError, match="no figure format ''"):
         figures.save(draw("confusion"), tmp_path / "f")

@@ -1,4 +1,6 @@
-"""The report of one run: its structure, its numbers, what it leaves out and says so, and that text never becomes markup."""
+"""The report of one run: its structure, its numbers, what it leaves out and says so, and that text
+never becomes markup.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,19 @@ from srnn.tasks.settings import describe, override, settings_to, varied
 from srnn.training.runs import DIVERGED, Run
 from srnn.training.train import fit
 
-SECTIONS = ["result", "learning", "classes", "time", "recording", "firing", "constants", "energy", "settings", "environment", "again"]
+SECTIONS = [
+    "result",
+    "learning",
+    "classes",
+    "time",
+    "recording",
+    "firing",
+    "constants",
+    "energy",
+    "settings",
+    "environment",
+    "again",
+]
 
 
 def test_the_page_has_every_section_and_figure(simulated):
@@ -33,7 +47,13 @@ def test_the_page_has_every_section_and_figure(simulated):
     assert drawings == 5
     assert tables >= 10
     assert ids > 30
-    assert sorted(made.numbers["runs"][0]["figures"]) == ["anytime", "constants", "firing", "learning", "recording"]
+    assert sorted(made.numbers["runs"][0]["figures"]) == [
+        "anytime",
+        "constants",
+        "firing",
+        "learning",
+        "recording",
+    ]
     assert made.numbers["runs"][0]["left_out"] == {}
     json.dumps(made.numbers, allow_nan=False)
 
@@ -41,7 +61,8 @@ def test_the_page_has_every_section_and_figure(simulated):
 def test_simulated_data_are_marked_everywhere_and_never_beside_a_published_number(simulated):
     made, seen = simulated
     assert seen.texts["title"][0].startswith("SIMULATED DATA")
-    assert seen.words.count("SIMULATED DATA") >= 5 + 1 + 4  # every figure, the page, tables of classes, rates, operations
+    # every figure, the page, tables of classes, rates, operations
+    assert seen.words.count("SIMULATED DATA") >= 5 + 1 + 4
     assert "no published number is shown" in seen.words
     assert "85.9" not in seen.words
     assert made.numbers["runs"][0]["published"] == []
@@ -50,17 +71,29 @@ def test_simulated_data_are_marked_everywhere_and_never_beside_a_published_numbe
 def test_the_numbers_are_those_of_the_run(simulated, sim):
     made, seen = simulated
     (numbers,), metrics = made.numbers["runs"], Run(sim).read("metrics.json")
-    for key in ("test_accuracy", "test_accuracy_labelled", "validation_accuracy", "firing_rate", "parameters"):
+    for key in (
+        "test_accuracy",
+        "test_accuracy_labelled",
+        "validation_accuracy",
+        "firing_rate",
+        "parameters",
+    ):
         assert numbers[key] == metrics[key]
     assert numbers["costs"]["counts"] == metrics["energy"]
     for key in ("test_accuracy", "validation_accuracy"):
         assert f"{100 * metrics[key]:.2f} %" in seen.texts["td"]
     reasons, counts = numbers["costs"]["reasons"], metrics["energy"]
-    assert sum(reasons.values()) == pytest.approx(counts["measured"]["energy"] - counts["yin2021"]["energy"])
+    assert sum(reasons.values()) == pytest.approx(
+        counts["measured"]["energy"] - counts["yin2021"]["energy"]
+    )
     lstm = energy.lstm_counts(read_run(sim).net)
-    assert numbers["costs"]["beside"]["dense LSTM of the same size, int8"] == {k: c.as_dict() for k, c in lstm.items()}
+    assert numbers["costs"]["beside"]["dense LSTM of the same size, int8"] == {
+        k: c.as_dict() for k, c in lstm.items()
+    }
     drawn = numbers["figures"]
-    assert drawn["learning"]["validation_accuracy"] == [row["validation_accuracy"] for row in Run(sim).rows()]
+    assert drawn["learning"]["validation_accuracy"] == [
+        row["validation_accuracy"] for row in Run(sim).rows()
+    ]
     assert (drawn["anytime"]["recordings"], drawn["anytime"]["of"]) == (6, 6)
     assert drawn["anytime"]["accuracy"] == pytest.approx(metrics["test_accuracy"], abs=1e-12)
     assert "Evaluated anew for this figure, the accuracy is that of metrics.json" in seen.words
@@ -72,7 +105,9 @@ def test_the_confusion_matrix_is_a_table_with_headers(simulated, sim):
     assert [int(c["title"]) for c in cells] == [n for row in counts for n in row]
     assert len(cells) == 36
     shares = [n / max(1, sum(row)) for row in counts for n in row]
-    assert [float(c["style"].removeprefix("--share: ")) for c in cells] == pytest.approx(shares, abs=1e-3)
+    assert [float(c["style"].removeprefix("--share: ")) for c in cells] == pytest.approx(
+        shares, abs=1e-3
+    )
 
 
 def test_hostile_names_stay_text(injected, hostile):
@@ -86,7 +121,8 @@ def test_hostile_names_stay_text(injected, hostile):
     assert "]]>" not in html.replace("]]&gt;", "")
     for name in HOSTILE:
         assert sum(name in t for t in seen.texts["th"]) >= 3, name  # recall, confusion twice
-    assert sum(name in t for name in HOSTILE for t in seen.texts["text"]) >= 2  # in SVG: the title of a recording, what is decided
+    # in SVG: the title of a recording, what is decided
+    assert sum(name in t for name in HOSTILE for t in seen.texts["text"]) >= 2
     assert str(hostile) in seen.words
     (numbers,) = made.numbers["runs"]
     words = shlex.split(numbers["command"])
@@ -100,7 +136,8 @@ def test_the_command_makes_the_same_task(injected, hostile, simulated, sim):
     for path, (made, _) in ((hostile, injected), (sim, simulated)):
         words = shlex.split(made.numbers["runs"][0]["command"])
         args = cli._parser().parse_args(words[1:])
-        assert not any(s.startswith(("encode", "data.seen")) for s in args.set)  # what the data say themselves is not said again
+        # what the data say themselves is not said again
+        assert not any(s.startswith(("encode", "data.seen")) for s in args.set)
         task = override(tasks.load(args.task), args.set).resolved(None)
         stored, _ = Run(path).task()
         assert describe(task) == describe(stored)
@@ -111,9 +148,16 @@ def test_the_command_makes_the_same_task(injected, hostile, simulated, sim):
 def test_settings_tell_every_variant_and_other_networks(name):
     usual = tasks.load(name)
     assert settings_to(usual, usual) == []
-    changes = [["epochs=7", "clip_norm=null"], ["network=CellNetwork", "network.cell=GRU", "optimiser=Optimiser", "optimiser.lr=0.003"],
-               ["fold=[1,4]", "start=UniformStart", "start.high=0.25"], ["optimiser.rates.layers.9=0.5"]]  # fmt: skip
-    for task in (*(varied(usual, v.name) for v in usual.variants), *(override(usual, c) for c in changes)):
+    changes = [
+        ["epochs=7", "clip_norm=null"],
+        ["network=CellNetwork", "network.cell=GRU", "optimiser=Optimiser", "optimiser.lr=0.003"],
+        ["fold=[1,4]", "start=UniformStart", "start.high=0.25"],
+        ["optimiser.rates.layers.9=0.5"],
+    ]
+    for task in (
+        *(varied(usual, v.name) for v in usual.variants),
+        *(override(usual, c) for c in changes),
+    ):
         settings = settings_to(task, usual)
         assert settings is not None
         assert override(usual, settings) == task
@@ -147,7 +191,12 @@ def test_without_the_data_the_rest_is_shown(sim, tmp_path, monkeypatch):
     (numbers,) = made.numbers["runs"]
     assert sorted(numbers["figures"]) == ["constants", "learning"]
     assert sorted(numbers["left_out"]) == ["anytime", "firing", "recording"]
-    assert seen.words.count("The data of the run are not at hand, and this needs them: The files <b>are gone</b>.") == 3
+    assert (
+        seen.words.count(
+            "The data of the run are not at hand, and this needs them: The files <b>are gone</b>."
+        )
+        == 3
+    )
     assert numbers["test_accuracy"] == Run(sim).read("metrics.json")["test_accuracy"]
 
 
@@ -164,14 +213,18 @@ def test_other_data_are_not_taken_for_those_of_the_run(sim, tmp_path):
 def test_a_trial_that_was_never_tested_is_not_tested_here(trial):
     r = read_run(trial)
     assert r.part == "validation"
-    assert look(r).sample.name in {s.name for s in r.parts.validation} - {s.name for s in r.parts.test}
+    assert look(r).sample.name in {s.name for s in r.parts.validation} - {
+        s.name for s in r.parts.test
+    }
     made, seen = page(trial)
     check_structure(seen)
     (numbers,) = made.numbers["runs"]
     assert numbers["test_accuracy"] is None
     assert "the test part was left alone" in seen.words
     assert "test part (" not in seen.words
-    assert numbers["figures"]["anytime"]["accuracy"] == pytest.approx(numbers["validation_accuracy"])
+    assert numbers["figures"]["anytime"]["accuracy"] == pytest.approx(
+        numbers["validation_accuracy"]
+    )
 
 
 def unfinished(sim, out):
@@ -185,9 +238,13 @@ def test_a_stopped_run_says_so_and_how_to_go_on(sim, tmp_path):
     check_structure(seen)
     assert "NOT FINISHED" in seen.texts["p"]
     assert "There is no result yet" in seen.words
-    assert any(shlex.split(c)[:3] == ["srnn", "train", "ecg_sim"] and "--resume" in c for c in seen.texts["code"])
+    assert any(
+        shlex.split(c)[:3] == ["srnn", "train", "ecg_sim"] and "--resume" in c
+        for c in seen.texts["code"]
+    )
     assert made.numbers["runs"][0]["state"] == "stopped"
-    assert "recordings of the validation part" in seen.words  # the test part is not looked at before the end
+    # the test part is not looked at before the end
+    assert "recordings of the validation part" in seen.words
     assert "test part" not in " ".join(seen.texts["figcaption"])
     (tmp_path / "a run" / DIVERGED).write_text(json.dumps({"message": "Epoch 3: <i>NaN</i>"}))
     r = read_run(tmp_path / "a run")
@@ -210,7 +267,9 @@ def test_a_run_without_a_checkpoint(sim, tmp_path):
 def test_a_compressed_run_shows_both_sides(sim, tmp_path, srnn, monkeypatch):
     monkeypatch.setattr(report, "of_run", lambda path, data_dir=None: path / "report.html")
     out = tmp_path / "small"
-    code, _, err = srnn("compress", sim, "--bits", "8", "--sparsity", "0.5", "--epochs", "0", "--out", out)
+    code, _, err = srnn(
+        "compress", sim, "--bits", "8", "--sparsity", "0.5", "--epochs", "0", "--out", out
+    )
     assert code == 0, err
     made, seen = page(out)
     check_structure(seen)
@@ -218,7 +277,17 @@ def test_a_compressed_run_shows_both_sides(sim, tmp_path, srnn, monkeypatch):
     assert "this network, int8" in seen.texts["th"]
     assert "Nothing was trained: no learning curves." in seen.words
     (command,) = seen.texts["code"]
-    assert shlex.split(command)[:9] == ["srnn", "compress", str(sim), "--bits", "8", "--sparsity", "0.5", "--steps", "1"]
+    assert shlex.split(command)[:9] == [
+        "srnn",
+        "compress",
+        str(sim),
+        "--bits",
+        "8",
+        "--sparsity",
+        "0.5",
+        "--steps",
+        "1",
+    ]
     cli._parser().parse_args(shlex.split(command)[1:])
     assert made.numbers["runs"][0]["command"] is None
 
@@ -233,8 +302,13 @@ def test_only_so_many_recordings_are_looked_at(sim, monkeypatch):
     assert w.used == 2
     said = FIGURES["anytime"](r, w).caption
     assert "2 of the 6 recordings of the test part" in said
-    assert f"Accuracy on these recordings: {100 * w.accuracy:.2f} %; on the whole part, in metrics.json: " in said
-    other = FIGURES["anytime"](replace(r, metrics={**r.metrics, "test_accuracy": 0.5}), replace(w, used=6)).caption
+    assert (
+        f"Accuracy on these recordings: {100 * w.accuracy:.2f} %; on the whole part, in "
+        "metrics.json: "
+    ) in said
+    other = FIGURES["anytime"](
+        replace(r, metrics={**r.metrics, "test_accuracy": 0.5}), replace(w, used=6)
+    ).caption
     assert "metrics.json has 50.00 %, from another device or version" in other
 
 
@@ -246,14 +320,29 @@ def test_decisions_at_any_time_end_as_the_task_decides(hostile):
     assert np.all((w.confidence >= 1 / 3 - 1e-9) & (w.confidence <= 1))
 
 
-def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(sim, simulated, tmp_path, srnn, monkeypatch):
+def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(
+    sim, simulated, tmp_path, srnn, monkeypatch
+):
     out = tmp_path / "deep/report.html"
-    code, shown, err = srnn("report", sim, "--out", out, "--figures", tmp_path / "figures", "--json")
+    code, shown, err = srnn(
+        "report", sim, "--out", out, "--figures", tmp_path / "figures", "--json"
+    )
     assert (code, err) == (0, "")
     data = json.loads(shown)
     assert (data["report"], len(data["runs"])) == (str(out), 1)
-    names = ["anytime.svg", "confusion.svg", "constants.svg", "firing.svg", "learning.svg", "recording.svg"]
-    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == names == sorted(p.rpartition("/")[2] for p in data["figures"])
+    names = [
+        "anytime.svg",
+        "confusion.svg",
+        "constants.svg",
+        "firing.svg",
+        "learning.svg",
+        "recording.svg",
+    ]
+    assert (
+        sorted(p.name for p in (tmp_path / "figures").iterdir())
+        == names
+        == sorted(p.rpartition("/")[2] for p in data["figures"])
+    )
     before = out.read_bytes()
     assert simulated[0].page.html().encode() == before
     assert b'charset="utf-8"' in before
@@ -271,12 +360,18 @@ def test_the_same_run_gives_the_same_file_and_a_broken_write_leaves_the_old_one(
 
 def test_a_package_that_is_missing_is_named(sim, srnn, monkeypatch, simulated):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(SrnnError, match=r'A report needs Jinja2\. Install it with: pip install "srnn\[report\]"'):
+    with pytest.raises(
+        SrnnError,
+        match=r"A report needs Jinja2\. Install it with: pip install "
+        r'"srnn\[report\]"',
+    ):
         simulated[0].page.html()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, shown, err = srnn("report", sim)
     assert (code, shown) == (2, "")
-    assert err == 'srnn report: A report needs matplotlib. Install it with: pip install "srnn[report]"\n'
+    assert err == (
+        'srnn report: A report needs matplotlib. Install it with: pip install "srnn[report]"\n'
+    )
     assert not (sim / "report.html").exists()
 
 
@@ -286,7 +381,10 @@ def test_what_is_no_run_is_refused(sim, tmp_path, srnn):
         ([tmp_path], "is no run folder: it has no task.json"),
         ([tmp_path / "file"], "is no run folder"),
         ([tmp_path / "none"], "is no run folder"),
-        ([sim, "--out", tmp_path / "report.pdf"], "a report is an HTML file; give a name that ends in .html"),
+        (
+            [sim, "--out", tmp_path / "report.pdf"],
+            "a report is an HTML file; give a name that ends in .html",
+        ),
     ):
         code, shown, err = srnn("report", *argv)
         assert (code, shown) == (2, ""), argv
@@ -305,12 +403,25 @@ def test_what_is_no_run_is_refused(sim, tmp_path, srnn):
 def test_published_numbers_stand_beside_with_both_protocols(sim):
     """On real data: the same run, as if its data were not simulated."""
     r, ecg = read_run(sim), tasks.load("ecg")
-    published = [{"what": p.what, "value": p.value, "source": p.source, "protocol": p.protocol, "unused": p.unused} for p in ecg.published]
+    published = [
+        {
+            "what": p.what,
+            "value": p.value,
+            "source": p.source,
+            "protocol": p.protocol,
+            "unused": p.unused,
+        }
+        for p in ecg.published
+    ]
     task = replace(ecg, network=replace(ecg.network, hidden=(6,)))
-    blocks = single.result(replace(r, task=task, metrics={**r.metrics, "simulated": False, "published": published}))
+    blocks = single.result(
+        replace(r, task=task, metrics={**r.metrics, "simulated": False, "published": published})
+    )
     text = repr(blocks)
     assert "85.9 % (another network, Yin, Corradi & Bohté 2021)" in text
-    assert "selected on the training part; best training accuracy; unlabelled steps count as P" in text
+    assert (
+        "selected on the training part; best training accuracy; unlabelled steps count as P"
+    ) in text
     assert "selected by validation accuracy; evaluated once on the test part (6 recordings)" in text
     assert "The network is not the one the published numbers are of: network.hidden=[6]." in text
 
@@ -318,18 +429,39 @@ def test_published_numbers_stand_beside_with_both_protocols(sim):
 def test_figures_know_more_classes_than_colours(hostile):
     sample = read_run(hostile).parts.test[0]
     names = [f"class {k}" for k in range(12)]
-    figure = figures.recording(sample, names, predicted=np.repeat([11, -1], 20), confidence=np.linspace(0, 1, 40))
+    figure = figures.recording(
+        sample, names, predicted=np.repeat([11, -1], 20), confidence=np.linspace(0, 1, 40)
+    )
     assert figure.legends == []
     assert "class 11" in [t.get_text() for axis in figure.axes for t in axis.texts]
 
 
-SMALL = ["epochs=1", "network.recurrent=[true]", "network.recurrent_start=[orthogonal]", "network.hidden=[8]"]
+SMALL = [
+    "epochs=1",
+    "network.recurrent=[true]",
+    "network.recurrent_start=[orthogonal]",
+    "network.hidden=[8]",
+]
 
 
 @pytest.mark.parametrize("name", ["soli", "psmnist", "timit", "shd"])
 def test_any_task_is_watched_as_it_was_evaluated(name, tmp_path):
-    """Labels a step, spread ones, truncated training, spikes; benchmarks/reports.py makes the whole report of every task."""
-    task = override(tasks.load(name), [*SMALL[:1], *(SMALL[1:] if name in ("psmnist", "shd") else ["network.hidden=[8]"] if name == "timit" else [])])
+    """Labels a step, spread ones, truncated training, spikes; benchmarks/reports.py makes the whole
+    report of every task.
+    """
+    task = override(
+        tasks.load(name),
+        [
+            *SMALL[:1],
+            *(
+                SMALL[1:]
+                if name in ("psmnist", "shd")
+                else ["network.hidden=[8]"]
+                if name == "timit"
+                else []
+            ),
+        ],
+    )
     task = task.on_made_up(tmp_path / "data")
     metrics = fit(task, tmp_path / "run", data_dir=tmp_path / "data")
     r = read_run(tmp_path / "run", tmp_path / "data")

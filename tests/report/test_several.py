@@ -1,4 +1,6 @@
-"""Several runs side by side: groups, mean and sd, the Pareto front, links, and what must not be compared."""
+"""Several runs side by side: groups, mean and sd, the Pareto front, links, and what must not be
+compared.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,11 @@ def test_runs_are_grouped_by_all_settings_but_the_seed(compared, runs):
     both = [Run(runs[name]).read("metrics.json") for name in ("first", "second")]
     for key in ("test_accuracy", "firing_rate", "validation_accuracy"):
         values = [m[key] for m in both]
-        assert first[key] == {"mean": statistics.mean(values), "sd": statistics.stdev(values), "n": 2}
+        assert first[key] == {
+            "mean": statistics.mean(values),
+            "sd": statistics.stdev(values),
+            "n": 2,
+        }
     assert lstm["test_accuracy"]["sd"] is None
     mean, sd = (100 * first["test_accuracy"][k] for k in ("mean", "sd"))
     assert f"{mean:.2f} ± {sd:.2f} %" in seen.texts["td"]
@@ -56,9 +62,14 @@ def test_runs_are_grouped_by_all_settings_but_the_seed(compared, runs):
 def test_only_runs_on_the_same_recordings_stand_in_one_front(compared):
     made, seen = compared
     fronts = made.numbers["fronts"]
-    assert [(name, len(front["points"])) for name, front in fronts.items()] == [("ecg_sim, test accuracy", 2)]
-    assert "my, test accuracy: one group on these recordings, nothing to compare it with." in seen.words
-    assert sum("SIMULATED DATA" in t for t in seen.texts["text"]) == 2  # front and learning curves of the simulated task
+    assert [(name, len(front["points"])) for name, front in fronts.items()] == [
+        ("ecg_sim, test accuracy", 2)
+    ]
+    assert (
+        "my, test accuracy: one group on these recordings, nothing to compare it with."
+    ) in seen.words
+    # front and learning curves of the simulated task
+    assert sum("SIMULATED DATA" in t for t in seen.texts["text"]) == 2
     assert sorted(made.figures) == ["learning-0", "learning-1", "pareto-0"]
 
 
@@ -72,14 +83,18 @@ def test_each_run_is_named_and_linked_where_it_has_a_report(compared, runs):
 
 
 def test_what_is_not_the_same_is_not_averaged(sim, trial, tmp_path):
-    """The same settings, but a copy of a seed, a run that was never tested, one on other data and an unfinished one."""
+    """The same settings, but a copy of a seed, a run that was never tested, one on other data and
+    an unfinished one.
+    """
     for name in ("copy", "other", "stopped"):
         shutil.copytree(sim, tmp_path / name)
     stored = json.loads((tmp_path / "other/task.json").read_text())
     stored["data"]["sha256"] = "0" * 64
     (tmp_path / "other/task.json").write_text(json.dumps(stored))
     (tmp_path / "stopped/metrics.json").unlink()
-    runs = [read_run(p) for p in (sim, trial, *(tmp_path / n for n in ("copy", "other", "stopped")))]
+    runs = [
+        read_run(p) for p in (sim, trial, *(tmp_path / n for n in ("copy", "other", "stopped")))
+    ]
     groups = groups_of(runs)
     assert [len(g.runs) for g in groups] == [2, 1, 1, 1]
     assert [g.letter for g in groups] == ["A", "B", "C", "D"]
@@ -88,7 +103,8 @@ def test_what_is_not_the_same_is_not_averaged(sim, trial, tmp_path):
     assert "A: 2 runs of 1 seeds; the same seed twice is no second sample" in text
     assert "1 not finished" in text
     assert "the test part was left alone" in text
-    assert made.numbers["fronts"] == {}  # tested on one data set, on another, and validated only: none beside another
+    # tested on one data set, on another, and validated only: none beside another
+    assert made.numbers["fronts"] == {}
     assert text.count("one group on these recordings") == 3
     assert made.numbers["groups"][3]["test_accuracy"] == {"mean": None, "sd": None, "n": 0}
 

@@ -1,4 +1,6 @@
-"""What holds of any network, length, cut and padding, and of any bytes that a reader is given (hypothesis; the same examples every time)."""
+"""What holds of any network, length, cut and padding, and of any bytes that a reader is given
+(hypothesis; the same examples every time).
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,20 @@ from srnn.tasks.settings import describe, override, rebuild
 from srnn.training.runs import Run, load_checkpoint, load_run
 from srnn.training.train import fit
 
-few = settings(derandomize=True, deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+few = settings(
+    derandomize=True, deadline=None, max_examples=25, suppress_health_check=list(HealthCheck)
+)
 many = settings(few, max_examples=200)
 
-NEURONS = (srnn.ALIF(), srnn.LIF(), srnn.AdLIF(), srnn.SparchAdLIF(), srnn.SoftLIF(), srnn.Izhikevich(), srnn.ThresholdLIF())
+NEURONS = (
+    srnn.ALIF(),
+    srnn.LIF(),
+    srnn.AdLIF(),
+    srnn.SparchAdLIF(),
+    srnn.SoftLIF(),
+    srnn.Izhikevich(),
+    srnn.ThresholdLIF(),
+)
 
 
 @st.composite
@@ -42,12 +54,23 @@ def stacks(draw: st.DrawFn) -> tuple[srnn.Stack, bool]:
         norm = draw(st.sampled_from([None, BatchNorm(), LayerNorm()])) if n > 1 else None
         neuron = draw(st.sampled_from(NEURONS))
         layer = srnn.Layer(
-            width, n, neuron, norm=norm, recurrent=draw(st.booleans()), sparsity=draw(st.sampled_from([0.0, 0.5])) if width > 1 else 0.0
+            width,
+            n,
+            neuron,
+            norm=norm,
+            recurrent=draw(st.booleans()),
+            sparsity=draw(st.sampled_from([0.0, 0.5])) if width > 1 else 0.0,
         )
         both = draw(st.booleans()) and draw(st.booleans())
         layers.append(srnn.Bidirectional(layer) if both else layer)
         width, whole = 2 * n if both else n, whole or both
-    layers.append(draw(st.sampled_from([srnn.Readout(width, 3), srnn.Layer(width, 3, cells.LSTM(), Identity())])))
+    layers.append(
+        draw(
+            st.sampled_from(
+                [srnn.Readout(width, 3), srnn.Layer(width, 3, cells.LSTM(), Identity())]
+            )
+        )
+    )
     net = srnn.Stack(*layers).eval()
     with torch.no_grad():
         for p in net.parameters():
@@ -61,7 +84,9 @@ def batches(draw: st.DrawFn, channels: int) -> tuple[torch.Tensor, torch.Tensor]
     """Recordings (B, T, C) with NaN beyond their lengths."""
     batch, steps = draw(st.integers(1, 4)), draw(st.integers(1, 12))
     lengths = torch.tensor(draw(st.lists(st.integers(0, steps), min_size=batch, max_size=batch)))
-    x = torch.randn(batch, steps, channels, generator=torch.Generator().manual_seed(draw(st.integers(0, 1000))))
+    x = torch.randn(
+        batch, steps, channels, generator=torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    )
     x[torch.arange(steps) >= lengths.unsqueeze(1)] = math.nan
     return x, lengths
 
@@ -69,7 +94,9 @@ def batches(draw: st.DrawFn, channels: int) -> tuple[torch.Tensor, torch.Tensor]
 @few
 @given(st.data())
 def test_a_batch_is_its_recordings(data: st.DataObject) -> None:
-    """Each alone, in another order, with more padding: the same numbers; what is padded has no gradient."""
+    """Each alone, in another order, with more padding: the same numbers; what is padded has no
+    gradient.
+    """
     net, _ = data.draw(stacks())
     x, lengths = data.draw(batches(net.inputs))
     out = net(x, lengths=lengths).potential
@@ -84,7 +111,9 @@ def test_a_batch_is_its_recordings(data: st.DataObject) -> None:
     padded = torch.cat([x, torch.full((len(x), 3, net.inputs), math.nan)], 1)
     assert torch.equal(net(padded, lengths=lengths).potential[:, : x.shape[1]], out)
     clean = torch.nan_to_num(x).requires_grad_()
-    (gradient,) = torch.autograd.grad(net(clean, lengths=lengths).potential.sum(), clean, allow_unused=True)
+    (gradient,) = torch.autograd.grad(
+        net(clean, lengths=lengths).potential.sum(), clean, allow_unused=True
+    )
     if gradient is not None:
         assert not gradient[torch.arange(x.shape[1]) >= lengths.unsqueeze(1)].any()
 
@@ -94,7 +123,9 @@ def test_a_batch_is_its_recordings(data: st.DataObject) -> None:
 def test_any_cut_is_the_whole(data: st.DataObject) -> None:
     net, whole = data.draw(stacks().filter(lambda made: not made[1]))
     assert not whole
-    x = torch.randn(2, data.draw(st.integers(1, 15)), net.inputs, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(
+        2, data.draw(st.integers(1, 15)), net.inputs, generator=torch.Generator().manual_seed(1)
+    )
     cuts = sorted(data.draw(st.lists(st.integers(0, x.shape[1]), max_size=4)))
     with torch.no_grad():
         out = net(x)
@@ -114,7 +145,13 @@ def test_decoders_and_metrics_see_valid_steps_only(data: st.DataObject) -> None:
     lengths = lengths.clamp(min=1)
     x = torch.nan_to_num(x)
     junk = torch.where((torch.arange(x.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1), x, 1e6)
-    for pool in (decode.softmax_sum, decode.mean, decode.last, decode.max_over_time, decode.spike_count):
+    for pool in (
+        decode.softmax_sum,
+        decode.mean,
+        decode.last,
+        decode.max_over_time,
+        decode.spike_count,
+    ):
         scores = pool(x, lengths)
         assert scores.shape == (len(x), 3)
         assert torch.isfinite(scores).all()
@@ -122,13 +159,21 @@ def test_decoders_and_metrics_see_valid_steps_only(data: st.DataObject) -> None:
     labels = torch.randint(0, 3, (len(x),), generator=torch.Generator().manual_seed(0))
     matrix = metrics.confusion(decode.mean(x, lengths), labels)
     assert int(matrix.sum()) == len(x)
-    assert metrics.accuracy(decode.mean(x, lengths), labels) == pytest.approx(float(matrix.diag().sum()) / len(x))
+    assert metrics.accuracy(decode.mean(x, lengths), labels) == pytest.approx(
+        float(matrix.diag().sum()) / len(x)
+    )
 
 
 @few
-@given(st.sampled_from(tasks.names()), st.floats(1e-5, 1.0), st.integers(1, 512), st.integers(1, 500))
-def test_settings_come_back_from_their_description(name: str, lr: float, batch: int, epochs: int) -> None:
-    task = override(tasks.load(name), [f"optimiser.lr={lr!r}", f"batch={batch}", f"epochs={epochs}"])
+@given(
+    st.sampled_from(tasks.names()), st.floats(1e-5, 1.0), st.integers(1, 512), st.integers(1, 500)
+)
+def test_settings_come_back_from_their_description(
+    name: str, lr: float, batch: int, epochs: int
+) -> None:
+    task = override(
+        tasks.load(name), [f"optimiser.lr={lr!r}", f"batch={batch}", f"epochs={epochs}"]
+    )
     kept = json.loads(json.dumps(describe(task)))
     assert rebuild(tasks.load(name), kept) == task
     assert describe(rebuild(tasks.load(name), kept)) == kept
@@ -136,19 +181,32 @@ def test_settings_come_back_from_their_description(name: str, lr: float, batch: 
 
 @settings(many, max_examples=500)
 @given(
-    st.lists(st.one_of(st.binary(max_size=30), st.text("0123456789.,;eE+-naif# \t\r\n", max_size=40).map(str.encode)), max_size=12), st.integers(1, 3)
+    st.lists(
+        st.one_of(
+            st.binary(max_size=30),
+            st.text("0123456789.,;eE+-naif# \t\r\n", max_size=40).map(str.encode),
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 3),
 )
-def test_every_line_of_a_stream_is_a_sample_or_is_counted(pieces: list[bytes], columns: int) -> None:
+def test_every_line_of_a_stream_is_a_sample_or_is_counted(
+    pieces: list[bytes], columns: int
+) -> None:
     data = b"".join(pieces)
     parser, samples, bad = Lines(columns), 0, 0
     for piece in [*pieces, None]:
         parsed = parser.end() if piece is None else parser.feed(piece)
         assert parsed.samples.shape[1] == columns
         assert not np.isinf(parsed.samples).any()
-        samples, bad = samples + len(parsed.samples), bad + (parsed.malformed.lines if parsed.malformed else 0)
+        samples, bad = (
+            samples + len(parsed.samples),
+            bad + (parsed.malformed.lines if parsed.malformed else 0),
+        )
     said = [line.split(b"#", 1)[0].strip() for line in data.split(b"\n")]
     assert samples + bad <= len(said)
-    assert samples + bad >= len([line for line in said if line]) - 1  # a line of blanks between commas may be either
+    # a line of blanks between commas may be either
+    assert samples + bad >= len([line for line in said if line]) - 1
     whole = Lines(columns)
     parts = [whole.feed(data), whole.end()]
     assert sum(len(p.samples) for p in parts) == samples  # however it was cut
@@ -175,7 +233,9 @@ def _mutated(raw: bytes, draw: random.Random) -> bytes:
 
 @pytest.mark.parametrize("kind", ["npz", "csv", "wav", "h5"])
 def test_files_of_ones_own_are_read_or_refused(tmp_path: Path, kind: str) -> None:
-    """80 mutations of a file: its recordings, finite, or one error of the package that names the file."""
+    """80 mutations of a file: its recordings, finite, or one error of the package that names the
+    file.
+    """
     root = tmp_path / "data"
     target = root / f"x.{kind}" if kind in ("npz", "h5") else root
     root.mkdir()
@@ -195,8 +255,17 @@ def test_files_of_ones_own_are_read_or_refused(tmp_path: Path, kind: str) -> Non
 
 
 def test_files_of_a_run_are_read_or_refused(tmp_path: Path) -> None:
-    """60 mutations of each file of a run: it is read, or refused by an error of the package; a checkpoint is never another one."""
-    fit(override(tasks.load("ecg_sim"), ["epochs=1", "data.train=4", "data.validation=2", "data.test=2", "data.steps=24"]), tmp_path / "run", seed=0)
+    """60 mutations of each file of a run: it is read, or refused by an error of the package; a
+    checkpoint is never another one.
+    """
+    fit(
+        override(
+            tasks.load("ecg_sim"),
+            ["epochs=1", "data.train=4", "data.validation=2", "data.test=2", "data.steps=24"],
+        ),
+        tmp_path / "run",
+        seed=0,
+    )
     run, draw, counts = Run(tmp_path / "run"), random.Random(0), {}
     want, _ = load_checkpoint(run.checkpoint("best"))
     for name in ("task.json", "metrics.json", "log.jsonl", "checkpoints/best.safetensors"):

@@ -11,10 +11,14 @@ soak = importlib.import_module("benchmarks.soak")
 
 
 def test_nothing_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # what other processes put into the common folder is theirs
+    # what other processes put into the common folder is theirs
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     found = soak.measure(30, 100)
     assert list(found) == ["30 epochs", "100 streams"]
-    assert {name: soak.leaks(numbers) for name, numbers in found.items()} == {"30 epochs": [], "100 streams": []}, found
+    assert {name: soak.leaks(numbers) for name, numbers in found.items()} == {
+        "30 epochs": [],
+        "100 streams": [],
+    }, found
 
 
 def test_what_grows_is_seen() -> None:

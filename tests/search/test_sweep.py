@@ -1,4 +1,6 @@
-"""Sweeps: what can be searched, many processes on one study, what is killed, diverges, or is pruned."""
+"""Sweeps: what can be searched, many processes on one study, what is killed, diverges, or is
+pruned.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,14 @@ from srnn.training import train
 from srnn.training.runs import Run
 
 optuna = pytest.importorskip("optuna")
-TINY = ["data.train=8", "data.validation=4", "data.test=5", "data.steps=24", "epochs=2", "network.hidden=[6]"]
+TINY = [
+    "data.train=8",
+    "data.validation=4",
+    "data.test=5",
+    "data.steps=24",
+    "epochs=2",
+    "network.hidden=[6]",
+]
 SET = [text for setting in TINY for text in ("--set", setting)]
 LR = ["--search", "optimiser.lr=1e-3:1e-1:log"]
 BEGUN = 120  # seconds until a process has surely begun; never reached in a test that passes
@@ -49,7 +58,9 @@ def plan(out, trials=3, searched=("optimiser.lr=1e-3:1e-1:log",), more=(), **kwa
 def started(folder, *argv):
     """Start a command of its own."""
     command = [sys.executable, "-m", "srnn", "sweep", "ecg_sim", *SET, *map(str, argv)]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def until(what, process=None):
@@ -62,7 +73,7 @@ def until(what, process=None):
     raise AssertionError("it did not happen")
 
 
-# ── the search space ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the search space ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -106,7 +117,10 @@ def test_values_are_taken_as_set_takes_them(text, values):
 BAD = [
     (["--search", "optimiser.lr"], "--search 'optimiser.lr': expected field=low:high"),
     (["--search", "=1:2"], "--search '=1:2': expected field="),
-    (["--search", "optimiser.rate=1:2"], "--search optimiser.rate: Optimiser has no setting 'rate'."),
+    (
+        ["--search", "optimiser.rate=1:2"],
+        "--search optimiser.rate: Optimiser has no setting 'rate'.",
+    ),
     (["--search", "optimiser.lr=0.1:0.01"], "expected low < high, got 0.1 and 0.01"),
     (["--search", "optimiser.lr=0.1:0.1"], "expected low < high"),
     (["--search", "network.dropout=0:0.5:log"], "a logarithmic range starts above 0"),
@@ -121,7 +135,10 @@ BAD = [
     (["--search", "batch=4,4"], "4 is given twice"),
     (["--search", "batch=4,"], "one of the values is empty"),
     (["--search", "schedule.kind=cosine,cosinus"], "--search schedule.kind=cosinus"),
-    (["--search", "balanced=false:true"], "'false' gives balanced no number; give the values: balanced=a,b,c."),
+    (
+        ["--search", "balanced=false:true"],
+        "'false' gives balanced no number; give the values: balanced=a,b,c.",
+    ),
     (["--search", "start=Zero,UniformStart"], "Did you mean 'Zeros'?"),
     (["--search", "refit=false,true"], "refit trains on the validation part"),
     ([*LR, "--set", "refit=true"], "refit trains on the validation part"),
@@ -134,7 +151,10 @@ BAD = [
     ([*LR, "--threads", "0"], "--threads is 0"),
     ([*LR, "--seed", "-1"], "seed is -1"),
     ([*LR, "--device", "gpu"], "device: there is no 'gpu'"),
-    ([*LR, "--journal", "a", "--storage", "sqlite:///b"], "--journal and --storage: give one of them."),
+    (
+        [*LR, "--journal", "a", "--storage", "sqlite:///b"],
+        "--journal and --storage: give one of them.",
+    ),
     ([*LR, "--storage", "nonsense"], "nonsense cannot be used as a study"),
     ([*LR, "--journal", "notes.txt"], "notes.txt is no journal of Optuna"),
     ([*LR, "--out", "notes.txt"], "notes.txt"),
@@ -155,38 +175,72 @@ def test_bad_input_is_one_message_and_leaves_nothing_behind(srnn, tmp_path, argv
     assert [p for p in left if ".locks" not in str(p)] == []
 
 
-# ── one process ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── one process ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_sweep_trains_judges_by_validation_and_says_how_to_train_the_best(srnn, tmp_path, monkeypatch):
+def test_a_sweep_trains_judges_by_validation_and_says_how_to_train_the_best(
+    srnn, tmp_path, monkeypatch
+):
     seen = []
     real = train.assess
-    monkeypatch.setattr(train, "assess", lambda net, task, samples, **kw: seen.append(len(samples)) or real(net, task, samples, **kw))
-    code, text, _ = srnn("sweep", "ecg_sim", *SET, *LR, "--search", "batch=2,4", "--trials", 4, "--seed", 1, "--json")
+    monkeypatch.setattr(
+        train,
+        "assess",
+        lambda net, task, samples, **kw: (
+            seen.append(len(samples)) or real(net, task, samples, **kw)
+        ),
+    )
+    code, text, _ = srnn(
+        "sweep", "ecg_sim", *SET, *LR, "--search", "batch=2,4", "--trials", 4, "--seed", 1, "--json"
+    )
     assert code == 0
-    assert set(seen) == {4}, "only the validation part (4 recordings) is looked at, never the test part (5)"
+    assert set(seen) == {4}, (
+        "only the validation part (4 recordings) is looked at, never the test part (5)"
+    )
     monkeypatch.undo()
     found = json.loads(text, parse_constant=pytest.fail)
-    assert (found["task"], found["simulated"], [r["trial"] for r in found["trials"]]) == ("ecg_sim", True, [0, 1, 2, 3])
+    assert (found["task"], found["simulated"], [r["trial"] for r in found["trials"]]) == (
+        "ecg_sim",
+        True,
+        [0, 1, 2, 3],
+    )
     assert len({r["settings"]["optimiser.lr"] for r in found["trials"]}) == 4
     for row in found["trials"]:
         run = Run(tmp_path / row["folder"])
         metrics, resolved = run.read("metrics.json"), run.stored()["resolved"]
         assert not [k for k in metrics if k.startswith("test")]
         assert row["state"] == "complete"
-        assert row["validation_accuracy"] == metrics["validation_accuracy"] == max(r["validation_accuracy"] for r in run.rows())
-        assert {"optimiser.lr": repr(resolved["optimiser"]["lr"]), "batch": str(resolved["batch"])} == row["settings"]
+        assert (
+            row["validation_accuracy"]
+            == metrics["validation_accuracy"]
+            == max(r["validation_accuracy"] for r in run.rows())
+        )
+        assert {
+            "optimiser.lr": repr(resolved["optimiser"]["lr"]),
+            "batch": str(resolved["batch"]),
+        } == row["settings"]
         assert 1e-3 <= resolved["optimiser"]["lr"] <= 1e-1
     best = max(found["trials"], key=lambda r: (r["validation_accuracy"], -r["trial"]))
     assert found["best"] == best
     os.chdir(tmp_path)
     assert cli.main([*shlex.split(found["command"])[1:], "--out", "best"]) == 0
     trained = Run(tmp_path / "best").read("metrics.json")
-    assert trained["validation_accuracy"] == best["validation_accuracy"], "the command trains the very same network"
+    assert trained["validation_accuracy"] == best["validation_accuracy"], (
+        "the command trains the very same network"
+    )
     assert trained["test_recordings"] == 5
     table = list(csv.DictReader((tmp_path / found["csv"]).open()))
-    assert [(int(r["trial"]), float(r["validation_accuracy"]), r["optimiser.lr"], r["batch"]) for r in table] == [
-        (r["trial"], r["validation_accuracy"], r["settings"]["optimiser.lr"], r["settings"]["batch"]) for r in found["trials"]
+    assert [
+        (int(r["trial"]), float(r["validation_accuracy"]), r["optimiser.lr"], r["batch"])
+        for r in table
+    ] == [
+        (
+            r["trial"],
+            r["validation_accuracy"],
+            r["settings"]["optimiser.lr"],
+            r["settings"]["batch"],
+        )
+        for r in found["trials"]
     ]
 
 
@@ -194,7 +248,10 @@ def test_a_sweep_that_goes_on_ends_as_one_that_never_stopped(srnn, tmp_path):
     def lines(*argv):
         code, text, _ = srnn("sweep", "ecg_sim", *SET, *LR, "--json", *argv)
         assert code == 0
-        return [(r["trial"], r["settings"], r["validation_accuracy"]) for r in json.loads(text)["trials"]]
+        return [
+            (r["trial"], r["settings"], r["validation_accuracy"])
+            for r in json.loads(text)["trials"]
+        ]
 
     assert len(lines("--trials", 2, "--out", "a")) == 2
     stopped = lines("--trials", 4, "--out", "a")
@@ -216,8 +273,27 @@ def test_the_table_names_best_and_marks_simulated_data(srnn):
 
 
 def test_trials_that_diverge_or_do_not_fit_fail_with_the_reason_and_the_search_goes_on(srnn):
-    bad = ["--set", "network.tau_min=null", "--search", "network.tau_m=[0,0],[20,5]", "--search", "decode.skip=0,23"]
-    code, text, said = srnn("sweep", "ecg_sim", *SET, *bad, "--set", "truncation=Truncation", "--set", "truncation.chunk=24", "--trials", 8, "--json")
+    bad = [
+        "--set",
+        "network.tau_min=null",
+        "--search",
+        "network.tau_m=[0,0],[20,5]",
+        "--search",
+        "decode.skip=0,23",
+    ]
+    code, text, said = srnn(
+        "sweep",
+        "ecg_sim",
+        *SET,
+        *bad,
+        "--set",
+        "truncation=Truncation",
+        "--set",
+        "truncation.chunk=24",
+        "--trials",
+        8,
+        "--json",
+    )
     assert code == 0, said
     rows = json.loads(text)["trials"]
     assert len(rows) == 8
@@ -226,14 +302,30 @@ def test_trials_that_diverge_or_do_not_fit_fail_with_the_reason_and_the_search_g
     assert {r["state"] for r in failed} == {"failed"}
     assert all("is not finite" in r["reason"] for r in failed)
     assert {r["state"] for r in rows if r not in failed} == {"complete"}
-    code, text, said = srnn("sweep", "ecg_sim", *SET, "--search", "network.tau_m=[0,0],[0,1e-9]", *bad[:2], "--trials", 2, "--out", "none")
+    code, text, said = srnn(
+        "sweep",
+        "ecg_sim",
+        *SET,
+        "--search",
+        "network.tau_m=[0,0],[0,1e-9]",
+        *bad[:2],
+        "--trials",
+        2,
+        "--out",
+        "none",
+    )
     assert code == 1
     assert "No trial gave an accuracy." in text
 
 
 def test_settings_that_do_not_fit_together_fail_one_trial(tmp_path):
     searched = ["truncation.chunk=4,24", "decode.skip=0,8"]  # each fits alone
-    made = plan(tmp_path, 10, searched, more=["truncation=Truncation", "truncation.chunk=24", "decode.skip=0"])
+    made = plan(
+        tmp_path,
+        10,
+        searched,
+        more=["truncation=Truncation", "truncation.chunk=24", "decode.skip=0"],
+    )
     made.prepare()
     sweep.work(made)
     rows = sweep.results(made)["trials"]
@@ -245,7 +337,9 @@ def test_settings_that_do_not_fit_together_fail_one_trial(tmp_path):
 
 
 def test_pruned_trials_were_worse_than_the_median(tmp_path):
-    made = plan(tmp_path, 12, ["optimiser.lr=1e-9,0.02"], more=["epochs=4", "data.train=16"], prune=True)
+    made = plan(
+        tmp_path, 12, ["optimiser.lr=1e-9,0.02"], more=["epochs=4", "data.train=16"], prune=True
+    )
     made.prepare()
     sweep.work(made)
     trials = made.open().get_trials()
@@ -254,7 +348,9 @@ def test_pruned_trials_were_worse_than_the_median(tmp_path):
     assert len(trials) == 12
     for t in pruned:
         last, best = max(t.intermediate_values), max(t.intermediate_values.values())
-        others = sorted(o.intermediate_values[last] for o in trials[: t.number] if o.state.name == "COMPLETE")
+        others = sorted(
+            o.intermediate_values[last] for o in trials[: t.number] if o.state.name == "COMPLETE"
+        )
         assert len(others) >= 4
         assert best < others[len(others) // 2]
         assert len(Run(tmp_path / f"trial-{t.number:04d}").rows()) == last
@@ -266,7 +362,7 @@ def test_pruned_trials_were_worse_than_the_median(tmp_path):
     assert {row["state"] for row in sweep.results(never)["trials"]} == {"complete"}
 
 
-# ── the study ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the study ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_study_is_joined_only_by_the_same_search(srnn, tmp_path):
@@ -277,14 +373,26 @@ def test_a_study_is_joined_only_by_the_same_search(srnn, tmp_path):
         ([*LR, "--set", "epochs=3"], "searches something else (resolved.epochs: 2 → 3)"),
         ([*LR, "--seed", "1"], "searches something else (seed: 0 → 1)"),
         ([*LR, "--journal", "other.log"], "runs/ecg_sim-sweep holds the runs of another sweep"),
-        ([*LR, "--study", "other", "--journal", "runs/ecg_sim-sweep/journal.log", "--out", "runs/ecg_sim-sweep"], "holds the runs of another sweep"),
+        (
+            [
+                *LR,
+                "--study",
+                "other",
+                "--journal",
+                "runs/ecg_sim-sweep/journal.log",
+                "--out",
+                "runs/ecg_sim-sweep",
+            ],
+            "holds the runs of another sweep",
+        ),
     ]:
         code, out, err = srnn("sweep", "ecg_sim", *SET, *argv)
         assert (code, out) == (2, "")
         assert message in err
     now = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     journal = tmp_path / "runs/ecg_sim-sweep/journal.log"
-    assert now.pop(journal).startswith(before.pop(journal))  # the other study's name may stand in it
+    # the other study's name may stand in it
+    assert now.pop(journal).startswith(before.pop(journal))
     assert now == before
 
 
@@ -315,7 +423,10 @@ def test_only_trials_of_processes_that_are_gone_are_marked(tmp_path):
     made = plan(tmp_path, 9)
     made.prepare()
     study = made.open()
-    alive, dead = ({"lock": str(made.lock_folder / name), "host": os.uname().nodename, "pid": 1} for name in ("alive", "dead"))
+    alive, dead = (
+        {"lock": str(made.lock_folder / name), "host": os.uname().nodename, "pid": 1}
+        for name in ("alive", "dead")
+    )
     elsewhere = {"lock": str(tmp_path / "not/here"), "host": "another machine", "pid": 1}
     Path(dead["lock"]).touch()
     with FileLock(Path(alive["lock"])):
@@ -323,7 +434,13 @@ def test_only_trials_of_processes_that_are_gone_are_marked(tmp_path):
             trial = study.ask()
             if who is not None:
                 trial.set_user_attr("worker", who)
-        assert [r["state"] for r in sweep.results(made)["trials"]] == ["running", "interrupted", "running", "interrupted", "interrupted"]
+        assert [r["state"] for r in sweep.results(made)["trials"]] == [
+            "running",
+            "interrupted",
+            "running",
+            "interrupted",
+            "interrupted",
+        ]
     assert sweep.results(made)["trials"][0]["state"] == "interrupted"
     claimed = sweep.claim(made, study, alive)
     assert claimed is not None
@@ -334,7 +451,10 @@ def test_one_process_at_a_time_asks_for_a_trial(tmp_path):
     made = plan(tmp_path, 1)
     made.prepare()
     me, got = {"lock": str(made.lock_folder / "me"), "host": os.uname().nodename, "pid": 1}, []
-    askers = [threading.Thread(target=lambda: got.append(sweep.claim(made, made.open(), me))) for _ in range(3)]
+    askers = [
+        threading.Thread(target=lambda: got.append(sweep.claim(made, made.open(), me)))
+        for _ in range(3)
+    ]
     with FileLock(made.lock_folder / "me"):
         with FileLock(made.lock_folder / "claim"):
             for asker in askers:
@@ -348,7 +468,7 @@ def test_one_process_at_a_time_asks_for_a_trial(tmp_path):
     assert sum(claimed is not None for claimed in got) == 1, "the study wants one trial"
 
 
-# ── many processes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── many processes ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_processes_share_a_study_and_no_trial_is_lost_or_doubled(tmp_path, srnn):
@@ -364,8 +484,14 @@ def test_processes_share_a_study_and_no_trial_is_lost_or_doubled(tmp_path, srnn)
     rows = json.loads(text)["trials"]
     assert [(r["trial"], r["state"]) for r in rows] == [(n, "complete") for n in range(8)]
     assert len({r["settings"]["optimiser.lr"] for r in rows}) == 8
-    assert sorted(p.name for p in (tmp_path / "runs").glob("trial-*")) == [f"trial-{n:04d}" for n in range(8)]
-    assert all(Run(tmp_path / r["folder"]).read("metrics.json")["validation_accuracy"] == r["validation_accuracy"] for r in rows)
+    assert sorted(p.name for p in (tmp_path / "runs").glob("trial-*")) == [
+        f"trial-{n:04d}" for n in range(8)
+    ]
+    assert all(
+        Run(tmp_path / r["folder"]).read("metrics.json")["validation_accuracy"]
+        == r["validation_accuracy"]
+        for r in rows
+    )
     assert not list((tmp_path / ".one.log.locks").glob("worker-*"))
 
 
@@ -377,12 +503,23 @@ def test_a_killed_process_loses_no_trial(tmp_path):
     until(lambda: (tmp_path / "runs/trial-0000/log.jsonl").exists(), process)
     process.kill()
     process.communicate()
-    made = Sweep(override(tiny(), LONG[1::2]), space.parse(tiny(), LR[1:]), 2, tmp_path / "runs", "ecg_sim-sweep", tmp_path / "runs/journal.log")
+    made = Sweep(
+        override(tiny(), LONG[1::2]),
+        space.parse(tiny(), LR[1:]),
+        2,
+        tmp_path / "runs",
+        "ecg_sim-sweep",
+        tmp_path / "runs/journal.log",
+    )
     assert not made.prepare()
     assert [r["state"] for r in sweep.results(made)["trials"]] == ["interrupted"]
     study = made.open()
-    claimed = [sweep.claim(made, study, {"lock": str(tmp_path), "host": "x", "pid": 0}) for _ in range(3)]
-    assert [c and c[0].number for c in claimed] == [1, 2, None], "it does not count: two are still to do"
+    claimed = [
+        sweep.claim(made, study, {"lock": str(tmp_path), "host": "x", "pid": 0}) for _ in range(3)
+    ]
+    assert [c and c[0].number for c in claimed] == [1, 2, None], (
+        "it does not count: two are still to do"
+    )
 
 
 def test_stopping_stops_every_process_and_marks_their_trials(tmp_path):
@@ -393,17 +530,28 @@ def test_stopping_stops_every_process_and_marks_their_trials(tmp_path):
     assert (process.returncode, out) == (130, ""), err
     assert "Go on with the same command" in err
     assert "Traceback" not in err
-    made = Sweep(override(tiny(), LONG[1::2]), space.parse(tiny(), LR[1:]), 4, tmp_path / "runs", "ecg_sim-sweep", tmp_path / "runs/journal.log")
-    assert [(r["state"], r["reason"]) for r in sweep.results(made)["trials"]] == [("interrupted", "interrupted")] * 2
+    made = Sweep(
+        override(tiny(), LONG[1::2]),
+        space.parse(tiny(), LR[1:]),
+        4,
+        tmp_path / "runs",
+        "ecg_sim-sweep",
+        tmp_path / "runs/journal.log",
+    )
+    assert [(r["state"], r["reason"]) for r in sweep.results(made)["trials"]] == [
+        ("interrupted", "interrupted")
+    ] * 2
     assert not list(made.lock_folder.glob("worker-*"))
 
 
-# ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the page ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_commands_of_the_page_work(srnn):
     page = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text()
-    commands = [line for block in re.findall(r"```\n(.*?)```", page, re.S) for line in block.splitlines()]
+    commands = [
+        line for block in re.findall(r"```\n(.*?)```", page, re.S) for line in block.splitlines()
+    ]
     assert len(commands) == 4
     for command in commands:
         words = shlex.split(command)

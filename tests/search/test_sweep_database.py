@@ -1,4 +1,6 @@
-"""Sweeps in a PostgreSQL database, by processes that share nothing else, as those of several machines do. The server is started by the test."""
+"""Sweeps in a PostgreSQL database, by processes that share nothing else, as those of several
+machines do. The server is started by the test.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +26,32 @@ from srnn.search.sweep import Sweep
 from srnn.tasks.settings import override
 
 pytestmark = pytest.mark.postgres
-SET = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "network.hidden=[4]"]
+SET = [
+    "data.train=8",
+    "data.validation=4",
+    "data.test=4",
+    "data.steps=24",
+    "batch=4",
+    "network.hidden=[4]",
+]
 SEARCH = ["--search", "optimiser.lr=1e-3:1e-1:log"]
 
 
 def programs() -> Path | None:
     """The folder of the server's programs."""
     found = shutil.which("initdb")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = (
+        [Path(found).parent]
+        if found
+        else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    )
     return next((p for p in places if (p / "initdb").exists()), None)
 
 
 class Server:
-    """A PostgreSQL server on a free port of this machine; it refuses to run as root, and is then run by the user postgres."""
+    """A PostgreSQL server on a free port of this machine; it refuses to run as root, and is then
+    run by the user postgres.
+    """
 
     def __init__(self, programs: Path) -> None:
         self.programs, self.folder = programs, Path(tempfile.mkdtemp(prefix="postgres-of-a-test-"))
@@ -51,16 +66,34 @@ class Server:
 
     def _run(self, program: str, *argv: object) -> None:
         user = ["runuser", "-u", self.user, "--"] if os.getuid() == 0 else []
-        subprocess.run([*user, self.programs / program, *map(str, argv)], check=True, stdout=subprocess.DEVNULL, cwd=self.folder, timeout=60)
+        subprocess.run(
+            [*user, self.programs / program, *map(str, argv)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self.folder,
+            timeout=60,
+        )
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -h 127.0.0.1 -F"
-        self._run("pg_ctl", "-D", self.folder / "data", "-o", options, "-l", self.folder / "log", "-w", "start")
+        self._run(
+            "pg_ctl",
+            "-D",
+            self.folder / "data",
+            "-o",
+            options,
+            "-l",
+            self.folder / "log",
+            "-w",
+            "start",
+        )
 
     def create(self, database: str) -> None:
         import psycopg
 
-        with psycopg.connect(f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres", autocommit=True) as connection:
+        with psycopg.connect(
+            f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres", autocommit=True
+        ) as connection:
             connection.execute(f"CREATE DATABASE {database}")
 
     def stop(self) -> None:
@@ -85,9 +118,25 @@ def server():
 def start(folder: Path, url: str, study: str, trials: int, *more: str) -> subprocess.Popen[str]:
     """`srnn sweep` in a folder of its own."""
     folder.mkdir(exist_ok=True)
-    argv = [sys.executable, "-m", "srnn", "sweep", "ecg_sim", *SEARCH, "--trials", str(trials), "--storage", url, "--study", study, "--json"]
+    argv = [
+        sys.executable,
+        "-m",
+        "srnn",
+        "sweep",
+        "ecg_sim",
+        *SEARCH,
+        "--trials",
+        str(trials),
+        "--storage",
+        url,
+        "--study",
+        study,
+        "--json",
+    ]
     argv += [word for s in (*SET, *(more or ("epochs=1",))) for word in ("--set", s)]
-    return subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def plan(folder: Path, url: str, study: str, trials: int, *more: str) -> Sweep:
@@ -96,12 +145,16 @@ def plan(folder: Path, url: str, study: str, trials: int, *more: str) -> Sweep:
 
 
 def test_two_that_share_only_the_database(server, tmp_path):
-    """Seven trials in all, none twice, no two with the same settings; both tell the same best one."""
+    """Seven trials in all, none twice, no two with the same settings; both tell the
+    same best one.
+    """
     both = [start(tmp_path / name, server.url(), "two", 7) for name in ("a", "b")]
     ends = [p.communicate(timeout=120) for p in both]
     assert [p.returncode for p in both] == [0, 0], ends
     found = [json.loads(out) for out, _ in ends]
-    trials = max((f["trials"] for f in found), key=lambda rows: sum(r["state"] == "complete" for r in rows))
+    trials = max(
+        (f["trials"] for f in found), key=lambda rows: sum(r["state"] == "complete" for r in rows)
+    )
     assert Counter(row["state"] for row in trials) == {"complete": 7}
     assert len({row["settings"]["optimiser.lr"] for row in trials}) == 7
     runs = [sorted(p.name for p in (tmp_path / name).rglob("trial-*")) for name in ("a", "b")]
@@ -113,10 +166,18 @@ def test_two_that_share_only_the_database(server, tmp_path):
 def test_all_that_start_at_once_find_one_study(server, tmp_path):
     """In a new database, whose tables nobody has made yet."""
     server.create("fresh")
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_sweep_database import plan; from pathlib import Path\n"
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from "
+        "test_sweep_database import plan; from pathlib import Path\n"
+    )
     code += "print(plan(Path(sys.argv[1]), sys.argv[2], 'fresh', 1).prepare())"
     argv = [sys.executable, "-c", code]
-    several = [subprocess.Popen([*argv, str(tmp_path / str(k)), server.url("fresh")], stdout=subprocess.PIPE, text=True) for k in range(4)]
+    several = [
+        subprocess.Popen(
+            [*argv, str(tmp_path / str(k)), server.url("fresh")], stdout=subprocess.PIPE, text=True
+        )
+        for k in range(4)
+    ]
     said = [p.communicate(timeout=120)[0].strip() for p in several]
     assert sorted(said) == ["False", "False", "False", "True"]
 
@@ -125,17 +186,24 @@ def test_the_server_asks_for_a_sign_of_life(server):
     """Of a machine that goes away without a word the server knows after two minutes."""
     locks = plan(Path("unused"), server.url(), "asked", 1).locks
     with locks._engine.connect() as connection:
-        asked = [connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar() for name in ("idle", "interval", "count")]
+        asked = [
+            connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar()
+            for name in ("idle", "interval", "count")
+        ]
     assert [int(a) for a in asked] == [60, 15, 4]
 
 
 def test_of_one_that_is_killed_the_server_knows(server, tmp_path):
-    """Its trial is marked as interrupted by a process that sees neither its folder nor its number, and made up for."""
+    """Its trial is marked as interrupted by a process that sees neither its folder nor its number,
+    and made up for.
+    """
     victim = start(tmp_path / "a", server.url(), "killed", 2, "epochs=5000")
     one = plan(tmp_path / "b", server.url(), "killed", 2, "epochs=5000")
     for _ in range(600):
         time.sleep(0.1)
-        if list((tmp_path / "a").rglob("last.json")) or list((tmp_path / "a").rglob("last.safetensors")):
+        if list((tmp_path / "a").rglob("last.json")) or list(
+            (tmp_path / "a").rglob("last.safetensors")
+        ):
             break
     assert [row["state"] for row in sweep.results(one)["trials"]] == ["running"]
     victim.send_signal(signal.SIGKILL)
@@ -145,7 +213,9 @@ def test_of_one_that_is_killed_the_server_knows(server, tmp_path):
         rows = sweep.results(one)["trials"]
         if rows[0]["state"] == "interrupted":
             break
-    assert [(row["state"], row["reason"]) for row in rows] == [("interrupted", "interrupted: its process has ended")]
+    assert [(row["state"], row["reason"]) for row in rows] == [
+        ("interrupted", "interrupted: its process has ended")
+    ]
     with one.locks.worker() as me:
         claimed = sweep.claim(one, one.open(), me)
         assert claimed is not None
@@ -179,7 +249,10 @@ def test_what_cannot_be_reached_is_one_error(server, tmp_path):
     for url, said in (
         (server.url("nowhere"), 'database "nowhere" does not exist'),
         (server.url().replace(str(server.port), "1"), "cannot be used as a study"),
-        (server.url().replace("+psycopg", "+pg8000"), "needs the driver pg8000, which is not installed"),
+        (
+            server.url().replace("+psycopg", "+pg8000"),
+            "needs the driver pg8000, which is not installed",
+        ),
     ):
         with pytest.raises(RunError, match=said) as error:
             plan(tmp_path / "x", url, "none", 1).prepare()

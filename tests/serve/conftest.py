@@ -40,7 +40,15 @@ def command(*argv: Any) -> None:
 def ecg(tmp_path_factory) -> Path:
     """A run on simulated ECG of 200 steps."""
     folder = tmp_path_factory.mktemp("serve") / "sim"
-    sizes = ["data.train=8", "data.validation=4", "data.test=6", "data.steps=200", "batch=4", "epochs=1", "network.hidden=[8]"]
+    sizes = [
+        "data.train=8",
+        "data.validation=4",
+        "data.test=6",
+        "data.steps=200",
+        "batch=4",
+        "epochs=1",
+        "network.hidden=[8]",
+    ]
     command("train", "ecg_sim", "--out", folder, *(a for s in sizes for a in ("--set", s)))
     return folder
 
@@ -50,11 +58,28 @@ def digits(tmp_path_factory) -> tuple[Path, Path]:
     """A run on made-up spoken digits, and its data."""
     root = tmp_path_factory.mktemp("digits")
     tasks.load("fsdd").on_made_up(root / "data")
-    command("train", "fsdd", "--data-dir", root / "data", "--out", root / "run", "--set", "epochs=1", "--set", "network.hidden=16")
+    command(
+        "train",
+        "fsdd",
+        "--data-dir",
+        root / "data",
+        "--out",
+        root / "run",
+        "--set",
+        "epochs=1",
+        "--set",
+        "network.hidden=16",
+    )
     return root / "run", root / "data"
 
 
-QUIET = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @dataclass
@@ -78,7 +103,9 @@ class Served:
         return self.server.about
 
     def open(self, **options: Any) -> Watcher:
-        url = self.server.url.replace("http", "ws").replace("/?", "/live?") + ("" if "?" in self.server.url else "live")
+        url = self.server.url.replace("http", "ws").replace("/?", "/live?") + (
+            "" if "?" in self.server.url else "live"
+        )
         self.opened.append(Watcher(connect(url, close_timeout=0.05, **options)))
         return self.opened[-1]
 
@@ -87,7 +114,13 @@ class Served:
         for watcher in self.opened:
             watcher.socket.close()
         self.opened.clear()
-        for what in (Command("source", "test"), Command("speed", 1.0), Command("noise", 0.0), Command("lead", None), Command("pause", False)):
+        for what in (
+            Command("source", "test"),
+            Command("speed", 1.0),
+            Command("noise", 0.0),
+            Command("lead", None),
+            Command("pause", False),
+        ):
             self.player.command(what)
 
     def close(self) -> None:
@@ -143,12 +176,28 @@ def serve(run: Path, data: Path | None = None, **options: Any) -> Served:
 
 
 def serve_network(
-    task: Task, seed: int, net: Stack, data: Path | None = None, host: str = "127.0.0.1", port: int = 0, token: str | None = None
+    task: Task,
+    seed: int,
+    net: Stack,
+    data: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
 ) -> Served:
     """Serve a network from a thread."""
-    sources = [HeldOut(task, task.data.load(data).test), *([SimulatedEcg(task, 500)] if task.name == "ecg_sim" else [])]
+    sources = [
+        HeldOut(task, task.data.load(data).test),
+        *([SimulatedEcg(task, 500)] if task.name == "ecg_sim" else []),
+    ]
     hub, ready = hub_for(task), threading.Event()
-    server = Server(bind(host, port), host, token, Player(task, seed, net, sources, hub.publish), hub, {"run": "a run"})
+    server = Server(
+        bind(host, port),
+        host,
+        token,
+        Player(task, seed, net, sources, hub.publish),
+        hub,
+        {"run": "a run"},
+    )
     thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
     thread.start()
     assert ready.wait(30)
@@ -175,7 +224,8 @@ def not_reading(port: int, path: str) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.connect(("127.0.0.1", port))
     made.sendall(
-        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
     )
     return made
@@ -192,7 +242,10 @@ class Process:
 
 def start(*argv: Any) -> Process:
     process = subprocess.Popen(
-        [sys.executable, "-m", "srnn", "serve", *map(str, argv), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "srnn", "serve", *map(str, argv), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     line = process.stdout.readline()
     assert line, process.stderr.read()
@@ -206,8 +259,17 @@ def launch(chromium):
     made = []
 
     def start_(sound: Path):
-        flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={sound}")
-        made.append(chromium.browser_type.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", *QUIET, *flags]))
+        flags = (
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={sound}",
+        )
+        made.append(
+            chromium.browser_type.launch(
+                executable_path="/usr/bin/chromium",
+                args=["--no-sandbox", "--disable-gpu", *QUIET, *flags],
+            )
+        )
         return made[-1]
 
     yield start_

@@ -26,7 +26,10 @@ class Seen:
         if through:
             self.context.route_web_socket(re.compile("/live"), through)
         self.page, self.errors, self.requests = self.context.new_page(), [], []
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on(
+            "console",
+            lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None,
+        )
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("websocket", lambda s: self.requests.append(s.url))
@@ -79,13 +82,16 @@ def test_it_opens_and_moves_and_asks_nobody_else(see, served) -> None:
     seen.until("document.getElementById('say').textContent.startsWith('Decision')")
     assert seen.page.locator("#say").get_attribute("aria-live") == "polite"
     drawn = (
-        "(() => { const c = document.getElementById('scope'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "(() => { const c = document.getElementById('scope'), d = "
+        "c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
         " return new Set(new Uint32Array(d.buffer)).size })()"
     )
     assert seen.get(drawn) > 20
     assert seen.errors == []
     assert len(seen.requests) >= 5
-    assert all(r.split("://")[1].startswith(served.server.url.split("://")[1]) for r in seen.requests)
+    assert all(
+        r.split("://")[1].startswith(served.server.url.split("://")[1]) for r in seen.requests
+    )
 
 
 def test_pause_speed_and_keys(see, served) -> None:
@@ -115,10 +121,21 @@ def test_pause_speed_and_keys(see, served) -> None:
     for _ in range(9):
         order.append(seen.get("document.activeElement.id"))
         seen.page.keyboard.press("Tab")
-    assert order == ["pause", "reset", "speed", "source", "previous", "recording", "next", "noise", "lead"]
+    assert order == [
+        "pause",
+        "reset",
+        "speed",
+        "source",
+        "previous",
+        "recording",
+        "next",
+        "noise",
+        "lead",
+    ]
     unnamed = (
         "[...document.querySelectorAll('button, select, input')]"
-        ".filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim())).length"
+        ".filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || "
+        "e.textContent.trim())).length"
     )
     assert seen.get(unnamed) == 0
     assert seen.errors == []
@@ -141,7 +158,8 @@ def test_recording_source_noise_and_lead(see, served) -> None:
     seen.until("document.getElementById('note').textContent.includes('real ECG')")
     assert seen.text("count") == "of 64"
     spread = (
-        "(() => { const r = srnn.ring, v = [0, 1].map((k) => [...Array(40)].map((_, j) => r.signal[(((r.next - 1 - j) % r.window) * 2 + k) * 2]));"
+        "(() => { const r = srnn.ring, v = [0, 1].map((k) => [...Array(40)].map((_, j) => "
+        "r.signal[(((r.next - 1 - j) % r.window) * 2 + k) * 2]));"
         " return v.map((x) => Math.max(...x) - Math.min(...x)) })()"
     )
     seen.page.select_option("#lead", label="lead b")
@@ -170,7 +188,10 @@ def test_two_pages_see_one_stream(see, served) -> None:
         seen.until("srnn.state.paused && document.getElementById('link').textContent === 'paused'")
     one.page.wait_for_timeout(200)
     what = "[srnn.ring.next, [...srnn.ring.label.slice(0, srnn.ring.next)].slice(-100).join()]"
-    last = "(() => { const r = srnn.ring; return [r.next, ...[...Array(60)].map((_, j) => r.label[(r.next - 1 - j) % r.window])] })()"
+    last = (
+        "(() => { const r = srnn.ring; return [r.next, ...[...Array(60)].map((_, j) => "
+        "r.label[(r.next - 1 - j) % r.window])] })()"
+    )
     assert one.get(last) == two.get(last)
     assert len(one.get(what)) == 2
     one.until("srnn.state.viewers === 2")
@@ -186,7 +207,10 @@ def test_it_says_when_it_is_disconnected_and_comes_back(see, ecg) -> None:
     assert seen.text("say") == "Disconnected"
     again = serve(ecg, port=made.port)
     try:
-        seen.until("document.getElementById('link').textContent === 'live' && srnn.ring.next > 60 && document.getElementById('alert').hidden")
+        seen.until(
+            "document.getElementById('link').textContent === 'live' && srnn.ring.next > "
+            "60 && document.getElementById('alert').hidden"
+        )
         assert seen.steps() > 0
         assert again.server.hub.viewers
     finally:
@@ -202,8 +226,12 @@ def test_a_wrong_token(see, ecg) -> None:
         assert seen.errors == []
         wrong = see(f"{base}?token=wrong")
         assert "Wrong token" in wrong.get("document.body.textContent")
-        address = "location.href.replace('http', 'ws').replace('/?', '/live?').replace('right', 'wrong')"
-        code = f"new Promise((done) => {{ new WebSocket({address}).onclose = (e) => done(e.code) }})"
+        address = (
+            "location.href.replace('http', 'ws').replace('/?', '/live?').replace('right', 'wrong')"
+        )
+        code = (
+            f"new Promise((done) => {{ new WebSocket({address}).onclose = (e) => done(e.code) }})"
+        )
         assert seen.get(code) == 4401
     finally:
         made.close()
@@ -211,14 +239,25 @@ def test_a_wrong_token(see, ecg) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_and_the_dark(see, served, scheme) -> None:
-    seen = see(served.server.url, viewport={"width": 390, "height": 844}, color_scheme=scheme, device_scale_factor=2, reduced_motion="reduce")
+    seen = see(
+        served.server.url,
+        viewport={"width": 390, "height": 844},
+        color_scheme=scheme,
+        device_scale_factor=2,
+        reduced_motion="reduce",
+    )
     seen.until(LIVE)
     assert seen.get("document.documentElement.scrollWidth") == 390
     ground = seen.get("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(246, 246, 244)", "dark": "rgb(20, 22, 26)"}[scheme]
-    tall = seen.get("[...document.querySelectorAll('button, select')].map((e) => e.getBoundingClientRect().height)")
+    tall = seen.get(
+        "[...document.querySelectorAll('button, select')].map((e) => "
+        "e.getBoundingClientRect().height)"
+    )
     assert min(tall) >= 40
-    assert seen.get("document.getElementById('scope').width") == 2 * seen.get("document.getElementById('scope').clientWidth")
+    assert seen.get("document.getElementById('scope').width") == 2 * seen.get(
+        "document.getElementById('scope').clientWidth"
+    )
     seen.page.set_viewport_size({"width": 320, "height": 700})
     seen.page.wait_for_timeout(100)
     assert seen.get("document.documentElement.scrollWidth") == 320
@@ -232,8 +271,14 @@ def test_names_are_text(see, tmp_path) -> None:
         folder = tmp_path / "data" / name.replace("/", "")
         folder.mkdir(parents=True)
         for k in range(8):
-            np.savetxt(folder / f"<b onmouseover=hit>{k}.csv", random.standard_normal((40, 2)), delimiter=",")
-    task = override(tasks.load("my"), [f"data={tmp_path / 'data'}", "network.hidden=[4,4]"]).resolved(None)
+            np.savetxt(
+                folder / f"<b onmouseover=hit>{k}.csv",
+                random.standard_normal((40, 2)),
+                delimiter=",",
+            )
+    task = override(
+        tasks.load("my"), [f"data={tmp_path / 'data'}", "network.hidden=[4,4]"]
+    ).resolved(None)
     made = serve_network(task, 0, task.build().eval())
     try:
         seen = see(made.server.url)
@@ -242,14 +287,17 @@ def test_names_are_text(see, tmp_path) -> None:
         assert made.about["classes"][0].startswith("<img")
         seen.until("document.getElementById('name').textContent.includes('<b onmouseover=hit>')")
         assert seen.get("window.hit") is None
-        assert seen.get("document.querySelectorAll('main img, main b, main script').length") == 2  # two <b> of its own
+        # two <b> of its own
+        assert seen.get("document.querySelectorAll('main img, main b, main script').length") == 2
         assert seen.errors == []
     finally:
         made.close()
 
 
 def late(socket) -> None:
-    """Pass on what page and server say; but when the page asks for the microphone, it first hears a state that was on its way."""
+    """Pass on what page and server say; but when the page asks for the microphone, it first hears a
+    state that was on its way.
+    """
     server, states = socket.connect_to_server(), []
 
     def to_page(message: str | bytes) -> None:
@@ -267,16 +315,24 @@ def late(socket) -> None:
 
 
 def test_a_microphone_makes_steps(launch, digits, tmp_path) -> None:
-    write_wav(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000), 48000)
+    write_wav(
+        tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000), 48000
+    )
     made, browser = serve(*digits), launch(tmp_path / "tone.wav")
     try:
         seen = Seen(browser, made.server.url, late)
         seen.until(LIVE)
         seen.page.select_option("#source", label="Microphone")
-        seen.until("srnn.state.source === 'microphone' && document.getElementById('name').textContent.startsWith('word ')")
+        seen.until(
+            "srnn.state.source === 'microphone' && "
+            "document.getElementById('name').textContent.startsWith('word ')"
+        )
         assert 20 < seen.steps(1) < 300
         assert seen.get("document.getElementById('speed').disabled")
-        x = seen.get("(() => { const r = srnn.ring; return [...Array(50)].map((_, j) => r.signal[((r.next - 1 - j) % r.window) * 2 + 1]) })()")
+        x = seen.get(
+            "(() => { const r = srnn.ring; return [...Array(50)].map((_, j) => "
+            "r.signal[((r.next - 1 - j) % r.window) * 2 + 1]) })()"
+        )
         assert 0.2 < float(np.median(x)) < 0.7  # the tone, at the task's rate
         seen.page.select_option("#source", label="Test part")
         seen.until("srnn.state.source === 'test'")

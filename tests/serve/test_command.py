@@ -1,4 +1,6 @@
-"""`srnn serve`: it says where it plays, ends when it is told to, and refuses what cannot be served."""
+"""`srnn serve`: it says where it plays, ends when it is told to, and refuses what
+cannot be served.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,26 @@ from srnn.cli.commands import serve as serving
 from .conftest import not_reading, start
 
 
-@pytest.mark.parametrize(("number", "host"), [(signal.SIGINT, "127.0.0.1"), (signal.SIGTERM, "0.0.0.0")], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize(
+    ("number", "host"),
+    [(signal.SIGINT, "127.0.0.1"), (signal.SIGTERM, "0.0.0.0")],
+    ids=["ctrl-c", "sigterm"],
+)
 def test_it_ends_with_viewers_there(ecg, number, host) -> None:
     made = start(ecg, "--port", 0, "--host", host)
     token = re.search(r"\?token=[\w-]{24}$", made.url)
     assert bool(token) == (host != "127.0.0.1")  # elsewhere one is made
     query = token[0] if token else ""
-    with urllib.request.urlopen(f"http://127.0.0.1:{made.port}/api/state{query}", timeout=5) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{made.port}/api/state{query}", timeout=5
+    ) as answer:
         assert json.loads(answer.read())["task"] == "ecg_sim"
     if token:
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"http://127.0.0.1:{made.port}/", timeout=5)
-    viewers = [connect(f"ws://127.0.0.1:{made.port}/live{query}", close_timeout=0.1) for _ in range(3)]
+    viewers = [
+        connect(f"ws://127.0.0.1:{made.port}/live{query}", close_timeout=0.1) for _ in range(3)
+    ]
     sockets = [v.__enter__() for v in viewers]
     assert all(s.recv(5) for s in sockets)
     stalled = not_reading(made.port, f"/live{query}")
@@ -50,7 +60,11 @@ def test_a_port_in_use_is_one_clear_error(srnn, ecg) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, out, err = srnn("serve", ecg, "--port", taken.getsockname()[1])
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"srnn serve: 127\.0\.0\.1, port \d+: Address already in use\. Choose another one, or --port 0 for a free one\.\n", err)
+    assert re.fullmatch(
+        r"srnn serve: 127\.0\.0\.1, port \d+: Address already in use\. Choose "
+        r"another one, or --port 0 for a free one\.\n",
+        err,
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,11 @@ def test_a_bidirectional_network_is_refused(srnn, ecg, tmp_path, monkeypatch) ->
 
 def test_without_the_extra_it_is_named(srnn, ecg, monkeypatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: None if name == "uvicorn" else found(name))
+    monkeypatch.setattr(
+        serving.importlib.util, "find_spec", lambda name: None if name == "uvicorn" else found(name)
+    )
     code, out, err = srnn("serve", ecg)
     assert (code, out) == (2, "")
-    assert err == 'srnn serve: The live page needs uvicorn. Install it with: pip install "srnn[serve]"\n'
+    assert err == (
+        'srnn serve: The live page needs uvicorn. Install it with: pip install "srnn[serve]"\n'
+    )

@@ -1,4 +1,6 @@
-"""What is played gives the decisions of the whole recordings, for every kind of task; disturbed, it gives others."""
+"""What is played gives the decisions of the whole recordings, for every kind of task; disturbed, it
+gives others.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +52,13 @@ class Sent:
             head, made = unpack(frame, rows, player.stream.classes)
             begins += [(head["step"] + k, about) for k, about in head["begins"]]
             parts.append(made)
-        joined = {k: np.concatenate([p[k] for p in parts]) for k in ("signal", "label", "truth", "shares")}
-        return begins, {**joined, "rows": [np.concatenate(v) for v in zip(*(p["rows"] for p in parts), strict=True)]}
+        joined = {
+            k: np.concatenate([p[k] for p in parts]) for k in ("signal", "label", "truth", "shares")
+        }
+        return begins, {
+            **joined,
+            "rows": [np.concatenate(v) for v in zip(*(p["rows"] for p in parts), strict=True)],
+        }
 
 
 def made_up(name: str, root, settings=None):
@@ -81,12 +88,18 @@ def test_decisions_are_those_of_the_whole_recordings(name, tmp_path) -> None:
     compared = 0
     for (first, about), sample in zip(begins, samples, strict=False):
         x = sample.signal.astype(np.float32)
-        plain = Stream(net, decision=task.decode.running(), start=task.start(net, 1, torch.Generator().manual_seed(0)))
+        plain = Stream(
+            net,
+            decision=task.decode.running(),
+            start=task.start(net, 1, torch.Generator().manual_seed(0)),
+        )
         wanted = plain.push(x[None])
         span = slice(first, first + len(x))
         np.testing.assert_array_equal(got["label"][span], wanted.label[0])
         confidence = got["shares"][span].max(1) / 255
-        np.testing.assert_allclose(confidence, np.where(wanted.label[0] >= 0, wanted.confidence[0], 0), atol=0.003)
+        np.testing.assert_allclose(
+            confidence, np.where(wanted.label[0] >= 0, wanted.confidence[0], 0), atol=0.003
+        )
         np.testing.assert_array_equal(got["truth"][span], np.broadcast_to(sample.label, len(x)))
         assert about["truth"] == (None if np.ndim(sample.label) else sample.label)
         batch = collate([sample])
@@ -96,8 +109,12 @@ def test_decisions_are_those_of_the_whole_recordings(name, tmp_path) -> None:
         if scores.ndim == 1:  # what `srnn evaluate` counts
             assert got["label"][span][-1] == scores.argmax()
         else:
-            np.testing.assert_array_equal(got["label"][span][task.decode.skip :], scores.argmax(-1)[task.decode.skip :])
-        for rows, shown, layer in zip(player.rows[1:], got["rows"][1:], out.trace.outputs, strict=False):
+            np.testing.assert_array_equal(
+                got["label"][span][task.decode.skip :], scores.argmax(-1)[task.decode.skip :]
+            )
+        for rows, shown, layer in zip(
+            player.rows[1:], got["rows"][1:], out.trace.outputs, strict=False
+        ):
             if rows == Rows(layer.shape[-1]) and rows.group == 1:  # the spikes of every layer
                 np.testing.assert_array_equal(shown[span] > 0, layer[0].numpy() > 0)
                 compared += int(layer.sum())
@@ -120,7 +137,9 @@ def test_the_curve_is_the_signal(tmp_path) -> None:
         per = int(task.data.shape.rate / task.shape.rate)
         n = len(x) // per
         whole = x[: n * per].reshape(n, per)
-        np.testing.assert_array_equal(got["signal"][first : first + n, 0], np.stack([whole.min(1), whole.max(1)], 1))
+        np.testing.assert_array_equal(
+            got["signal"][first : first + n, 0], np.stack([whole.min(1), whole.max(1)], 1)
+        )
 
 
 def test_noise_and_a_lead_that_is_off_reach_the_network(tmp_path) -> None:
@@ -167,7 +186,9 @@ def test_leads_are_few() -> None:
 def test_controls_of_the_player(tmp_path) -> None:
     task, net = made_up("ecg_sim", tmp_path)
     sent = Sent()
-    player = Player(task, 0, net, [HeldOut(task, task.data.load(None).test), SimulatedEcg(task, 300)], sent)
+    player = Player(
+        task, 0, net, [HeldOut(task, task.data.load(None).test), SimulatedEcg(task, 300)], sent
+    )
     player._do(Command("recording", 2))
     player.play(0.1)
     player._do(Command("source", "simulated"))
@@ -180,7 +201,12 @@ def test_controls_of_the_player(tmp_path) -> None:
     test = task.data.load(None).test
     assert names == [test[2].name, "patient 1"]
     state = sent.states[-1]
-    assert (state["source"], state["speed"], state["count"], state["steps"]) == ("simulated", 4.0, 64, 125)
+    assert (state["source"], state["speed"], state["count"], state["steps"]) == (
+        "simulated",
+        4.0,
+        64,
+        125,
+    )
     assert "no source" in state["error"]
     player._do(Command("reset", True))
     player._tell(1.0)
@@ -260,7 +286,11 @@ def test_a_microphone_cuts_words_at_pauses(tmp_path) -> None:
             if len(made.steps):
                 steps.append(made.steps)
     assert ends == 2
-    whole = Endless(task.encode.streaming(task.data.shape)).push(sound[:, None].astype(np.float64))[0].steps
+    whole = (
+        Endless(task.encode.streaming(task.data.shape))
+        .push(sound[:, None].astype(np.float64))[0]
+        .steps
+    )
     np.testing.assert_array_equal(np.concatenate(steps), whole)
     gsc, _ = made_up("gsc", tmp_path / "g")
     feed, note = listening(gsc)
@@ -271,7 +301,9 @@ def test_a_microphone_cuts_words_at_pauses(tmp_path) -> None:
 
 
 def test_an_lstm_is_shown_too(tmp_path) -> None:
-    task, net = made_up("ecg_sim", tmp_path, [*SETTINGS["ecg_sim"], "network=CellNetwork", "network.hidden=[12]"])
+    task, net = made_up(
+        "ecg_sim", tmp_path, [*SETTINGS["ecg_sim"], "network=CellNetwork", "network.hidden=[12]"]
+    )
     sent = Sent()
     player = Player(task, 0, net, [HeldOut(task, task.data.load(None).test)], sent)
     player.play(0.4)

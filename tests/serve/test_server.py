@@ -28,8 +28,14 @@ from .conftest import not_reading, serve
 
 def get(url: str, **headers: str) -> tuple[int, dict[str, str], str]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
-            return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read().decode()
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=5
+        ) as answer:
+            return (
+                answer.status,
+                {k.lower(): v for k, v in answer.headers.items()},
+                answer.read().decode(),
+            )
     except urllib.error.HTTPError as error:
         return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read().decode()
 
@@ -47,8 +53,14 @@ def test_labels_over_the_wire_are_those_of_the_whole_recordings(served, ecg) -> 
 
     def complete() -> list[int]:
         """The steps at which a round of all recordings begins that came whole."""
-        begins = {h["step"] + k: about["index"] for h, _ in watcher.frames for k, about in h["begins"]}
-        labels.update(s for h, m in watcher.frames for s in zip(range(h["step"], h["step"] + h["n"]), m["label"].tolist(), strict=True))
+        begins = {
+            h["step"] + k: about["index"] for h, _ in watcher.frames for k, about in h["begins"]
+        }
+        labels.update(
+            s
+            for h, m in watcher.frames
+            for s in zip(range(h["step"], h["step"] + h["n"]), m["label"].tolist(), strict=True)
+        )
         rounds = [a for a in begins if all(begins.get(a + 200 * k) == k for k in range(len(test)))]
         return [a for a in rounds if all(s in labels for s in range(a, a + 200 * len(test)))]
 
@@ -71,13 +83,21 @@ def test_who_joins_sees_what_was(served) -> None:
     now = served.player._steps
     later = served.open()
     later.until(lambda: later.step >= now)
-    assert now - 2 * served.about["window"] < later.frames[0][0]["step"] < now - 0.5 * served.about["window"]
+    assert (
+        now - 2 * served.about["window"]
+        < later.frames[0][0]["step"]
+        < now - 0.5 * served.about["window"]
+    )
     first.until(lambda: first.step > now + 500)
     later.until(lambda: later.step > now + 500)
     own = {h["step"]: made for h, made in first.frames}
     same = [(made, own[h["step"]]) for h, made in later.frames if h["step"] in own]
     assert len(same) > 9
-    assert all(np.array_equal(a["label"], b["label"]) and np.array_equal(a["signal"], b["signal"]) for a, b in same)  # of one stream
+    # of one stream
+    assert all(
+        np.array_equal(a["label"], b["label"]) and np.array_equal(a["signal"], b["signal"])
+        for a, b in same
+    )
 
 
 def test_the_page_and_its_files(served) -> None:
@@ -92,13 +112,17 @@ def test_the_page_and_its_files(served) -> None:
     sizes = {name: len(get(f"{url}static/{name}")[2].splitlines()) for name in app.FILES}
     assert max(sizes.values()) < 400
     assert len(sizes) == 5
-    assert {get(f"{url}static/{name}")[0] for name in ("other.js", "..%2fapp.py", "%2e%2e/app.py")} == {404}
+    assert {
+        get(f"{url}static/{name}")[0] for name in ("other.js", "..%2fapp.py", "%2e%2e/app.py")
+    } == {404}
     code, _, text = get(f"{url}api/state")
     assert code == 200
     assert json.loads(text)["state"]["source"] == "test"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "192.168.0.1", "[", "a@localhost:x"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "192.168.0.1", "[", "a@localhost:x"]
+)
 def test_another_host_name_gets_nothing(served, host) -> None:
     for path in ("/", "/api/state", "/static/live.js"):
         with socket.create_connection(("127.0.0.1", served.port), 5) as s:
@@ -108,7 +132,9 @@ def test_another_host_name_gets_nothing(served, host) -> None:
         assert b"srnn" not in answer
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://[", "http://localhost"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://[", "http://localhost"]
+)
 def test_a_socket_of_another_page_is_refused(served, origin) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(ws(served), origin=origin)
@@ -135,7 +161,10 @@ def test_elsewhere_a_token_is_asked_for(ecg) -> None:
         assert get(base + good, Host="evil.example")[0] == 421
         assert get(base + good, Host=f"192.168.1.7:{port}")[0] == 200
         for token in ("", "?token=wrong"):
-            with connect(f"ws://127.0.0.1:{port}/live{token}") as s, pytest.raises(ConnectionClosed) as closed:
+            with (
+                connect(f"ws://127.0.0.1:{port}/live{token}") as s,
+                pytest.raises(ConnectionClosed) as closed,
+            ):
                 s.recv(5)
             assert closed.value.rcvd.code == 4401
         with connect(f"ws://127.0.0.1:{port}/live{good}", close_timeout=0.2) as s:
@@ -151,9 +180,23 @@ def test_what_is_no_message_is_refused_and_counted(served) -> None:
 
     def anything(depth: int = 0):
         text = "".join(generator.choices(string.printable, k=9))
-        kinds = [None, True, generator.random() * 1e9, generator.randint(-(10**20), 10**20), text, float("nan")]
+        kinds = [
+            None,
+            True,
+            generator.random() * 1e9,
+            generator.randint(-(10**20), 10**20),
+            text,
+            float("nan"),
+        ]
         if depth < 3:
-            kinds += [[anything(depth + 1)], {generator.choice(["pause", "speed", "source", "lead", "x", ""]): anything(depth + 1)}]
+            kinds += [
+                [anything(depth + 1)],
+                {
+                    generator.choice(["pause", "speed", "source", "lead", "x", ""]): anything(
+                        depth + 1
+                    )
+                },
+            ]
         return generator.choice(kinds)
 
     sent, valid = 0, 0
@@ -166,14 +209,31 @@ def test_what_is_no_message_is_refused_and_counted(served) -> None:
         except RefusedError:
             sent += 1
         watcher.socket.send(text)
-    for data in (b"", b"123", bytes(8), np.float32([np.nan]).tobytes(), bytes(controls.LONGEST + 4)):
+    for data in (
+        b"",
+        b"123",
+        bytes(8),
+        np.float32([np.nan]).tobytes(),
+        bytes(controls.LONGEST + 4),
+    ):
         watcher.socket.send(data)
         sent += 1
-    for text in ("", "{", "[" * 9999, '{"pause": 1}', '{"speed": 1e9}', '{"speed": NaN}', "x" * (controls.LONGEST + 1), '{"source": "microphone"}'):
+    for text in (
+        "",
+        "{",
+        "[" * 9999,
+        '{"pause": 1}',
+        '{"speed": 1e9}',
+        '{"speed": NaN}',
+        "x" * (controls.LONGEST + 1),
+        '{"source": "microphone"}',
+    ):
         watcher.socket.send(text)
         sent += 1
     watcher.send(speed=1)  # what is right is still taken
-    watcher.until(lambda: sum(served.server.hub.refused.values()) - before == sent and len(watcher.told) > 0)
+    watcher.until(
+        lambda: sum(served.server.hub.refused.values()) - before == sent and len(watcher.told) > 0
+    )
     assert sent > 100
     assert "Expected" in " ".join(t["why"] for t in watcher.told if t["type"] == "refused")
     step = watcher.step
@@ -208,7 +268,9 @@ def test_a_viewer_who_does_not_read_holds_nobody_up(served) -> None:
     watcher.until(lambda: watcher.state)
     watcher.send(speed=100)
     hub, step = served.server.hub, watcher.step
-    watcher.until(lambda: watcher.step > step + 20_000 and max(v.left_out for v in hub.viewers) > 10, 30)
+    watcher.until(
+        lambda: watcher.step > step + 20_000 and max(v.left_out for v in hub.viewers) > 10, 30
+    )
     assert all(len(v._frames) <= QUEUE for v in hub.viewers)
     assert len(hub._recent) <= KEPT
     served.rest()
@@ -249,11 +311,18 @@ def test_controls_reach_everybody(served) -> None:
     two.send(pause=False)
     one.until(lambda: one.state["paused"] is False)
     one.send(source="simulated")
-    two.until(lambda: two.state["source"] == "simulated" and two.frames[-1][0]["source"] == "simulated")
+    two.until(
+        lambda: two.state["source"] == "simulated" and two.frames[-1][0]["source"] == "simulated"
+    )
     two.send(noise=2)
     two.send(lead=1)
     one.until(lambda: (one.state["noise"], one.state["lead"]) == (2.0, 1))
-    one.until(lambda: np.ptp(one.frames[-1][1]["signal"][:, 1]) == 0 and np.ptp(one.frames[-1][1]["signal"][:, 0]) > 0)
+    one.until(
+        lambda: (
+            np.ptp(one.frames[-1][1]["signal"][:, 1]) == 0
+            and np.ptp(one.frames[-1][1]["signal"][:, 0]) > 0
+        )
+    )
     one.send(source="test")
     two.until(lambda: two.state["source"] == "test" and two.state["lead"] is None)
     one.send(noise=0)
@@ -297,7 +366,11 @@ def test_a_compressed_run_is_served(ecg, tmp_path) -> None:
         watcher.until(lambda: watcher.step >= 100 and "cost" in watcher.state)
         assert "int8" in watcher.state["cost"]["process"]
         sample = task.load(None).test[0].signal[:100]
-        wanted = Stream(net, decision=task.decode.running()).push(sample[None].astype(np.float32)).label[0]
+        wanted = (
+            Stream(net, decision=task.decode.running())
+            .push(sample[None].astype(np.float32))
+            .label[0]
+        )
         got = np.concatenate([m["label"] for _, m in watcher.frames])[:100]
         np.testing.assert_array_equal(got, wanted)
     finally:

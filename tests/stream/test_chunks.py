@@ -1,4 +1,6 @@
-"""However a signal is cut, a stream gives the bits of the whole sequence on the cpu backend: every neuron, every cell, random cuts."""
+"""However a signal is cut, a stream gives the bits of the whole sequence on the cpu backend: every
+neuron, every cell, random cuts.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,43 @@ from torch import Tensor
 
 import srnn.cells
 import srnn.neurons
-from srnn import ALIF, AlphaLeaky, BatchNorm, Bidirectional, Layer, LayerNorm, Leaky, Neuron, Readout, Stack
+from srnn import (
+    ALIF,
+    AlphaLeaky,
+    BatchNorm,
+    Bidirectional,
+    Layer,
+    LayerNorm,
+    Leaky,
+    Neuron,
+    Readout,
+    Stack,
+)
 from srnn._check import ConfigError
 from srnn.activations import Identity, Spike
 from srnn.nn.baselines import CausalConv, CumulativeReadout
 from srnn.stream import Decision, Stream
 
-KINDS = sorted({c for m in (srnn.neurons, srnn.cells) for c in vars(m).values() if inspect.isclass(c) and c is not Neuron}, key=lambda c: c.__name__)
+KINDS = sorted(
+    {
+        c
+        for m in (srnn.neurons, srnn.cells)
+        for c in vars(m).values()
+        if inspect.isclass(c) and c is not Neuron
+    },
+    key=lambda c: c.__name__,
+)
 CUTS = 20
 """Ways the signal is cut, for each network."""
 B, T, C, N = 3, 41, 5, 17
 
 
 def activation(kind: type[Neuron]) -> Spike | Identity:
-    return Identity() if kind.__module__.startswith("srnn.cells") or kind in (Leaky, AlphaLeaky) else Spike()
+    return (
+        Identity()
+        if kind.__module__.startswith("srnn.cells") or kind in (Leaky, AlphaLeaky)
+        else Spike()
+    )
 
 
 def network(kind: type[Neuron], dtype: torch.dtype = torch.float32) -> Stack:
@@ -50,7 +75,9 @@ def sizes(seed: int) -> list[int]:
 
 
 def pieces(stream: Stream, x: Tensor, cuts: list[int]):
-    """Push piece by piece, those of one step as (B, C); return scores, labels, confidences and events."""
+    """Push piece by piece, those of one step as (B, C); return scores, labels, confidences and
+    events.
+    """
     scores, labels, confidences, events, first = [], [], [], [], 0
     for size in cuts:
         step = stream.push(x[:, first] if size == 1 else x[:, first : first + size])
@@ -59,16 +86,26 @@ def pieces(stream: Stream, x: Tensor, cuts: list[int]):
         confidences.append(step.confidence.reshape(len(x), size))
         events += step.events
         first += size
-    return np.concatenate(scores, 1), np.concatenate(labels, 1), np.concatenate(confidences, 1), sorted(events, key=lambda e: (e.stream, e.step))
+    return (
+        np.concatenate(scores, 1),
+        np.concatenate(labels, 1),
+        np.concatenate(confidences, 1),
+        sorted(events, key=lambda e: (e.stream, e.step)),
+    )
 
 
 def same(a, b) -> bool:
-    return all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b, strict=True))
+    return all(
+        np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y
+        for x, y in zip(a, b, strict=True)
+    )
 
 
 @torch.no_grad()
 def check(net: Stack, x: Tensor, *, exact: bool = True) -> int:
-    """Compare the potentials and the last state with those of `net(x)`, and everything between two ways of cutting; return how many ways."""
+    """Compare the potentials and the last state with those of `net(x)`, and everything between two
+    ways of cutting; return how many ways.
+    """
     expected = net(x, backend="cpu" if exact else "auto")
     stream = Stream(net, batch=len(x), decision=Decision("last"), threshold=0.4, hold=2)
     first = None
@@ -114,14 +151,22 @@ def test_threads_give_the_same_bits():
 @pytest.mark.parametrize("norm", [LayerNorm(), BatchNorm()], ids=["layer", "batch"])
 def test_layers_with_a_norm(norm):
     torch.manual_seed(0)
-    layers = [Layer(C, N, ALIF(), norm=norm, recurrent_bias=True, dropout=0.3), Layer(N, N, ALIF()), Readout(N, 4, norm=norm)]
+    layers = [
+        Layer(C, N, ALIF(), norm=norm, recurrent_bias=True, dropout=0.3),
+        Layer(N, N, ALIF()),
+        Readout(N, 4, norm=norm),
+    ]
     net = Stack(*layers)
     net(signal(batch=20))  # running statistics
     assert net.training
     check(net.eval(), signal())
 
 
-@pytest.mark.parametrize("masks", [{"zero_diagonal": True}, {"sparsity": 0.5, "recurrent_sparsity": 0.5}], ids=["diagonal", "sparse"])
+@pytest.mark.parametrize(
+    "masks",
+    [{"zero_diagonal": True}, {"sparsity": 0.5, "recurrent_sparsity": 0.5}],
+    ids=["diagonal", "sparse"],
+)
 def test_connections_that_are_not_there(masks):
     torch.manual_seed(0)
     check(Stack(Layer(C, N, ALIF(), bias=False, **masks), Readout(N, 4)), signal())
@@ -153,7 +198,11 @@ def test_lengths_advance_each_stream_by_its_own_steps():
     assert np.array_equal(step.scores, expected.potential.double().numpy())
     assert stream.steps.tolist() == lengths.tolist()
     assert (step.label >= 0).sum() == int(lengths.sum())
-    assert all(torch.equal(a[k], b[k]) for a, b in zip(stream.state, expected.state, strict=True) for k in a)
+    assert all(
+        torch.equal(a[k], b[k])
+        for a, b in zip(stream.state, expected.state, strict=True)
+        for k in a
+    )
 
 
 def test_a_start_state_and_resets_of_single_streams():

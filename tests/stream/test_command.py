@@ -1,4 +1,6 @@
-"""`srnn stream`: every source, every format, what it survives, what it refuses; its labels are those of the whole recordings."""
+"""`srnn stream`: every source, every format, what it survives, what it refuses; its labels are
+those of the whole recordings.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,15 @@ def trained(folder: Path, task: str, *settings: str) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A network trained for one epoch on simulated ECG of 60 steps."""
-    sizes = ["data.train=8", "data.validation=4", "data.test=6", f"data.steps={T}", "batch=4", "epochs=1", "network.hidden=[6]"]
+    sizes = [
+        "data.train=8",
+        "data.validation=4",
+        "data.test=6",
+        f"data.steps={T}",
+        "batch=4",
+        "epochs=1",
+        "network.hidden=[6]",
+    ]
     return trained(tmp_path_factory.mktemp("runs") / "sim", "ecg_sim", *sizes)
 
 
@@ -85,18 +95,52 @@ def check(made: list[dict], labels: np.ndarray) -> None:
 def test_a_file_of_steps_gives_the_labels_of_the_whole(srnn, run, offline, tmp_path):
     x, _, labels = offline
     (tmp_path / "x.csv").write_text(lines(x))
-    code, out, err = srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--reset-every", T, "--threshold", 0.18, "--hold", 2, "--every", 25)
+    code, out, err = srnn(
+        "stream",
+        run,
+        tmp_path / "x.csv",
+        "--input",
+        "steps",
+        "--reset-every",
+        T,
+        "--threshold",
+        0.18,
+        "--hold",
+        2,
+        "--every",
+        25,
+    )
     assert code == 0, err
     made = events(out)
     check(made, labels)
-    assert {e["event"] for e in made} >= {"start", "class", "confident", "decided", "scores", "recording", "end"}
+    assert {e["event"] for e in made} >= {
+        "start",
+        "class",
+        "confident",
+        "decided",
+        "scores",
+        "recording",
+        "end",
+    }
     end, n = made[-1], len(x) * T
-    assert (end["samples"], end["steps"], end["recordings"], end["malformed"], end["dropped"], end["missing"]) == (n, n, len(x), 0, 0, 0)
+    assert (
+        end["samples"],
+        end["steps"],
+        end["recordings"],
+        end["malformed"],
+        end["dropped"],
+        end["missing"],
+    ) == (n, n, len(x), 0, 0, 0)
     scores = [e for e in made if e["event"] == "scores"]
     assert [e["total"] + 1 for e in scores] == list(range(25, n + 1, 25))
     assert all(len(e["scores"]) == 6 for e in scores)
     assert all(e["scores"] == [0] * 6 and e["label"] is None for e in scores if e["step"] < 10)
-    assert end["compute_us"]["p50"] <= end["compute_us"]["p95"] <= end["compute_us"]["p99"] <= end["compute_us"]["max"]
+    assert (
+        end["compute_us"]["p50"]
+        <= end["compute_us"]["p95"]
+        <= end["compute_us"]["p99"]
+        <= end["compute_us"]["max"]
+    )
     assert "µs a step" in err
     assert made[0]["simulated"] is True
 
@@ -107,7 +151,8 @@ def test_raw_samples_are_encoded_as_the_task_does(srnn, run, offline, tmp_path):
     code, out, _ = srnn("stream", run, tmp_path / "x.csv", "--window", T, "--json")
     assert code == 0
     check(events(out), labels)
-    (tmp_path / "one.csv").write_text(lines(raw[2]))  # one recording: its first samples are all of it
+    # one recording: its first samples are all of it
+    (tmp_path / "one.csv").write_text(lines(raw[2]))
     code, out, err = srnn("stream", run, tmp_path / "one.csv", "--json")
     assert (code, err) == (0, "")
     check(events(out), labels[2:3])
@@ -118,8 +163,23 @@ def test_raw_samples_are_encoded_as_the_task_does(srnn, run, offline, tmp_path):
 @pytest.mark.parametrize(("kind", "scale"), [("f32", 1.0), ("i16", 0.5)])
 def test_binary_samples(srnn, run, offline, tmp_path, kind, scale):
     x, _, labels = offline
-    (tmp_path / "x.bin").write_bytes((x / scale).astype("<f4" if kind == "f32" else "<i2").tobytes() + b"\0")
-    code, out, _ = srnn("stream", run, tmp_path / "x.bin", "--input", "steps", "--reset-every", T, "--format", kind, "--scale", scale, "--json")
+    (tmp_path / "x.bin").write_bytes(
+        (x / scale).astype("<f4" if kind == "f32" else "<i2").tobytes() + b"\0"
+    )
+    code, out, _ = srnn(
+        "stream",
+        run,
+        tmp_path / "x.bin",
+        "--input",
+        "steps",
+        "--reset-every",
+        T,
+        "--format",
+        kind,
+        "--scale",
+        scale,
+        "--json",
+    )
     made = events(out)
     assert code == 0
     check(made, labels)
@@ -132,7 +192,9 @@ def test_garbage_gaps_and_times(srnn, run, offline, tmp_path):
     for k, bad in ((0, "t,a,b,c,d"), (40, "garbage"), (300, "1,2"), (301, ""), (302, "9" * 5000)):
         text.insert(k, bad)
     (tmp_path / "x.csv").write_text("\n".join(text))
-    made = events(srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--reset-every", T, "--json")[1])
+    made = events(
+        srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--reset-every", T, "--json")[1]
+    )
     check(made, labels)
     assert made[-1]["malformed"] == 4 == sum(e["count"] for e in made if e["event"] == "malformed")
     rows = np.concatenate([np.arange(T)[:, None] / 250.0, x[0]], 1)
@@ -151,7 +213,9 @@ def test_a_recording_goes_on_from_a_saved_state(srnn, run, offline, tmp_path):
     seen = np.full(T, -1)
     for a, b in ((0, 25), (25, T)):
         (tmp_path / "x.csv").write_text(lines(x[1, a:b]))
-        code, out, _ = srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--state", state, "--json")
+        code, out, _ = srnn(
+            "stream", run, tmp_path / "x.csv", "--input", "steps", "--state", state, "--json"
+        )
         assert code == 0
         for e in events(out):
             if e["event"] == "class":
@@ -161,7 +225,9 @@ def test_a_recording_goes_on_from_a_saved_state(srnn, run, offline, tmp_path):
 
 def test_a_limit_stops_it(srnn, run, offline, tmp_path):
     (tmp_path / "x.csv").write_text(lines(offline[0]))
-    end = events(srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--limit", 77, "--json")[1])[-1]
+    end = events(
+        srnn("stream", run, tmp_path / "x.csv", "--input", "steps", "--limit", 77, "--json")[1]
+    )[-1]
     assert end["steps"] == 77
 
 
@@ -181,7 +247,18 @@ def test_a_socket_that_listens(capfd, run, offline):
 
     thread = threading.Thread(target=client)
     thread.start()
-    code = cli.main(["stream", str(run), f"listen:{port}", "--input", "steps", "--reset-every", str(T), "--json"])
+    code = cli.main(
+        [
+            "stream",
+            str(run),
+            f"listen:{port}",
+            "--input",
+            "steps",
+            "--reset-every",
+            str(T),
+            "--json",
+        ]
+    )
     thread.join()
     assert code == 0
     check(events(capfd.readouterr().out), labels)
@@ -203,7 +280,21 @@ def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline):
             thread = threading.Thread(target=serve)
             thread.start()
             source = f"tcp:localhost:{server.getsockname()[1]}"
-            assert cli.main(["stream", str(run), source, "--input", "steps", "--reset-every", str(T), "--json"]) == 0
+            assert (
+                cli.main(
+                    [
+                        "stream",
+                        str(run),
+                        source,
+                        "--input",
+                        "steps",
+                        "--reset-every",
+                        str(T),
+                        "--json",
+                    ]
+                )
+                == 0
+            )
             thread.join()
         check(events(capfd.readouterr().out), labels[:2])
 
@@ -221,7 +312,18 @@ def test_a_serial_port(capfd, run, offline):
 
     thread = threading.Thread(target=write)
     thread.start()
-    argv = ["stream", str(run), f"serial:{os.ttyname(theirs)}:115200", "--input", "steps", "--reset-every", str(T), "--limit", str(2 * T), "--json"]
+    argv = [
+        "stream",
+        str(run),
+        f"serial:{os.ttyname(theirs)}:115200",
+        "--input",
+        "steps",
+        "--reset-every",
+        str(T),
+        "--limit",
+        str(2 * T),
+        "--json",
+    ]
     assert cli.main(argv) == 0
     thread.join()
     os.close(ours)
@@ -231,11 +333,27 @@ def test_a_serial_port(capfd, run, offline):
 
 def test_a_pipe_as_a_process_and_a_reader_that_goes(run, offline):
     x, _, labels = offline
-    command = [sys.executable, "-m", "srnn", "stream", str(run), "--input", "steps", "--reset-every", str(T), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "srnn",
+        "stream",
+        str(run),
+        "--input",
+        "steps",
+        "--reset-every",
+        str(T),
+        "--json",
+    ]
     done = subprocess.run(command, input=lines(x).encode(), capture_output=True, timeout=240)
     assert (done.returncode, done.stderr) == (0, b"")
     check(events(done.stdout.decode()), labels)
-    process = subprocess.Popen([*command, "--every", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "--every", "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert json.loads(process.stdout.readline())["event"] == "start"
     process.stdout.close()
     with contextlib.suppress(BrokenPipeError):
@@ -247,7 +365,9 @@ def test_a_pipe_as_a_process_and_a_reader_that_goes(run, offline):
 
 
 def test_sound_through_the_encoder_of_the_task(srnn, tmp_path):
-    """Log-mel frames of a WAV, piece by piece: the frames, and so the class, of the whole recording."""
+    """Log-mel frames of a WAV, piece by piece: the frames, and so the class, of the whole
+    recording.
+    """
     rng = np.random.default_rng(0)
     folder = tmp_path / "words"
     for name, pitch in (("low", 300), ("high", 1500)):
@@ -316,9 +436,25 @@ def test_a_slow_reader_loses_only_what_is_counted(run, offline, monkeypatch, cap
     path = Path(os.devnull).parent / "stdin"
     assert path.exists()
     read, write = os.pipe()
-    feeder = threading.Thread(target=lambda: [os.write(write, row.encode() + b"\n") for row in lines(x).splitlines()] and os.close(write))
+    feeder = threading.Thread(
+        target=lambda: (
+            [os.write(write, row.encode() + b"\n") for row in lines(x).splitlines()]
+            and os.close(write)
+        )
+    )
     feeder.start()
-    argv = ["stream", str(run), f"/dev/fd/{read}", "--input", "steps", "--queue", "8", "--full", "drop-oldest", "--json"]
+    argv = [
+        "stream",
+        str(run),
+        f"/dev/fd/{read}",
+        "--input",
+        "steps",
+        "--queue",
+        "8",
+        "--full",
+        "drop-oldest",
+        "--json",
+    ]
     assert cli.main(argv) == 0
     feeder.join()
     made = events(capsys.readouterr().out)
@@ -335,36 +471,63 @@ def test_a_short_soak_holds(run):
     x, labels, skip = stream_soak.whole(run, None)
     found = stream_soak.soak(run, x, labels, skip, steps=40 * T, rate=8000.0)
     assert stream_soak.holds(found), found
-    assert (found["steps"], found["malformed"], found["labels_compared"]) == (40 * T, found["garbage_fed"], 40 * (T - skip))
+    assert (found["steps"], found["malformed"], found["labels_compared"]) == (
+        40 * T,
+        found["garbage_fed"],
+        40 * (T - skip),
+    )
     assert found["garbage_fed"] > 15
 
 
 def test_spikes_are_put_into_the_bins_of_the_task(srnn, tmp_path):
-    """Lines of a time and a unit, recording after recording: the scores of the whole ones, with what is no spike left out."""
+    """Lines of a time and a unit, recording after recording: the scores of the whole ones, with
+    what is no spike left out.
+    """
     from srnn.datasets import shd
 
     shd.made_up(tmp_path / "data")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         settings = ("epochs=1", "network.hidden=[6]", "encode.merge=10")
-        argv = ["train", "shd", "--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+        argv = [
+            "train",
+            "shd",
+            "--data-dir",
+            str(tmp_path / "data"),
+            "--out",
+            str(tmp_path / "run"),
+        ]
         assert cli.main([*argv, *(a for s in settings for a in ("--set", s))]) == 0
     _, task, _, net = load_run(tmp_path / "run")
     raw = list(task.data.load(tmp_path / "data").test)[:3]
     seconds = task.encode.steps * task.encode.step_seconds
-    rows = [f"{t + k * seconds:.9f},{u}" for k, r in enumerate(raw) for t, u in zip(r.times, r.units, strict=True) if t < seconds - 1e-6]
+    rows = [
+        f"{t + k * seconds:.9f},{u}"
+        for k, r in enumerate(raw)
+        for t, u in zip(r.times, r.units, strict=True)
+        if t < seconds - 1e-6
+    ]
     rows[3:3] = ["0.001,700", "0.001,nan", "-1,3", "spike"]
     (tmp_path / "spikes.csv").write_text("\n".join(rows))
-    code, out, err = srnn("stream", tmp_path / "run", tmp_path / "spikes.csv", "--every", task.encode.steps, "--json")
+    code, out, err = srnn(
+        "stream", tmp_path / "run", tmp_path / "spikes.csv", "--every", task.encode.steps, "--json"
+    )
     assert code == 0, err
     made = events(out)
     end = made[-1]
-    assert (end["recordings"], end["steps"], end["malformed"], end["missing"], end["late"]) == (3, 3 * task.encode.steps, 3, 1, 0)
+    assert (end["recordings"], end["steps"], end["malformed"], end["missing"], end["late"]) == (
+        3,
+        3 * task.encode.steps,
+        3,
+        1,
+        0,
+    )
     scores = np.array([e["scores"] for e in made if e["event"] == "scores"])
     batch = collate([task.encoded(r) for r in raw])
     with torch.no_grad():
         expected = task.decode.scores(net(batch.x, backend="cpu"), None).numpy()
     assert scores.shape == expected.shape == (3, 20)
-    assert np.abs(scores - expected).max() < 0.05  # a spike at the edge of a bin may fall into the next: times are those of a longer recording
+    # a spike at the edge of a bin may fall into the next: times are those of a longer recording
+    assert np.abs(scores - expected).max() < 0.05
 
 
 def test_a_network_that_leaves_the_numbers_begins_anew(srnn, run, offline, tmp_path, monkeypatch):
@@ -391,7 +554,9 @@ def test_a_network_that_leaves_the_numbers_begins_anew(srnn, run, offline, tmp_p
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_what_it_did(sent, run, offline):
     command = [sys.executable, "-m", "srnn", "stream", str(run), "--input", "steps", "--json"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert json.loads(process.stdout.readline())["event"] == "start"
     process.stdin.write(lines(offline[0][0]).encode())
     process.stdin.flush()

@@ -1,4 +1,6 @@
-"""What reads a live source: lines, binary samples, gaps, queues, pace, percentiles, and how samples become recordings."""
+"""What reads a live source: lines, binary samples, gaps, queues, pace, percentiles, and how samples
+become recordings.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,19 @@ from srnn.stream.encoding import SpikeTrains, Windows
 from srnn.stream.parse import LONGEST, Binary, Lines, Repair
 from srnn.tasks.encoders import EventBins, Shape
 
-TEXT = b"1,2,3\n4 5 6\r\n\n# a comment\n7;8;9\n1,,3\nnan 1 2\nhello\n1,2\n1,2,inf\n1_0,2,3\n1e31,0,0\n\xff\x00\n10\t11\t12\n-1e-3,+2,.5"
-GOOD = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [1, np.nan, 3], [np.nan, 1, 2], [10, 11, 12], [-1e-3, 2, 0.5]]
+TEXT = (
+    b"1,2,3\n4 5 6\r\n\n# a comment\n7;8;9\n1,,3\nnan 1 2\nhello\n1,2\n1,2,inf\n1_0,2,3\n"
+    b"1e31,0,0\n\xff\x00\n10\t11\t12\n-1e-3,+2,.5"
+)
+GOOD = [
+    [1, 2, 3],
+    [4, 5, 6],
+    [7, 8, 9],
+    [1, np.nan, 3],
+    [np.nan, 1, 2],
+    [10, 11, 12],
+    [-1e-3, 2, 0.5],
+]
 
 
 def fed(parser, data: bytes, cuts: list[int]):
@@ -38,7 +51,13 @@ def test_lines_in_random_pieces():
 
 def test_a_line_without_end_is_dropped_and_the_next_one_read():
     parser = Lines(2)
-    made = [parser.feed(b"x" * LONGEST), parser.feed(b"x" * 9), parser.feed(b"y" * LONGEST), parser.feed(b"z\n1,2\n"), parser.end()]
+    made = [
+        parser.feed(b"x" * LONGEST),
+        parser.feed(b"x" * 9),
+        parser.feed(b"y" * LONGEST),
+        parser.feed(b"z\n1,2\n"),
+        parser.end(),
+    ]
     assert sum(m.malformed.lines for m in made if m.malformed) == 1
     assert np.concatenate([m.samples for m in made]).tolist() == [[1, 2]]
     assert len(parser._rest) == 0
@@ -46,11 +65,17 @@ def test_a_line_without_end_is_dropped_and_the_next_one_read():
 
 @pytest.mark.parametrize("kind", ["f32", "i16"])
 def test_binary_samples_in_random_pieces(kind):
-    x = np.random.default_rng(0).integers(-99, 99, (50, 3)).astype("<f4" if kind == "f32" else "<i2")
+    x = (
+        np.random.default_rng(0)
+        .integers(-99, 99, (50, 3))
+        .astype("<f4" if kind == "f32" else "<i2")
+    )
     data = x.tobytes() + b"\x01"
     rng = np.random.default_rng(1)
     for _ in range(20):
-        samples, bad, malformed = fed(Binary(3, kind, 0.5), data, sorted(rng.integers(0, len(data) + 1, 5).tolist()))
+        samples, bad, malformed = fed(
+            Binary(3, kind, 0.5), data, sorted(rng.integers(0, len(data) + 1, 5).tolist())
+        )
         assert np.array_equal(samples, x * 0.5)
         assert (bad, malformed[0].first) == (1, 51)
 
@@ -84,7 +109,10 @@ def test_missing_values(policy, samples, resets):
         assert [p.samples.tolist() for p in pieces if p.reset] == [[[5, 6]]] * resets
 
 
-@pytest.mark.parametrize(("policy", "samples", "resets"), [("hold", 6, 1), ("zero", 6, 1), ("drop", 4, 1), ("reset", 4, 2)])
+@pytest.mark.parametrize(
+    ("policy", "samples", "resets"),
+    [("hold", 6, 1), ("zero", 6, 1), ("drop", 4, 1), ("reset", 4, 2)],
+)
 def test_missing_samples_are_seen_by_their_times(policy, samples, resets):
     rows = np.array([[0.0, 1], [0.1, 2], [0.4, 3], [0.4, 9], [0.3, 9], [np.nan, 9], [50.0, 4]])
     repair = Repair(1, policy, timed=True, rate=10.0, longest=100)
@@ -158,7 +186,9 @@ def test_windows_are_encoded_one_by_one():
     x[5:10] = 0
     for size in (1, 4, 23):
         windows = Windows(encode, 5)
-        made = [s for k in range(0, 23, size) for s in windows.push(x[k : k + size])] + windows.flush()
+        made = [
+            s for k in range(0, 23, size) for s in windows.push(x[k : k + size])
+        ] + windows.flush()
         assert [len(s.steps) for s in made] == [5, 5, 5, 3]
         assert all(s.end for s in made)
         assert windows.failed == 1
@@ -171,10 +201,19 @@ def test_spikes_are_cut_into_recordings_by_their_time():
     rows = np.array([[0.005, 1], [0.055, 2], [0.156, 3], *bad, [0.316, 4], [0.02, 5], [0.326, 1]])
     for size in (1, 2, 10):
         trains = SpikeTrains(encode.streaming(Shape(None, 6, 1.0, events=True)), 0.1, 6)
-        made = [s for k in range(0, len(rows), size) for s in trains.push(rows[k : k + size])] + trains.flush()
+        made = [
+            s for k in range(0, len(rows), size) for s in trains.push(rows[k : k + size])
+        ] + trains.flush()
         steps = np.concatenate([s.steps for s in made])
         assert sum(s.end for s in made) == 4
         assert steps.shape == (40, 6)
         late = [(2, 5)] if size == 10 else []  # one that comes with those before it is not late
-        assert {(int(t), int(u)) for t, u in np.argwhere(steps)} == {(0, 1), (5, 2), (15, 3), (31, 4), (32, 1), *late}
+        assert {(int(t), int(u)) for t, u in np.argwhere(steps)} == {
+            (0, 1),
+            (5, 2),
+            (15, 3),
+            (31, 4),
+            (32, 1),
+            *late,
+        }
         assert (trains.late, trains.malformed) == (1 - len(late), 4)

@@ -1,4 +1,6 @@
-"""What a stream says: scores as the decoders have them, classes, events, decisions; what it remembers; what it refuses."""
+"""What a stream says: scores as the decoders have them, classes, events, decisions; what it
+remembers; what it refuses.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_scores_of_the_last_step_are_those_of_the_decoder(pool, skip):
     assert step.scores.shape == (2, T, K)
     for n in (1, 7, 8, T):
         if pool in ("per_step", "last"):
-            expected = (decode.per_step(u)[:, n - 1] if pool == "per_step" else u[:, n - 1]) * (n > skip)
+            expected = (decode.per_step(u)[:, n - 1] if pool == "per_step" else u[:, n - 1]) * (
+                n > skip
+            )
         else:
             expected = getattr(decode, pool)(u[:, :n], skip=skip)
         assert np.allclose(step.scores[:, n - 1], expected.numpy(), atol=1e-12)
@@ -64,12 +68,17 @@ def test_scores_of_the_last_step_are_those_of_the_decoder(pool, skip):
 
 def test_a_task_decides_as_it_was_trained():
     assert PerStep(skip=10).running() == Decision("per_step", skip=10)
-    assert PerRecording(read="output", pool="spike_count", skip=3, scale=0.1).running() == Decision("spike_count", "output", 3, 0.1)
+    assert PerRecording(read="output", pool="spike_count", skip=3, scale=0.1).running() == Decision(
+        "spike_count", "output", 3, 0.1
+    )
     assert PerRecording(pool="last", skip=3).running() == Decision("last")
 
 
 def test_events_by_hand():
-    logits = torch.tensor([[0, 0, 4], [0, 0, 9], [0, 1, 0], [9, 0, 0], [9, 0, 0], [9, 0, 0], [0, 9, 0]], dtype=torch.float32)
+    logits = torch.tensor(
+        [[0, 0, 4], [0, 0, 9], [0, 1, 0], [9, 0, 0], [9, 0, 0], [9, 0, 0], [0, 9, 0]],
+        dtype=torch.float32,
+    )
     stream = Stream(through(), threshold=0.99, hold=2)
     step = stream.push(logits[None])
     sure = [float(v) for v in step.confidence[0]]
@@ -85,9 +94,20 @@ def test_events_by_hand():
         Event("class", 0, 6, 1, sure[6], 6),
         Event("confident", 0, 6, 1, sure[6], 6),
     ]
-    assert (stream.decided[0], stream.decided_at[0], stream.confident_since[0], stream.label[0]) == (0, 4, 6, 1)
+    assert (
+        stream.decided[0],
+        stream.decided_at[0],
+        stream.confident_since[0],
+        stream.label[0],
+    ) == (0, 4, 6, 1)
     stream.reset()
-    assert (stream.decided[0], stream.decided_at[0], stream.confident_since[0], stream.label[0], stream.steps[0]) == (-1, -1, -1, -1, 0)
+    assert (
+        stream.decided[0],
+        stream.decided_at[0],
+        stream.confident_since[0],
+        stream.label[0],
+        stream.steps[0],
+    ) == (-1, -1, -1, -1, 0)
     again = [e for row in logits for e in stream.push(row).events]
     assert again == step.events
 
@@ -107,7 +127,12 @@ def test_events_do_not_depend_on_the_cuts():
             got = []
             for a, b in itertools.pairwise(at):
                 if b > a:
-                    got += watch.find(np.array([a]), labels[:, a:b], confidence[:, a:b], None if counts is None else counts[:, a:b])
+                    got += watch.find(
+                        np.array([a]),
+                        labels[:, a:b],
+                        confidence[:, a:b],
+                        None if counts is None else counts[:, a:b],
+                    )
             assert got == whole
             checked += 1
         kinds |= {e.kind for e in whole}
@@ -155,7 +180,9 @@ def test_what_cannot_be_pushed_is_refused_and_changes_nothing():
             stream.push(given)
     with pytest.raises(ShapeError, match="lengths are"):
         stream.push(x, [1, T + 1])
-    assert all(torch.equal(a[k], b[k]) for a, b in zip(stream.state, before, strict=True) for k in a)
+    assert all(
+        torch.equal(a[k], b[k]) for a, b in zip(stream.state, before, strict=True) for k in a
+    )
     assert (stream.steps == steps).all()
 
 
@@ -187,7 +214,7 @@ def test_the_weights_are_those_of_the_moment_it_was_made():
     assert all(p.requires_grad for p in net.parameters())
 
 
-# ── saved states ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── saved states ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -222,7 +249,9 @@ def test_a_saved_state_of_another_stream_is_refused(tmp_path):
         before = other.state
         with pytest.raises(RunError, match=what):
             other.load(path)
-        assert all(torch.equal(a[k], b[k]) for a, b in zip(other.state, before, strict=True) for k in a)
+        assert all(
+            torch.equal(a[k], b[k]) for a, b in zip(other.state, before, strict=True) for k in a
+        )
 
 
 def test_damaged_and_missing_files_are_refused(tmp_path):
@@ -251,7 +280,10 @@ def test_what_every_layer_gives_is_recorded(backend, norm):
     x = signal()
     with torch.no_grad():
         out = net(x, record=True, backend=backend)
-    plain, stream = Stream(net, batch=2, backend=backend), Stream(net, batch=2, backend=backend, record=True)
+    plain, stream = (
+        Stream(net, batch=2, backend=backend),
+        Stream(net, batch=2, backend=backend, record=True),
+    )
     cuts = [0, 1, 2, 9, T]
     made = [(stream.push(x[:, a:b]), stream.recorded) for a, b in itertools.pairwise(cuts)]
     wanted = plain.push(x)

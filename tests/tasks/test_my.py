@@ -1,4 +1,6 @@
-"""Your own recordings: all four layouts train, what was found is stored with the run, and a run goes on only on the same data."""
+"""Your own recordings: all four layouts train, what was found is stored with the run, and a run
+goes on only on the same data.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_each_layout_trains_and_comes_back(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["npz", "h5"])
 def test_a_stopped_run_goes_on(kind, tmp_path, monkeypatch):
-    """Resumed as it was begun, or with the task that its folder holds: the same bits as a run that was never stopped."""
+    """Resumed as it was begun, or with the task that its folder holds: the same bits as a run that
+    was never stopped.
+    """
     path = own.made_up(tmp_path / "data", kind)
     task = task_on(path, "epochs=2", "network.hidden=[6,6]", "batch=64")
     fit(task, tmp_path / "whole")
@@ -62,7 +66,9 @@ def test_a_stopped_run_goes_on(kind, tmp_path, monkeypatch):
             fit(task, tmp_path / "run", resume=True)
     result = fit(Run(tmp_path / "run").task()[0], tmp_path / "run", resume=True)
     assert result["epochs"] == 2
-    a, b = (load_checkpoint(Run(tmp_path / name).checkpoint("last"))[0] for name in ("whole", "run"))
+    a, b = (
+        load_checkpoint(Run(tmp_path / name).checkpoint("last"))[0] for name in ("whole", "run")
+    )
     assert len(a) > 20
     assert all(torch.equal(a[name], b[name]) for name in a)
     with pytest.raises(RunError, match=r"started with other settings \(batch: 64 → 8\)"):
@@ -76,7 +82,10 @@ def test_groups_are_kept_apart_and_few_are_enough(tmp_path):
         arrays["groups"] = np.array([f"p{i % people}" for i in range(len(arrays["y"]))])
         np.savez(path, **arrays)
         parts = task_on(path).resolved(None).load(None)
-        groups = [{e.group for e in entries_of(part)} for part in (parts.train, parts.validation, parts.test)]
+        groups = [
+            {e.group for e in entries_of(part)}
+            for part in (parts.train, parts.validation, parts.test)
+        ]
         assert all(groups)
         assert len(set.union(*groups)) == people == sum(map(len, groups))
         assert "no group" in parts.note
@@ -84,7 +93,10 @@ def test_groups_are_kept_apart_and_few_are_enough(tmp_path):
     np.savez(path, **arrays)
     parts = task_on(path).resolved(None).load(None)
     assert "No groups are known" in parts.note
-    shares = [np.bincount([e.label for e in entries_of(part)], minlength=3) for part in (parts.train, parts.validation, parts.test)]
+    shares = [
+        np.bincount([e.label for e in entries_of(part)], minlength=3)
+        for part in (parts.train, parts.validation, parts.test)
+    ]
     assert all(np.ptp(s) <= 1 for s in shares)
 
 
@@ -105,7 +117,12 @@ def test_signals_are_standardised_by_the_training_part(tmp_path):
 def test_a_label_for_every_step(tmp_path):
     generator = np.random.default_rng(0)
     y = np.repeat(generator.integers(0, 2, (40, 6)), 5, 1)
-    np.savez(tmp_path / "steps.npz", X=y[..., None] + 0.1 * generator.standard_normal((40, 30, 1)), y=y, rate=50.0)
+    np.savez(
+        tmp_path / "steps.npz",
+        X=y[..., None] + 0.1 * generator.standard_normal((40, 30, 1)),
+        y=y,
+        rate=50.0,
+    )
     task = task_on(tmp_path / "steps.npz", "epochs=12")
     assert task.decode == PerRecording()
     assert task.resolved(None).decode == PerStep()

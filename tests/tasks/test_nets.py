@@ -1,4 +1,6 @@
-"""The networks a task can take: every one of them builds, trains a step, and every choice changes what it says it changes."""
+"""The networks a task can take: every one of them builds, trains a step, and every choice changes
+what it says it changes.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,24 @@ CELLS = typing.get_args(Cell)
 
 
 def check(net: Stack, inputs: int = 6, classes: int = 3) -> None:
-    """One step of training: every parameter gets a finite gradient; each recording is as it is alone."""
+    """One step of training: every parameter gets a finite gradient; each recording is as it is
+    alone.
+    """
     x, lengths = torch.bernoulli(torch.full((4, 12, inputs), 0.3)), torch.tensor([12, 3, 5, 12])
     out = net(x, lengths)
     assert out.potential.shape == (4, 12, classes)
     out.potential.sum().backward()
-    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in net.parameters() if p.requires_grad)
+    assert all(
+        p.grad is not None and bool(torch.isfinite(p.grad).all())
+        for p in net.parameters()
+        if p.requires_grad
+    )
     net.eval()
     whole = net(x, lengths).potential
     for k, end in enumerate(lengths.tolist()):
-        torch.testing.assert_close(whole[k, :end], net(x[k : k + 1, :end]).potential[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            whole[k, :end], net(x[k : k + 1, :end]).potential[0], rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("readout", ["linear", "cumulative", "own"])
@@ -50,13 +60,25 @@ def test_every_cell_is_listed():
 
 
 def test_the_published_bidirectional_lstm():
-    net = CellNetwork("LSTM", (120, 40), bidirectional=True, merge="mean", head=(100, 20)).build(4, 6)
-    assert [(p.inputs, p.outputs) for p in net.parts()] == [(4, 120), (120, 40), (40, 100), (100, 20), (20, 6)]
+    net = CellNetwork("LSTM", (120, 40), bidirectional=True, merge="mean", head=(100, 20)).build(
+        4, 6
+    )
+    assert [(p.inputs, p.outputs) for p in net.parts()] == [
+        (4, 120),
+        (120, 40),
+        (40, 100),
+        (100, 20),
+        (20, 6),
+    ]
     assert 4 + sum(p.outputs for p in net.parts()) == 290
     check(net, 4, 6)
 
 
-@pytest.mark.parametrize("net", [TandemNetwork((8, 8)), ConvNetwork((5, 7)), ConvNetwork((5,), norm=None, dropout=0.2)], ids=repr)
+@pytest.mark.parametrize(
+    "net",
+    [TandemNetwork((8, 8)), ConvNetwork((5, 7)), ConvNetwork((5,), norm=None, dropout=0.2)],
+    ids=repr,
+)
 def test_tandem_and_convolutions(net):
     torch.manual_seed(1)
     check(net.build(6, 3))
@@ -73,7 +95,9 @@ def ecg(*settings: str) -> Stack:
 def test_neurons_of_the_adaptive_network():
     assert [type(p.neuron) for p in layers(ecg("network.neuron=LIF"))] == [LIF, LIF]
     assert [type(p.neuron) for p in layers(ecg("network.neuron=YinLIF"))] == [YinLIF, YinLIF]
-    assert [float(p.neuron.threshold) for p in layers(ecg("network.neuron=LIF", "network.b0=0.25"))] == [0.25, 0.25]
+    assert [
+        float(p.neuron.threshold) for p in layers(ecg("network.neuron=LIF", "network.b0=0.25"))
+    ] == [0.25, 0.25]
     shipped, described = layers(ecg()), layers(ecg("network.beta=1.8"))
     assert [p.neuron.beta for p in shipped] == [0.0, 1.8]
     assert [p.neuron.beta for p in described] == [1.8, 1.8]
@@ -83,20 +107,28 @@ def test_neurons_of_the_adaptive_network():
 
 
 def test_which_constants_are_trained():
-    names = lambda *s: {n.rsplit(".", 1)[1] for n, _ in ecg(*s).named_parameters() if "constants" in n}  # noqa: E731
+    names = lambda *s: {
+        n.rsplit(".", 1)[1] for n, _ in ecg(*s).named_parameters() if "constants" in n
+    }
     assert names() == {"tau_m", "tau_adp"}
     assert names("network.trained=[tau_m]") == {"tau_m"}
     assert names("network.trained=[]") == set()
     shared = ecg("network.shared=true")
     assert {tuple(p.shape) for n, p in shared.named_parameters() if "constants" in n} == {()}
-    assert count_parameters(shared)[0] == count_parameters(ecg())[0] - (36 - 1) - 2 * (6 - 1)  # τ_adp of the hidden layer is read by nothing
+    # τ_adp of the hidden layer is read by nothing
+    assert count_parameters(shared)[0] == count_parameters(ecg())[0] - (36 - 1) - 2 * (6 - 1)
 
 
 def test_surrogates():
     assert layers(ecg())[0].activation.surrogate == MultiGaussian()
     assert layers(ecg("network.surrogate.h=0.3"))[1].activation.surrogate == MultiGaussian(h=0.3)
-    assert layers(ecg("network.surrogate=SLayer", "network.surrogate.slope=2"))[0].activation.surrogate == SLayer(slope=2)
-    net = override(tasks.load("fsdd_spikes"), ["network=CurrentNetwork", "network.surrogate=Gaussian", "optimiser=Optimiser"]).network.build(6, 3)
+    assert layers(ecg("network.surrogate=SLayer", "network.surrogate.slope=2"))[
+        0
+    ].activation.surrogate == SLayer(slope=2)
+    net = override(
+        tasks.load("fsdd_spikes"),
+        ["network=CurrentNetwork", "network.surrogate=Gaussian", "optimiser=Optimiser"],
+    ).network.build(6, 3)
     assert layers(net)[0].activation.surrogate == Gaussian()
 
 
@@ -110,13 +142,22 @@ def test_a_part_of_the_neurons_adapts():
     check(net)
 
 
-@pytest.mark.parametrize(("sparse", "weights", "recurrent"), [("first", [48, 0], [8, 8]), ("hidden", [48, 32], [32, 32])])
+@pytest.mark.parametrize(
+    ("sparse", "weights", "recurrent"), [("first", [48, 0], [8, 8]), ("hidden", [48, 32], [32, 32])]
+)
 def test_sparse_connectivity(sparse, weights, recurrent):
-    """Of 12·8 and 8·8 connections upwards and 8·8 within a layer, half; the diagonal of R is off in any case."""
+    """Of 12·8 and 8·8 connections upwards and 8·8 within a layer, half; the diagonal of R is off in
+    any case.
+    """
     net = CurrentNetwork("RadLIF", 8, sparsity=0.5, sparse=sparse).build(12, 3)
     hidden = layers(net)[:2]
-    assert [0 if layer.weight_mask is None else int((~layer.weight_mask).sum()) for layer in hidden] == weights
-    assert all(int((~layer.recurrent_mask).sum()) >= off for layer, off in zip(hidden, recurrent, strict=True))
+    assert [
+        0 if layer.weight_mask is None else int((~layer.weight_mask).sum()) for layer in hidden
+    ] == weights
+    assert all(
+        int((~layer.recurrent_mask).sum()) >= off
+        for layer, off in zip(hidden, recurrent, strict=True)
+    )
     assert layers(net)[2].weight_mask is None
     check(net, 12)
 
@@ -134,8 +175,13 @@ def test_constants_of_the_current_network():
 
 def test_where_the_adaptation_acts():
     assert isinstance(layers(CurrentNetwork("RadLIF", 8).build(6, 3))[0].neuron, SparchAdLIF)
-    assert isinstance(layers(CurrentNetwork("RadLIF", 8, adaptation="threshold").build(6, 3))[0].neuron, ThresholdLIF)
-    assert isinstance(layers(CurrentNetwork("RLIF", 8, adaptation="threshold").build(6, 3))[0].neuron, SparchLIF)
+    assert isinstance(
+        layers(CurrentNetwork("RadLIF", 8, adaptation="threshold").build(6, 3))[0].neuron,
+        ThresholdLIF,
+    )
+    assert isinstance(
+        layers(CurrentNetwork("RLIF", 8, adaptation="threshold").build(6, 3))[0].neuron, SparchLIF
+    )
     spiking = CurrentNetwork("adLIF", 8, output="spiking").build(6, 3)
     assert spiking.parts()[-1].emits.binary
     for neuron in ("LIF", "adLIF", "RLIF", "RadLIF"):
@@ -148,14 +194,19 @@ def test_homogeneous_starts_are_in_the_middle_and_not_clamped():
     assert neuron.a == init.Uniform(0.0, 0.0, shared=True)
 
 
-# ── folds ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── folds ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def recordings(groups: Sequence[str]) -> list[Sample]:
-    return [Sample(torch.zeros(2, 1).numpy(), k % 3, 1.0, name=f"r{k}", group=group) for k, group in enumerate(groups)]
+    return [
+        Sample(torch.zeros(2, 1).numpy(), k % 3, 1.0, name=f"r{k}", group=group)
+        for k, group in enumerate(groups)
+    ]
 
 
-@pytest.mark.parametrize("groups", [[""] * 20, [f"g{k % 7}" for k in range(20)]], ids=["single", "groups"])
+@pytest.mark.parametrize(
+    "groups", [[""] * 20, [f"g{k % 7}" for k in range(20)]], ids=["single", "groups"]
+)
 def test_folds_are_disjoint_and_whole(groups):
     samples, n = recordings(groups), 3
     folds = [split_fold(samples, k, n) for k in range(n)]
@@ -174,7 +225,9 @@ def test_too_few_groups_for_the_folds():
 
 
 def test_a_task_in_folds():
-    base = override(tasks.load("ecg_sim"), ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24"])
+    base = override(
+        tasks.load("ecg_sim"), ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24"]
+    )
     whole, seen = base.load(None), []
     for k in range(3):
         parts = override(base, [f"fold=[{k},3]"]).load(None)

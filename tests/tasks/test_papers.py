@@ -1,4 +1,6 @@
-"""The published networks and numbers: parameters, operations, variants; and every task on made-up data in its true format."""
+"""The published networks and numbers: parameters, operations, variants; and every task on made-up
+data in its true format.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,30 @@ from srnn.tasks.baseline_nets import CellNetwork
 from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork
 from srnn.tasks.settings import override, varied
 
-ALL = ("ecg", "ecg_sim", "fsdd", "fsdd_spikes", "gsc", "hd", "my", "psmnist", "sc", "shd", "smnist", "soli", "ssc", "timit")
-PARAMETERS = {"ecg": (1818, 0), "gsc": (221_725, 1), "psmnist": (156_446, 0), "shd": (142_396, 20), "smnist": (156_702, 0), "ssc": (777_305, 35)}
+ALL = (
+    "ecg",
+    "ecg_sim",
+    "fsdd",
+    "fsdd_spikes",
+    "gsc",
+    "hd",
+    "my",
+    "psmnist",
+    "sc",
+    "shd",
+    "smnist",
+    "soli",
+    "ssc",
+    "timit",
+)
+PARAMETERS = {
+    "ecg": (1818, 0),
+    "gsc": (221_725, 1),
+    "psmnist": (156_446, 0),
+    "shd": (142_396, 20),
+    "smnist": (156_702, 0),
+    "ssc": (777_305, 35),
+}
 """Published numbers, and how many of them we do not have since nothing reads them."""
 
 
@@ -32,12 +56,20 @@ def test_published_parameters(name):
 
 
 def test_which_tasks_have_published_parameters():
-    assert {n for n in ALL if any(p.what == "parameters" for p in tasks.load(n).published)} == set(PARAMETERS)
+    assert {n for n in ALL if any(p.what == "parameters" for p in tasks.load(n).published)} == set(
+        PARAMETERS
+    )
 
 
-# Bittar & Garner 2022: channels, classes, hidden, and for each neuron what the paper counts (biases, no norm) and what its code has (norm, no biases)
+# Bittar & Garner 2022: channels, classes, hidden, and for each neuron what the paper counts
+# (biases, no norm) and what its code has (norm, no biases)
 TABLE = {
-    ("SHD", 700, 20, 128): {"LIF": (109_096, 109_372), "adLIF": (109_864, 110_140), "RLIF": (141_864, 142_140), "RadLIF": (142_632, 142_908)},
+    ("SHD", 700, 20, 128): {
+        "LIF": (109_096, 109_372),
+        "adLIF": (109_864, 110_140),
+        "RLIF": (141_864, 142_140),
+        "RadLIF": (142_632, 142_908),
+    },
     ("SHD", 700, 20, 1024): {"RadLIF": (3_893_288, 3_895_356)},
     ("SSC", 700, 35, 512): {"RLIF": (1_164_870, 1_165_929), "RadLIF": (1_167_942, 1_169_001)},
     ("HD", 40, 20, 128): {"LIF": (24_616, 24_892), "RLIF": (57_384, 57_660)},
@@ -58,15 +90,27 @@ def test_parameters_of_bittar_and_garner():
                 compared += 1
     assert compared == 22
     diagonals = 2 * 128
-    assert count_parameters(CurrentNetwork("RadLIF", 128, norm=None, bias=True).build(700, 20)) == (142_632 - diagonals, diagonals)
+    assert count_parameters(CurrentNetwork("RadLIF", 128, norm=None, bias=True).build(700, 20)) == (
+        142_632 - diagonals,
+        diagonals,
+    )
 
 
-MACS = {"ecg": ((), 90), "smnist": (("encode.window=4",), 2014), "psmnist": ((), 2014), "shd": ((), 788), "ssc": ((), 2435), "soli": ((), 3083)}
+MACS = {
+    "ecg": ((), 90),
+    "smnist": (("encode.window=4",), 2014),
+    "psmnist": ((), 2014),
+    "shd": ((), 788),
+    "ssc": ((), 2435),
+    "soli": ((), 3083),
+}
 
 
 @pytest.mark.parametrize("name", MACS)
 def test_published_operations(name):
-    """MAC a step by the rules of 2021, of the network built from its task; of (P)S-MNIST with the analog input as MACs."""
+    """MAC a step by the rules of 2021, of the network built from its task; of (P)S-MNIST with the
+    analog input as MACs.
+    """
     settings, wanted = MACS[name]
     task = override(tasks.load(name), settings)
     assert wanted in [p.value for p in task.published if p.what == "MAC per step"]
@@ -95,7 +139,9 @@ def test_every_variant_can_be_built():
 
 @pytest.mark.parametrize("name", [n for n in ALL if n != "my"])
 def test_any_task_takes_any_network(name):
-    task = override(tasks.load(name), ["network=CellNetwork", "network.hidden=[8]", "optimiser=Optimiser"])
+    task = override(
+        tasks.load(name), ["network=CellNetwork", "network.hidden=[8]", "optimiser=Optimiser"]
+    )
     net = task.build()
     assert (net.inputs, net.outputs) == (task.shape.channels, len(task.classes))
     task.optimiser.build(net)
@@ -103,8 +149,14 @@ def test_any_task_takes_any_network(name):
 
 def test_networks_that_cannot_be():
     for make, message in (
-        (lambda: AdaptiveNetwork((8, 8, 8), (True, True)), "network.recurrent has 2 entries for 3 layers"),
-        (lambda: AdaptiveNetwork((8, 8, 8), (True,) * 3, recurrent_start=("zeros", "zeros")), "network.recurrent_start has 2 entries for 3"),
+        (
+            lambda: AdaptiveNetwork((8, 8, 8), (True, True)),
+            "network.recurrent has 2 entries for 3 layers",
+        ),
+        (
+            lambda: AdaptiveNetwork((8, 8, 8), (True,) * 3, recurrent_start=("zeros", "zeros")),
+            "network.recurrent_start has 2 entries for 3",
+        ),
         (lambda: CurrentNetwork(layers=1), "network.layers is 1"),
         (lambda: CellNetwork(hidden=()), "network.hidden is empty"),
     ):
@@ -114,7 +166,9 @@ def test_networks_that_cannot_be():
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_step_on_made_up_data(name, tmp_path, monkeypatch):
-    """`srnn check`: files in the true format are written, read, encoded; one step moves the weights; an evaluation gives an accuracy."""
+    """`srnn check`: files in the true format are written, read, encoded; one step moves the
+    weights; an evaluation gives an accuracy.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what fsdd_spikes hears is kept there
     row = check(tasks.load(name))
     assert row["ok"], row["detail"]

@@ -1,4 +1,6 @@
-"""`ecg` on raw records: WFDB files in QTDB's layout, read, labelled, cut, encoded and trained on, parts disjoint by person."""
+"""`ecg` on raw records: WFDB files in QTDB's layout, read, labelled, cut, encoded and trained on,
+parts disjoint by person.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,26 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_raw_records_train(root, tmp_path):
-    settings = ["data.source=raw", "data.steps=400", "data.validation=0.3", "data.test=0.3", "epochs=1", "batch=4", "network.hidden=[5]"]
+    settings = [
+        "data.source=raw",
+        "data.steps=400",
+        "data.validation=0.3",
+        "data.test=0.3",
+        "epochs=1",
+        "batch=4",
+        "network.hidden=[5]",
+    ]
     task = override(tasks.load("ecg"), settings)
     parts = task.load(root)
     groups = [{s.group for s in part} for part in (parts.train, parts.validation, parts.test)]
-    assert set.union(*groups) == {"sel100", "sel102", "sel103", "sel104", "sel30", "sele0121+sele0122"}
+    assert set.union(*groups) == {
+        "sel100",
+        "sel102",
+        "sel103",
+        "sel104",
+        "sel30",
+        "sele0121+sele0122",
+    }
     assert sum(len(g) for g in groups) == 6  # no person in two parts
     assert "no record and no person" in parts.note
     counted = 0
@@ -56,8 +73,13 @@ def test_raw_records_train(root, tmp_path):
 
 
 def test_reconstruction_error_at_the_threshold_of_the_task(root):
-    """One event a step cannot follow a QRS at 0.3 standard deviations: what is lost is measured here, and gone where L covers the steepest step."""
-    raw = override(tasks.load("ecg"), ["data.source=raw", "data.steps=400", "data.validation=0.3", "data.test=0.3"]).data.load(root)
+    """One event a step cannot follow a QRS at 0.3 standard deviations: what is lost is measured
+    here, and gone where L covers the steepest step.
+    """
+    raw = override(
+        tasks.load("ecg"),
+        ["data.source=raw", "data.steps=400", "data.validation=0.3", "data.test=0.3"],
+    ).data.load(root)
     errors, checked = [], 0
     for sample in (*raw.train, *raw.validation, *raw.test):
         signal = normalise(sample.signal)

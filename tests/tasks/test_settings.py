@@ -62,13 +62,18 @@ def test_each_kind_of_field_can_be_set(setting, path, value):
 
 def test_nothing_else_changes():
     changed = override(ECG, ["network.hidden=[48]", "optimiser.lr=0.5"])
-    assert differences(describe(ECG), describe(changed)) == ["network.hidden: [36] → [48]", "optimiser.lr: 0.02 → 0.5"]
+    assert differences(describe(ECG), describe(changed)) == [
+        "network.hidden: [36] → [48]",
+        "optimiser.lr: 0.02 → 0.5",
+    ]
     assert ECG.network.hidden == (36,)
     assert override(ECG, []) is ECG
 
 
 def test_settings_are_applied_in_order_and_a_choice_before_its_fields():
-    task = override(ECG, ["start=UniformStart", "start.high=0.1", "start.graded=true", "epochs=3", "epochs=4"])
+    task = override(
+        ECG, ["start=UniformStart", "start.high=0.1", "start.graded=true", "epochs=3", "epochs=4"]
+    )
     assert (task.start, task.epochs) == (UniformStart(high=0.1, graded=True), 4)
     task = override(task, ["start=UniformStart"])  # chosen anew: its defaults
     assert task.start == UniformStart()
@@ -77,26 +82,49 @@ def test_settings_are_applied_in_order_and_a_choice_before_its_fields():
 
 
 def test_rates_are_set_by_the_path_of_the_parameter():
-    task = override(ECG, ["optimiser.rates.layers.0.weight=0.5", "optimiser.rates.layers.0.constants.tau_*=4"])
+    task = override(
+        ECG, ["optimiser.rates.layers.0.weight=0.5", "optimiser.rates.layers.0.constants.tau_*=4"]
+    )
     published = ECG.optimiser.rates
     assert len(published) == 2
-    assert task.optimiser.rates == {**published, "layers.0.weight": 0.5, "layers.0.constants.tau_*": 4.0}
-    first = next(iter(override(ECG, ["optimiser.rates.layers.0.constants.tau_m=1"]).optimiser.rates))
-    assert first == "layers.0.constants.tau_m"  # before the pattern of the task: the first match wins
+    assert task.optimiser.rates == {
+        **published,
+        "layers.0.weight": 0.5,
+        "layers.0.constants.tau_*": 4.0,
+    }
+    first = next(
+        iter(override(ECG, ["optimiser.rates.layers.0.constants.tau_m=1"]).optimiser.rates)
+    )
+    # before the pattern of the task: the first match wins
+    assert first == "layers.0.constants.tau_m"
     assert "layers.0.weight" not in published  # the dictionary of the task is left alone
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epochs", "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=[48]."),
+        (
+            "epochs",
+            "--set 'epochs': expected field=value, for example epochs=30 or network.hidden=[48].",
+        ),
         ("=3", "--set '=3': expected field=value, for example epochs=30 or network.hidden=[48]."),
-        ("epoch=3", "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: augment, balanced, batch, cache_mb, "
-         "checkpoint_seconds, clip_norm, compression, data, decode, early_stop, encode, epochs, fold, network, optimiser, published_protocol, refit, "
-         "regulariser, schedule, segment, start, truncation."),
-        ("network.hiden=3", "--set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did you mean 'hidden'? "
-         "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, hidden, neuron, norm, output, recurrent, recurrent_start, shared, "
-         "sparsity, surrogate, tau_adp, tau_adp_out, tau_m, tau_min, tau_out, trained, weight_gain."),
+        (
+            "epoch=3",
+            "--set epoch: Task has no setting 'epoch'. Did you mean 'epochs'? Known: "
+            "augment, balanced, batch, cache_mb, "
+            "checkpoint_seconds, clip_norm, compression, data, decode, early_stop, encode, "
+            "epochs, fold, network, optimiser, published_protocol, refit, "
+            "regulariser, schedule, segment, start, truncation.",
+        ),
+        (
+            "network.hiden=3",
+            "--set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did "
+            "you mean 'hidden'? "
+            "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, hidden, "
+            "neuron, norm, output, recurrent, recurrent_start, shared, "
+            "sparsity, surrogate, tau_adp, tau_adp_out, tau_m, tau_min, tau_out, trained, "
+            "weight_gain.",
+        ),
         ("start.high=1", "--set start.high: Zeros has no setting 'high'. Known: (none)."),
         ("epochs=many", "--set epochs=many: 'many' is not of type int."),
         ("epochs=2.5", "--set epochs=2.5: '2.5' is not of type int."),
@@ -108,16 +136,45 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("network.b0=.inf", "--set network.b0=.inf: expected a finite number."),
         ("encode.published=1", "--set encode.published=1: '1' is not of type bool."),
         ("clip_norm=off", "--set clip_norm=off: 'off' is not of type float | None."),
-        ("optimiser.kind=sgd", "--set optimiser.kind=sgd: 'sgd' is not of type Literal['adam', 'adamax']."),
-        ("data.source=wrong", "--set data.source=wrong: 'wrong' is not of type Literal['encoded', 'raw']."),
-        ("optimiser.rates.layers.0.weight=big", "--set optimiser.rates.layers.0.weight=big: 'big' is not of type float."),
-        ("start=Uniform", "--set start=Uniform: expected the name of a choice, then its settings as start.<setting>=…. "
-         "Did you mean 'UniformStart'? Known: UniformStart, Zeros."),
-        ("start=null", "--set start=null: expected the name of a choice, then its settings as start.<setting>=…. Known: UniformStart, Zeros."),
-        ("data=SimulatedEcg", "--set data=SimulatedEcg: expected the name of a choice, then its settings as data.<setting>=…. Known: QtdbData."),
+        (
+            "optimiser.kind=sgd",
+            "--set optimiser.kind=sgd: 'sgd' is not of type Literal['adam', 'adamax'].",
+        ),
+        (
+            "data.source=wrong",
+            "--set data.source=wrong: 'wrong' is not of type Literal['encoded', 'raw'].",
+        ),
+        (
+            "optimiser.rates.layers.0.weight=big",
+            "--set optimiser.rates.layers.0.weight=big: 'big' is not of type float.",
+        ),
+        (
+            "start=Uniform",
+            "--set start=Uniform: expected the name of a choice, then its settings "
+            "as start.<setting>=…. "
+            "Did you mean 'UniformStart'? Known: UniformStart, Zeros.",
+        ),
+        (
+            "start=null",
+            "--set start=null: expected the name of a choice, then its settings as "
+            "start.<setting>=…. Known: UniformStart, Zeros.",
+        ),
+        (
+            "data=SimulatedEcg",
+            "--set data=SimulatedEcg: expected the name of a choice, then its "
+            "settings as data.<setting>=…. Known: QtdbData.",
+        ),
         ("epochs.more=3", "--set epochs.more: epochs is 300, which has no settings of its own."),
-        ("regulariser.factor=1", "--set regulariser.factor: regulariser is null. Choose it first: --set regulariser=FiringRate."),
-        ("truncation.chunk=9", "--set truncation.chunk: truncation is null. Choose it first: --set truncation=Truncation."),
+        (
+            "regulariser.factor=1",
+            "--set regulariser.factor: regulariser is null. Choose it "
+            "first: --set regulariser=FiringRate.",
+        ),
+        (
+            "truncation.chunk=9",
+            "--set truncation.chunk: truncation is null. Choose it first: "
+            "--set truncation=Truncation.",
+        ),
         ("optimiser.lr=0", "optimiser.lr is 0.0; expected a number more than 0 and at most 1e+30."),
         ("batch=0", "batch is 0; expected a number of at least 1."),
         ("epochs=0", "epochs is 0; expected a number of at least 1."),
@@ -125,18 +182,34 @@ def test_rates_are_set_by_the_path_of_the_parameter():
         ("early_stop=0", "early_stop is 0; expected a number of at least 1."),
         ("checkpoint_seconds=-1", "checkpoint_seconds is -1.0; expected a number of at least 0."),
         ("decode.skip=-1", "decode.skip is -1; expected a number of at least 0."),
-        ("decode.unlabelled_as=6", "decode.unlabelled_as is 6; expected a number of at least 0 and at most 5."),
+        (
+            "decode.unlabelled_as=6",
+            "decode.unlabelled_as is 6; expected a number of at least 0 and at most 5.",
+        ),
         ("schedule.every=0", "schedule.every is 0; expected a number of at least 1."),
-        ("schedule.factor=1.5", "schedule.factor is 1.5; expected a number more than 0 and at most 1."),
+        (
+            "schedule.factor=1.5",
+            "schedule.factor is 1.5; expected a number more than 0 and at most 1.",
+        ),
         ("schedule.patience=-1", "schedule.patience is -1; expected a number of at least 0."),
         ("optimiser.eps=-1", "optimiser.eps is -1.0; expected a number of at least 0."),
-        ("optimiser.weight_decay=-1", "optimiser.weight_decay is -1.0; expected a number of at least 0."),
-        ("optimiser.rates.layers.0.weight=-1", "optimiser.rates.layers.0.weight is -1.0; expected a number of at least 0 and at most 1e+06."),
-        ("data.validation=0", "data.validation is 0.0; expected a number more than 0 and at most 1."),
+        (
+            "optimiser.weight_decay=-1",
+            "optimiser.weight_decay is -1.0; expected a number of at least 0.",
+        ),
+        (
+            "optimiser.rates.layers.0.weight=-1",
+            "optimiser.rates.layers.0.weight is -1.0; "
+            "expected a number of at least 0 and at most 1e+06.",
+        ),
+        (
+            "data.validation=0",
+            "data.validation is 0.0; expected a number more than 0 and at most 1.",
+        ),
         ("data.split_seed=-1", "data.split_seed is -1; expected a number of at least 0."),
         ("encode.threshold=0", "encode.threshold is 0.0; expected a number more than 0."),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_with_the_reason(setting, message):
     with pytest.raises(ConfigError) as refused:
         override(ECG, [setting])
@@ -179,19 +252,41 @@ def test_describe_is_json_with_every_field():
 
 def test_differences():
     assert differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 2}}) == []
-    assert differences({"a": 1, "b": {"c": 2}}, {"a": 3, "b": {"c": 4}}) == ["a: 1 → 3", "b.c: 2 → 4"]
+    assert differences({"a": 1, "b": {"c": 2}}, {"a": 3, "b": {"c": 4}}) == [
+        "a: 1 → 3",
+        "b.c: 2 → 4",
+    ]
     assert differences({"a": 1}, {"b": None}) == ["a: 1 → None"]
     assert differences(describe(ECG), describe(override(ECG, ["start=UniformStart"]))) == [
-        "start.graded: None → False", "start.high: None → 1.0", "start.is: 'Zeros' → 'UniformStart'", "start.low: None → 0.0",
-    ]  # fmt: skip
+        "start.graded: None → False",
+        "start.high: None → 1.0",
+        "start.is: 'Zeros' → 'UniformStart'",
+        "start.low: None → 0.0",
+    ]
 
 
 EVERYTHING = [
-    "data.train=9", "network.hidden=[5]", "network.b0=0.25", "encode.published=true", "start=UniformStart", "start.high=0.125", "decode.skip=3",
-    "decode.unlabelled_as=2", "regulariser=FiringRate", "regulariser.low=0.02", "optimiser.kind=adamax", "optimiser.rates.layers.0.weight=0.5",
-    "schedule.kind=plateau", "clip_norm=null", "early_stop=3", "batch=2", "segment=7",
-    "truncation=Truncation", "truncation.chunk=20", "truncation.step_per_chunk=true",
-]  # fmt: skip
+    "data.train=9",
+    "network.hidden=[5]",
+    "network.b0=0.25",
+    "encode.published=true",
+    "start=UniformStart",
+    "start.high=0.125",
+    "decode.skip=3",
+    "decode.unlabelled_as=2",
+    "regulariser=FiringRate",
+    "regulariser.low=0.02",
+    "optimiser.kind=adamax",
+    "optimiser.rates.layers.0.weight=0.5",
+    "schedule.kind=plateau",
+    "clip_norm=null",
+    "early_stop=3",
+    "batch=2",
+    "segment=7",
+    "truncation=Truncation",
+    "truncation.chunk=20",
+    "truncation.step_per_chunk=true",
+]
 
 
 def test_a_task_comes_back_from_its_run_folder(tmp_path):
@@ -204,9 +299,21 @@ def test_a_task_comes_back_from_its_run_folder(tmp_path):
 
 
 def test_a_task_made_in_python_comes_back(tmp_path):
-    """Nothing but task.json is needed: a task changed in Python, without --set, is the same after a run as before."""
-    task = replace(tasks.load("ecg"), batch=7, start=UniformStart(0.0, 0.1, graded=True), regulariser=FiringRate(high=0.2), published=())
-    task = replace(task, optimiser=replace(task.optimiser, rates={"layers.0.weight": 0.5}), data=replace(task.data, source="raw"))
+    """Nothing but task.json is needed: a task changed in Python, without --set, is the same after a
+    run as before.
+    """
+    task = replace(
+        tasks.load("ecg"),
+        batch=7,
+        start=UniformStart(0.0, 0.1, graded=True),
+        regulariser=FiringRate(high=0.2),
+        published=(),
+    )
+    task = replace(
+        task,
+        optimiser=replace(task.optimiser, rates={"layers.0.weight": 0.5}),
+        data=replace(task.data, source="raw"),
+    )
     run = Run.create(tmp_path / "run", task, 3, {"train": 1}, {})
     assert run.task() == (task, 3)
     assert differences(describe(task), describe(tasks.load("ecg"))) != []

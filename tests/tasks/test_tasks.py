@@ -1,4 +1,6 @@
-"""Tasks: each one documented, its network fitting its data; decoding, loss and regulariser worked by hand; collate."""
+"""Tasks: each one documented, its network fitting its data; decoding, loss and regulariser worked
+by hand; collate.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def test_the_names_of_the_tasks_are_those_of_their_modules():
     assert {"ecg", "ecg_sim"} <= set(tasks.names())
     assert not {"task", "settings"} & set(tasks.names())
     assert all(tasks.load(name).name == name for name in tasks.names())
-    with pytest.raises(ConfigError, match=r"There is no task 'ecgs'\. Did you mean 'ecg'\? Known: ecg, ecg_sim"):
+    with pytest.raises(
+        ConfigError,
+        match=r"There is no task 'ecgs'\. Did you mean 'ecg'\? "
+        r"Known: ecg, ecg_sim",
+    ):
         tasks.load("ecgs")
     with pytest.raises(ConfigError, match="There is no task 'settings'"):
         tasks.load("settings")
@@ -47,23 +53,57 @@ def test_every_task_is_documented_and_its_published_numbers_have_sources(name):
         assert doc
         assert not doc.startswith(f"{type(part).__name__}(")  # not the one dataclasses write
     assert "published" in vars(task)
-    assert bool(task.published) != (task.data.simulated or name in ("fsdd", "fsdd_spikes", "my"))  # ours
+    # ours
+    assert bool(task.published) != (task.data.simulated or name in ("fsdd", "fsdd_spikes", "my"))
     for number in task.published:
         assert re.search(r"\b(19|20)\d\d\b", number.source), number
         assert number.what
         assert math.isfinite(number.value)
-        assert "accuracy" not in number.what or number.protocol, "a published accuracy says how it was selected"
+        assert "accuracy" not in number.what or number.protocol, (
+            "a published accuracy says how it was selected"
+        )
 
 
 def test_every_setting_of_a_choice_is_explained():
     checked = 0
-    for choice in (PerStep, PerRecording, FiringRate, LevelCrossings, task_module.Optimiser, task_module.Schedule, Task):
+    for choice in (
+        PerStep,
+        PerRecording,
+        FiringRate,
+        LevelCrossings,
+        task_module.Optimiser,
+        task_module.Schedule,
+        Task,
+    ):
         doc = inspect.getdoc(choice)
         for field in fields(choice):
-            if choice is Task and field.name in ("name", "summary", "classes", "data", "network", "encode", "start", "decode", "regulariser",
-                                                 "optimiser", "schedule", "batch", "epochs", "published"):  # fmt: skip
+            if choice is Task and field.name in (
+                "name",
+                "summary",
+                "classes",
+                "data",
+                "network",
+                "encode",
+                "start",
+                "decode",
+                "regulariser",
+                "optimiser",
+                "schedule",
+                "batch",
+                "epochs",
+                "published",
+            ):
                 continue
-            known = field.name in doc or field.name in ("kind", "lr", "eps", "weight_decay", "threshold", "low", "high", "factor")
+            known = field.name in doc or field.name in (
+                "kind",
+                "lr",
+                "eps",
+                "weight_decay",
+                "threshold",
+                "low",
+                "high",
+                "factor",
+            )
             assert known, f"{choice.__name__}.{field.name}"
             checked += 1
     assert checked >= 25
@@ -74,16 +114,38 @@ def test_ecg_is_the_published_network():
     hidden, out = net.parts()
     assert (hidden.inputs, hidden.neurons, out.inputs, out.neurons) == (4, 36, 36, 6)
     assert (hidden.recurrent is not None, out.recurrent is not None) == (True, False)
-    assert (hidden.recurrent_bias is not None, hidden.activation.binary, out.activation.binary) == (True, True, True)
+    assert (hidden.recurrent_bias is not None, hidden.activation.binary, out.activation.binary) == (
+        True,
+        True,
+        True,
+    )
     assert sum(p.numel() for p in net.parameters()) == 1818
     assert 36 * 4 + 36 * 36 + 2 * 36 + 2 * 36 + 6 * 36 + 6 + 2 * 6 == 1818
     assert count_parameters(net) == (1782, 36)  # tau_adp of the hidden layer, where β = 0
-    start = {name: float(value.detach().unique()) for layer in (0, 1) for name, value in _constants(net, layer).items()}
+    start = {
+        name: float(value.detach().unique())
+        for layer in (0, 1)
+        for name, value in _constants(net, layer).items()
+    }
     assert start == pytest.approx(
-        {"0.tau_m": 20, "0.tau_adp": 7, "0.b0": 0.1, "0.beta": 0, "1.tau_m": 20, "1.tau_adp": 100, "1.b0": 0.1, "1.beta": 1.8}
+        {
+            "0.tau_m": 20,
+            "0.tau_adp": 7,
+            "0.b0": 0.1,
+            "0.beta": 0,
+            "1.tau_m": 20,
+            "1.tau_adp": 100,
+            "1.b0": 0.1,
+            "1.beta": 1.8,
+        }
     )
     task = tasks.load("ecg")
-    assert (task.decode, task.start, task.batch, task.epochs) == (PerStep(skip=10, unlabelled_as=0), Zeros(), 8, 300)
+    assert (task.decode, task.start, task.batch, task.epochs) == (
+        PerStep(skip=10, unlabelled_as=0),
+        Zeros(),
+        8,
+        300,
+    )
     assert [p.value for p in task.published] == [0.859, 0.844, 1818, 90, 325.7]
 
 
@@ -110,7 +172,7 @@ def test_simulated_parts_are_encoded_and_share_no_patient():
     assert out.potential.shape == (5, 40, len(task.classes))
 
 
-# ── data that does not fit ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── data that does not fit ────────────────────────────────────────────────────────────────────────
 
 
 def sample(label, steps=4, channels=4, name="rec/1", value=0.0):
@@ -138,15 +200,26 @@ def with_data(*samples, **changes):
 def test_a_label_out_of_range_is_refused():
     with pytest.raises(DataError) as refused:
         with_data(sample(np.array([0, 5, 6, -1]))).load(None)
-    assert str(refused.value) == ("rec/1: label 6 out of range; ecg_sim has 6 classes 0 … 5 (P, PQ, QR, RS, ST, TP), and -1 for unlabelled.")
+    assert str(refused.value) == (
+        "rec/1: label 6 out of range; ecg_sim has 6 classes 0 … 5 (P, "
+        "PQ, QR, RS, ST, TP), and -1 for unlabelled."
+    )
     good = np.array([0, 5, -1, -1])
     assert len(with_data(sample(good), decode=PerStep()).load(None).train) == 1
 
 
 def test_labels_of_the_other_kind_are_refused():
-    with pytest.raises(ConfigError, match=r"rec/1 has one label for all its steps; decode=PerStep needs one a step\. Set decode=PerRecording"):
+    with pytest.raises(
+        ConfigError,
+        match=r"rec/1 has one label for all its steps; "
+        r"decode=PerStep needs one a step\. Set decode=PerRecording",
+    ):
         with_data(sample(3)).load(None)
-    with pytest.raises(ConfigError, match=r"rec/1 has a label for every step; decode=PerRecording needs one for all\. Set decode=PerStep"):
+    with pytest.raises(
+        ConfigError,
+        match=r"rec/1 has a label for every step; "
+        r"decode=PerRecording needs one for all\. Set decode=PerStep",
+    ):
         with_data(sample(np.zeros(4, np.int64)), decode=PerRecording()).load(None)
 
 
@@ -184,9 +257,18 @@ def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
     fine = sample(np.arange(12) % 6, steps=12)
     narrow = sample(np.arange(12) % 6, steps=12, channels=2)
     cases = [
-        (with_data(narrow), "the network takes 4 channels, the encoded data has 2; encode and data do not fit."),
-        (with_data(fine, network=Stubborn(inputs=3)), "the network takes 3 channels, the encoded data has 4; encode and data do not"),
-        (with_data(fine, network=Stubborn(classes=5)), "the network has 5 outputs for 6 classes; they must be equal."),
+        (
+            with_data(narrow),
+            "the network takes 4 channels, the encoded data has 2; encode and data do not fit.",
+        ),
+        (
+            with_data(fine, network=Stubborn(inputs=3)),
+            "the network takes 3 channels, the encoded data has 4; encode and data do not",
+        ),
+        (
+            with_data(fine, network=Stubborn(classes=5)),
+            "the network has 5 outputs for 6 classes; they must be equal.",
+        ),
     ]
     for task, message in cases:
         with pytest.raises(ConfigError, match=f"ecg_sim: {message}"):
@@ -195,11 +277,13 @@ def test_a_network_that_does_not_fit_the_data_is_refused(tmp_path):
     assert fit(with_data(fine, network=Stubborn(), epochs=1), tmp_path / "run")["epochs"] == 1
 
 
-# ── collate ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── collate ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_collate_pads_signals_with_zeros_and_labels_with_minus_one():
-    batch = collate([sample(np.array([1, 2, 3]), steps=3, value=1.0), sample(np.array([4]), steps=1, value=2.0)])
+    batch = collate(
+        [sample(np.array([1, 2, 3]), steps=3, value=1.0), sample(np.array([4]), steps=1, value=2.0)]
+    )
     assert batch.x.shape == (2, 3, 4)
     assert batch.x[0].tolist() == [[1.0] * 4] * 3
     assert batch.x[1].tolist() == [[2.0] * 4, [0.0] * 4, [0.0] * 4]
@@ -216,11 +300,15 @@ def test_collate_takes_one_label_a_recording(kind):
 
 
 def test_collate_refuses_other_channels():
-    with pytest.raises(DataError, match=r"Recordings of \[2, 4\] channels in one batch \(rec/1 …\); expected the same number in all"):
+    with pytest.raises(
+        DataError,
+        match=r"Recordings of \[2, 4\] channels in one batch \(rec/1 "
+        r"…\); expected the same number in all",
+    ):
         collate([sample(0), sample(0, channels=2)])
 
 
-# ── one label a step, by hand ────────────────────────────────────────────────────────────────────────────────────────────
+# ── one label a step, by hand ─────────────────────────────────────────────────────────────────────
 
 LABELS = torch.tensor([[0, 1, -1, 2], [2, -1, -1, -1]])
 LENGTHS = torch.tensor([4, 2])
@@ -245,11 +333,15 @@ def output(potential):
 
 
 def potentials():
-    """(2, 4, 3): log-probabilities of p = softmax; the guesses are 0, 1, 1, 0 and 2, 0 (and nothing beyond the end)."""
+    """(2, 4, 3): log-probabilities of p = softmax; the guesses are 0, 1, 1, 0 and 2, 0 (and nothing
+    beyond the end).
+    """
     p = torch.tensor(
-        [[[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.5, 0.25], [0.5, 0.25, 0.25]],
-         [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
-    )  # fmt: skip
+        [
+            [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.5, 0.25], [0.5, 0.25, 0.25]],
+            [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
+        ]
+    )
     return torch.log(p) + 3.0  # a constant more changes nothing
 
 
@@ -263,7 +355,8 @@ def test_scores_are_log_probabilities_of_valid_steps():
 def test_loss_of_each_step_by_hand():
     log2, log4 = math.log(2), math.log(4)
     cases = [
-        (PerStep(), (log2 + log2 + log4 + log2) / 2),  # steps 0, 1, 3 of the first, step 0 of the second; mean over two recordings
+        # steps 0, 1, 3 of the first, step 0 of the second; mean over two recordings
+        (PerStep(), (log2 + log2 + log4 + log2) / 2),
         (PerStep(mean_over_steps=True), (3 * log2 + log4) / 4),
         (PerStep(skip=1), (log2 + log4) / 2),
         (PerStep(unlabelled_as=0), (log2 + log2 + log4 + log4 + log2 + log2) / 2),
@@ -278,24 +371,30 @@ def test_loss_of_each_step_by_hand():
 def test_results_of_each_step_by_hand():
     scores = PerStep().scores(output(potentials()), LENGTHS)
     plain = PerStep().results([scores], [LABELS], [LENGTHS])
-    # labelled: (0 → 0), (1 → 1), (2 → 0) | (2 → 2); the mean over recordings is (2/3 + 1) / 2, pooled it is 3/4
+    # labelled: (0 → 0), (1 → 1), (2 → 0) | (2 → 2); the mean over recordings is (2/3 + 1) / 2,
+    # pooled it is 3/4
     assert plain["accuracy"] == pytest.approx((2 / 3 + 1) / 2)
     assert plain["accuracy_labelled"] == 0.75
     assert (plain["recordings"], plain["labelled_steps"]) == (2, 4)
     assert plain["confusion"] == [[1, 0, 0], [0, 1, 0], [1, 0, 1]]
     assert plain["recall"] == [1.0, 1.0, 0.5]
     as_p = PerStep(unlabelled_as=0).results([scores], [LABELS], [LENGTHS])
-    # unlabelled steps are class 0: step 2 of the first (guess 1, wrong), step 1 of the second (guess 0, right)
+    # unlabelled steps are class 0: step 2 of the first (guess 1, wrong), step 1 of the second
+    # (guess 0, right)
     assert as_p["accuracy"] == pytest.approx((2 / 4 + 2 / 2) / 2)
-    assert {k: v for k, v in as_p.items() if k != "accuracy"} == {k: v for k, v in plain.items() if k != "accuracy"}
+    assert {k: v for k, v in as_p.items() if k != "accuracy"} == {
+        k: v for k, v in plain.items() if k != "accuracy"
+    }
     skipped = PerStep(skip=1).results([scores], [LABELS], [LENGTHS])
     assert skipped["accuracy"] == 0.5  # the second recording has no step left and does not count
     assert skipped["recall"] == [None, 1.0, 0.0]
-    two = PerStep().results([scores[:1], scores[1:, :2]], [LABELS[:1], LABELS[1:, :2]], [LENGTHS[:1], LENGTHS[1:]])
+    two = PerStep().results(
+        [scores[:1], scores[1:, :2]], [LABELS[:1], LABELS[1:, :2]], [LENGTHS[:1], LENGTHS[1:]]
+    )
     assert two == plain  # batches padded to other lengths
 
 
-# ── one label a recording, by hand ───────────────────────────────────────────────────────────────────────────────────────
+# ── one label a recording, by hand ────────────────────────────────────────────────────────────────
 
 
 def softmax(*values):
@@ -303,7 +402,9 @@ def softmax(*values):
     return [x / sum(e) for x in e]
 
 
-POTENTIAL = torch.tensor([[[1.0, 0.0], [3.0, 5.0], [2.0, 2.0]], [[-1.0, -2.0], [9.0, 9.0], [9.0, 9.0]]])
+POTENTIAL = torch.tensor(
+    [[[1.0, 0.0], [3.0, 5.0], [2.0, 2.0]], [[-1.0, -2.0], [9.0, 9.0], [9.0, 9.0]]]
+)
 SPIKES = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]])
 ENDS = torch.tensor([3, 1])
 
@@ -311,7 +412,14 @@ ENDS = torch.tensor([3, 1])
 @pytest.mark.parametrize(
     ("pool", "read", "expected"),
     [
-        ("softmax_sum", "potential", [[sum(p[k] for p in (softmax(1, 0), softmax(3, 5), softmax(2, 2))) for k in (0, 1)], softmax(-1, -2)]),
+        (
+            "softmax_sum",
+            "potential",
+            [
+                [sum(p[k] for p in (softmax(1, 0), softmax(3, 5), softmax(2, 2))) for k in (0, 1)],
+                softmax(-1, -2),
+            ],
+        ),
         ("mean", "potential", [[2.0, 7 / 3], [-1.0, -2.0]]),
         ("last", "potential", [[2.0, 2.0], [-1.0, -2.0]]),
         ("max_over_time", "potential", [[3.0, 5.0], [-1.0, -2.0]]),
@@ -323,36 +431,62 @@ def test_each_pool_by_hand(pool, read, expected):
     scores = decode.scores(Output(POTENTIAL, SPIKES, (), None), ENDS)
     assert scores.tolist() == [pytest.approx(row) for row in expected]
     labels = torch.tensor([1, 0])
-    by_hand = sum(-math.log(softmax(*row)[label]) for row, label in zip(expected, (1, 0), strict=True)) / 2
+    by_hand = (
+        sum(-math.log(softmax(*row)[label]) for row, label in zip(expected, (1, 0), strict=True))
+        / 2
+    )
     assert float(decode.loss(scores, labels, ENDS)) == pytest.approx(by_hand)
 
 
 def test_skip_leaves_out_first_steps_and_every_pool_is_tested():
     pools = typing.get_type_hints(PerRecording)["pool"]
-    assert set(typing.get_args(pools)) == {"softmax_sum", "mean", "last", "max_over_time", "spike_count"}
+    assert set(typing.get_args(pools)) == {
+        "softmax_sum",
+        "mean",
+        "last",
+        "max_over_time",
+        "spike_count",
+    }
     out = Output(POTENTIAL, SPIKES, (), None)
     assert PerRecording(pool="mean", skip=1).scores(out, ENDS).tolist() == [[2.5, 3.5], [0.0, 0.0]]
-    assert PerRecording(pool="last", skip=1).scores(out, ENDS).tolist() == [[2.0, 2.0], [-1.0, -2.0]]
+    assert PerRecording(pool="last", skip=1).scores(out, ENDS).tolist() == [
+        [2.0, 2.0],
+        [-1.0, -2.0],
+    ]
 
 
 def test_results_of_each_recording():
-    scores = [torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]]), torch.tensor([[3.0, 0.0, 1.0], [0.0, 0.0, 1.0]])]
-    got = PerRecording().results(scores, [torch.tensor([0, 1]), torch.tensor([1, -1])], [ENDS, ENDS])
-    assert got == {"accuracy": pytest.approx(2 / 3), "recordings": 4, "confusion": [[1, 0, 0], [1, 1, 0], [0, 0, 0]], "recall": [1.0, 0.5, None]}
+    scores = [
+        torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]]),
+        torch.tensor([[3.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
+    ]
+    got = PerRecording().results(
+        scores, [torch.tensor([0, 1]), torch.tensor([1, -1])], [ENDS, ENDS]
+    )
+    assert got == {
+        "accuracy": pytest.approx(2 / 3),
+        "recordings": 4,
+        "confusion": [[1, 0, 0], [1, 1, 0], [0, 0, 0]],
+        "recall": [1.0, 0.5, None],
+    }
 
 
 def test_a_task_with_one_label_a_recording_trains(tmp_path):
     made = override(tasks.load("ecg_sim"), TINY).load(None)
-    labelled = [Sample(s.signal, np.int64(k % 6), s.rate, s.name, events=True) for k, s in enumerate(made.train)]
+    labelled = [
+        Sample(s.signal, np.int64(k % 6), s.rate, s.name, events=True)
+        for k, s in enumerate(made.train)
+    ]
     task = with_data(*labelled, decode=PerRecording(pool="mean"), epochs=2, batch=3)
     task = replace(task, published=(Published("test accuracy", 0.859, "somebody 2020"),))
     result = fit(task, tmp_path / "run")
     assert (result["epochs"], result["test_recordings"]) == (2, 5)
     assert "test_accuracy_labelled" not in result
-    assert (result["simulated"], result["published"]) == (True, [])  # never beside a published number
+    # never beside a published number
+    assert (result["simulated"], result["published"]) == (True, [])
 
 
-# ── firing rates ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── firing rates ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_firing_rate_by_hand():
@@ -361,15 +495,26 @@ def test_firing_rate_by_hand():
     spikes[1, 0, 1] = 1.0  # 0.2; the third unit is silent
     spikes.requires_grad_()
     analog = torch.ones(2, 3, 2)
-    trace = Trace(torch.zeros(2, 3, 1), (spikes, analog), (spikes, analog), torch.tensor([3, 2]), (True, False))
-    assert float(FiringRate(factor=1.0, low=0.1, high=0.5).loss(trace).detach()) == pytest.approx(0.1 + 0.1)
-    assert float(FiringRate(factor=0.5, low=0.25, high=0.5).loss(trace).detach()) == pytest.approx(0.5 * (0.1 + 0.05 + 0.25))
+    trace = Trace(
+        torch.zeros(2, 3, 1),
+        (spikes, analog),
+        (spikes, analog),
+        torch.tensor([3, 2]),
+        (True, False),
+    )
+    assert float(FiringRate(factor=1.0, low=0.1, high=0.5).loss(trace).detach()) == pytest.approx(
+        0.1 + 0.1
+    )
+    assert float(FiringRate(factor=0.5, low=0.25, high=0.5).loss(trace).detach()) == pytest.approx(
+        0.5 * (0.1 + 0.05 + 0.25)
+    )
     assert float(FiringRate(factor=1.0, low=0.0, high=1.0).loss(trace).detach()) == 0.0
     (gradient,) = torch.autograd.grad(FiringRate(factor=2.0, low=0.1, high=0.5).loss(trace), spikes)
-    assert gradient[0, 0].tolist() == pytest.approx([0.4, 0.0, -0.4])  # ± factor / steps where a bound is crossed
+    # ± factor / steps where a bound is crossed
+    assert gradient[0, 0].tolist() == pytest.approx([0.4, 0.0, -0.4])
 
 
-# ── the real data ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the real data ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.real_data
@@ -388,8 +533,15 @@ def test_ecg_on_the_published_files(real_data, tmp_path, monkeypatch):
     assert int((counted < 0).sum()) > 100
     assert torch.equal(targets[:, 10:], torch.where(counted < 0, 0, counted))
     assert targets[:, :10].eq(-1).all()
-    labelled = override(task, ["decode.unlabelled_as=null"]).decode.targets(batch.labels, batch.lengths)
-    assert int((labelled >= 0).sum()) == int((counted >= 0).sum()) < int((targets >= 0).sum()) == 20 * 1291
+    labelled = override(task, ["decode.unlabelled_as=null"]).decode.targets(
+        batch.labels, batch.lengths
+    )
+    assert (
+        int((labelled >= 0).sum())
+        == int((counted >= 0).sum())
+        < int((targets >= 0).sum())
+        == 20 * 1291
+    )
 
     def cut(s):
         return Sample(s.signal[:100], s.label[:100], s.rate, s.name, events=True)

@@ -1,4 +1,6 @@
-"""TIMIT as a task: where windows begin, which step of a frame is labelled, and the folded accuracy of the core part by hand."""
+"""TIMIT as a task: where windows begin, which step of a frame is labelled, and the folded accuracy
+of the core part by hand.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,13 @@ def test_windows_cover_a_sentence(frames, length, starts):
 
 
 def sentence(frames):
-    return Sample(np.arange(frames, dtype=np.float32)[:, None] * [1.0, 2.0], np.arange(frames) % 7, 100.0, "train/DR1/FCJF0/SI648", "FCJF0")
+    return Sample(
+        np.arange(frames, dtype=np.float32)[:, None] * [1.0, 2.0],
+        np.arange(frames) % 7,
+        100.0,
+        "train/DR1/FCJF0/SI648",
+        "FCJF0",
+    )
 
 
 def test_frames_are_shown_several_times_and_labelled_once():
@@ -55,7 +63,7 @@ def test_a_short_sentence_repeats_its_last_frame_and_a_whole_one_is_as_it_is():
     assert (replace(TimitData(), frames=None).shape.steps, TimitData().shape.steps) == (None, 500)
 
 
-# ── the folded accuracy ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the folded accuracy ───────────────────────────────────────────────────────────────────────────
 
 CORE, OTHER = "MDAB0", "FAKS0"
 
@@ -70,18 +78,25 @@ def frame(**shares):
 
 
 def test_scores_of_phones_that_fall_together_add_up():
-    """ao and aa are one class, ih and ix another, closures and h# are silence: by single phones each of the first three would be judged otherwise."""
-    scores = torch.stack([
-        frame(aa=0.3, ao=0.3, iy=0.4),          # aa: 0.6, right, though iy is the likeliest phone
-        frame(ih=0.2, ix=0.25, ao=0.3),         # ih: 0.45, wrong, though ao is the likeliest phone
-        frame(pcl=0.2, tcl=0.2, iy=0.3),        # silence: 0.4, right for h#
-        frame(iy=0.1),                          # q has 0.9, and is no class: iy, right
-        frame(iy=0.9),                          # the label is q: does not count
-        frame(iy=0.9),                          # unlabelled: does not count
-    ])[None]  # fmt: skip
+    """ao and aa are one class, ih and ix another, closures and h# are silence: by single phones
+    each of the first three would be judged otherwise.
+    """
+    scores = torch.stack(
+        [
+            frame(aa=0.3, ao=0.3, iy=0.4),  # aa: 0.6, right, though iy is the likeliest phone
+            frame(ih=0.2, ix=0.25, ao=0.3),  # ih: 0.45, wrong, though ao is the likeliest phone
+            frame(pcl=0.2, tcl=0.2, iy=0.3),  # silence: 0.4, right for h#
+            frame(iy=0.1),  # q has 0.9, and is no class: iy, right
+            frame(iy=0.9),  # the label is q: does not count
+            frame(iy=0.9),  # unlabelled: does not count
+        ]
+    )[None]
     labels = torch.tensor([[P("aa"), P("ao"), P("h#"), P("iy"), P("q"), -1]])
     names = [f"test/DR1/{CORE}/SI1039/0"]
-    assert CoreFolded()([scores], [labels], [torch.tensor([6])], names) == {"accuracy_core_39": 3 / 4, "core_frames": 4}
+    assert CoreFolded()([scores], [labels], [torch.tensor([6])], names) == {
+        "accuracy_core_39": 3 / 4,
+        "core_frames": 4,
+    }
 
 
 def test_only_core_speakers_count_and_names_follow_the_batches():
@@ -90,15 +105,28 @@ def test_only_core_speakers_count_and_names_follow_the_batches():
     first, second = torch.stack([right, wrong]), torch.stack([wrong, right])
     names = [f"test/DR1/{s}/SI1/{k}" for k, s in enumerate((CORE, OTHER, OTHER, CORE.lower()))]
     lengths = [torch.ones(2, dtype=torch.int64)] * 2
-    assert CoreFolded()([first, second], [label, label], lengths, names) == {"accuracy_core_39": 1.0, "core_frames": 2}
-    assert CoreFolded()([first, second], [label, label], lengths, names[1:] + names[:1]) == {"accuracy_core_39": 1 / 2, "core_frames": 2}
-    assert CoreFolded()([first], [label], lengths[:1], [f"test/DR1/{OTHER}/SI1/{k}" for k in range(2)]) == {}
+    assert CoreFolded()([first, second], [label, label], lengths, names) == {
+        "accuracy_core_39": 1.0,
+        "core_frames": 2,
+    }
+    assert CoreFolded()([first, second], [label, label], lengths, names[1:] + names[:1]) == {
+        "accuracy_core_39": 1 / 2,
+        "core_frames": 2,
+    }
+    assert (
+        CoreFolded()([first], [label], lengths[:1], [f"test/DR1/{OTHER}/SI1/{k}" for k in range(2)])
+        == {}
+    )
 
 
 def test_the_task_reports_it():
     task = tasks.load("timit")
     assert task.also == CoreFolded()
     assert len(task.classes) == 61
-    assert (len(timit.CORE), len(set(timit.FOLD) - {-1}), sum(f == -1 for f in timit.FOLD)) == (24, 39, 1)
+    assert (len(timit.CORE), len(set(timit.FOLD) - {-1}), sum(f == -1 for f in timit.FOLD)) == (
+        24,
+        39,
+        1,
+    )
     assert task.step_seconds == pytest.approx(0.002)
     assert math.isclose(task.shape.rate, 500.0)

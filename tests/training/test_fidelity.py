@@ -12,7 +12,9 @@ from srnn.training.fidelity import Played, compare
 
 @pytest.fixture(scope="module", params=["a label a step", "a label a recording"])
 def setting(request: pytest.FixtureRequest):
-    """A task with a label a step, and one with a label a recording, of recordings of different lengths."""
+    """A task with a label a step, and one with a label a recording, of recordings of different
+    lengths.
+    """
     if request.param == "a label a step":
         task = tasks.load("ecg_sim")
         samples = list(task.load(None).test)[:5]
@@ -27,7 +29,13 @@ def _of_recordings():
     assert isinstance(task.decode, PerRecording)
     draw = np.random.default_rng(0)
     return task, [
-        Sample(signal=draw.integers(0, 2, (n, 4)).astype(np.float32), label=k % 3, rate=1.0, name=f"r{k}") for k, n in enumerate((7, 20, 13))
+        Sample(
+            signal=draw.integers(0, 2, (n, 4)).astype(np.float32),
+            label=k % 3,
+            rate=1.0,
+            name=f"r{k}",
+        )
+        for k, n in enumerate((7, 20, 13))
     ]
 
 
@@ -83,7 +91,9 @@ def test_other_scores_are_measured(setting):
 
 def test_a_player_may_show_no_spikes(setting):
     task, net, samples = setting
-    found = compare(net, lambda x, lengths: _play(net)(x, lengths)._replace(outputs=()), task, samples)
+    found = compare(
+        net, lambda x, lengths: _play(net)(x, lengths)._replace(outputs=()), task, samples
+    )
     assert found.spike_agreement is None
     assert found.recordings_equal is None
     assert found.score_error == 0.0
@@ -93,6 +103,18 @@ def test_a_player_may_show_no_spikes(setting):
 def test_a_player_of_another_shape_is_refused(setting):
     task, net, samples = setting
     with pytest.raises(ShapeError, match="the player's potential has shape"):
-        compare(net, lambda x, lengths: _play(net)(x, lengths)._replace(potential=torch.zeros(1, 2, 3)), task, samples)
+        compare(
+            net,
+            lambda x, lengths: _play(net)(x, lengths)._replace(potential=torch.zeros(1, 2, 3)),
+            task,
+            samples,
+        )
     with pytest.raises(ShapeError, match="outputs of 1 layers"):
-        compare(net, lambda x, lengths: _play(net)(x, lengths)._replace(outputs=_play(net)(x, lengths).outputs[:1]), task, samples)
+        compare(
+            net,
+            lambda x, lengths: _play(net)(x, lengths)._replace(
+                outputs=_play(net)(x, lengths).outputs[:1]
+            ),
+            task,
+            samples,
+        )

@@ -1,5 +1,6 @@
-"""A training step as a CUDA graph. Without a GPU the capture is a stand-in with a graph's ways: it runs the step again on the same tensors, and puts
-what comes where the captured step had put it. On a GPU the same tests capture.
+"""A training step as a CUDA graph. Without a GPU the capture is a stand-in with a graph's ways: it
+runs the step again on the same tensors, and puts what comes where the captured step had put it. On
+a GPU the same tests capture.
 """
 
 from __future__ import annotations
@@ -38,12 +39,22 @@ from uneven import BASE, BITTAR
 
 GPU = torch.cuda.is_available() and not gpu.interpreting()
 DEVICE = torch.device("cuda" if GPU else "cpu")
-TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=3", "epochs=3", "network.hidden=[6]"]
+TINY = [
+    "data.train=8",
+    "data.validation=4",
+    "data.test=4",
+    "data.steps=24",
+    "batch=3",
+    "epochs=3",
+    "network.hidden=[6]",
+]
 ECG = override(tasks.load("ecg_sim"), TINY)  # batches of 3, 3 and 2: two shapes
 
 
 class StandIn:
-    """Replays by running again; what a graph writes to the same places is written to the same places."""
+    """Replays by running again; what a graph writes to the same places is written to the same
+    places.
+    """
 
     def __init__(self):
         self.captured, self.replayed = [], 0
@@ -78,7 +89,11 @@ def capture(monkeypatch):
     if GPU:
         return capture_cuda
     real = Stack.which_backend
-    monkeypatch.setattr(Stack, "which_backend", lambda self, x=None, backend="auto": Choice("triton", real(self, x, backend).reason))
+    monkeypatch.setattr(
+        Stack,
+        "which_backend",
+        lambda self, x=None, backend="auto": Choice("triton", real(self, x, backend).reason),
+    )
     return StandIn()
 
 
@@ -90,8 +105,17 @@ def graph_of(task, capture, net=None, **more):
 
 @pytest.mark.parametrize("kind", ["adam", "adamax"])
 def test_a_captured_step_is_the_step(capture, kind):
-    """Loss, scores, norm and weights after batch upon batch, of two shapes, while the rate changes."""
-    task = override(ECG, [f"optimiser.kind={kind}", "clip_norm=0.5", 'optimiser.rates={"layers.*.constants.*": 3.0}'])
+    """Loss, scores, norm and weights after batch upon batch, of two shapes, while the
+    rate changes.
+    """
+    task = override(
+        ECG,
+        [
+            f"optimiser.kind={kind}",
+            "clip_norm=0.5",
+            'optimiser.rates={"layers.*.constants.*": 3.0}',
+        ],
+    )
     parts = task.load(None)
     graph = graph_of(task, capture)
     plain = copy.deepcopy(graph.net)
@@ -108,7 +132,9 @@ def test_a_captured_step_is_the_step(capture, kind):
         wanted.loss.backward()
         norm = optimise.gradient_norm(plain)
         largest = optimise.step(plain, optimiser, task.clip_norm, norm)
-        for got, want in zip(numbers(made), (wanted.loss, wanted.scores, wanted.total, norm, largest), strict=True):
+        for got, want in zip(
+            numbers(made), (wanted.loss, wanted.scores, wanted.total, norm, largest), strict=True
+        ):
             torch.testing.assert_close(got.detach(), want.detach())
         for (name, got), want in zip(graph.net.named_parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(got, want, msg=lambda m, name=name: f"{name}: {m}")
@@ -118,7 +144,8 @@ def test_a_captured_step_is_the_step(capture, kind):
     assert len(set(seen)) == 5
     assert len(graph.held) == 2
     if not GPU:
-        assert (capture.captured, capture.replayed) == ([1, 1], 4)  # the first batch makes the optimiser's state
+        # the first batch makes the optimiser's state
+        assert (capture.captured, capture.replayed) == ([1, 1], 4)
 
 
 @pytest.fixture
@@ -126,7 +153,9 @@ def graphs(capture, monkeypatch):
     """`fit` captures so too; which batches were replayed."""
     replayed, real = [], loop.Loop.replay
     monkeypatch.setattr(training, "Graphed", lambda *given: Graphed(*given, capture=capture))
-    monkeypatch.setattr(loop.Loop, "replay", lambda self, *a: (replayed.append(self.at.batch), real(self, *a))[1])
+    monkeypatch.setattr(
+        loop.Loop, "replay", lambda self, *a: (replayed.append(self.at.batch), real(self, *a))[1]
+    )
     return replayed
 
 
@@ -150,7 +179,10 @@ def test_a_run_with_graphs_is_the_run_without(graphs, tmp_path):
     a, b = (weights(tmp_path / name) for name in ("graph", "plain"))
     for key in (k for k in a if k.startswith("net.")):
         torch.testing.assert_close(a[key], b[key], atol=1e-5, rtol=1e-4)
-    assert [Run(tmp_path / n).read("env.json")["graph"] for n in ("graph", "plain")] == [True, False]
+    assert [Run(tmp_path / n).read("env.json")["graph"] for n in ("graph", "plain")] == [
+        True,
+        False,
+    ]
 
 
 def test_it_is_resumed_to_the_same_bits_with_graphs_and_goes_on_without(graphs, tmp_path):
@@ -161,7 +193,13 @@ def test_it_is_resumed_to_the_same_bits_with_graphs_and_goes_on_without(graphs, 
     fit(ECG, tmp_path / "whole", device=str(DEVICE), mode=graph)
     for name in ("graph", "plain"):
         with pytest.raises(loop.Interrupted):
-            fit(ECG, tmp_path / name, device=str(DEVICE), mode=graph, progress=loop.Progress(epoch=stop))
+            fit(
+                ECG,
+                tmp_path / name,
+                device=str(DEVICE),
+                mode=graph,
+                progress=loop.Progress(epoch=stop),
+            )
         _, state = load_checkpoint(Run(tmp_path / name).checkpoint("last"))
         assert [type(g["lr"]) for g in state["groups"]] == [float] * len(state["groups"])
     fit(ECG, tmp_path / "graph", device=str(DEVICE), mode=graph, resume=True)
@@ -169,14 +207,21 @@ def test_it_is_resumed_to_the_same_bits_with_graphs_and_goes_on_without(graphs, 
     a, b = weights(tmp_path / "graph"), weights(tmp_path / "whole")
     assert all(torch.equal(a[key], b[key]) for key in b)
     fit(ECG, tmp_path / "plain", device=str(DEVICE), resume=True)
-    assert [row["loss"] for row in log(tmp_path / "plain")] == pytest.approx([row["loss"] for row in log(tmp_path / "whole")], rel=1e-5)
+    assert [row["loss"] for row in log(tmp_path / "plain")] == pytest.approx(
+        [row["loss"] for row in log(tmp_path / "whole")], rel=1e-5
+    )
 
 
 def test_seeds_together_are_one_graph_and_each_what_it_is_alone(graphs, capture, tmp_path):
     """One ends an epoch before the others: from there on those two are captured anew."""
     tasks = [ECG, replace(ECG, epochs=2), ECG]
     modes = {"device": str(DEVICE), "mode": Mode(graph=True)}
-    made = fit_together([partial(fit, t, tmp_path / f"t{k}", seed=k, together=3, **modes) for k, t in enumerate(tasks)])
+    made = fit_together(
+        [
+            partial(fit, t, tmp_path / f"t{k}", seed=k, together=3, **modes)
+            for k, t in enumerate(tasks)
+        ]
+    )
     assert [m["epochs"] for m in made] == [3, 2, 3]
     if not GPU:
         assert capture.captured == [3, 3, 2, 2]
@@ -185,7 +230,9 @@ def test_seeds_together_are_one_graph_and_each_what_it_is_alone(graphs, capture,
         fit(task, tmp_path / f"a{k}", seed=k, **modes)
         alone, together = weights(tmp_path / f"a{k}"), weights(tmp_path / f"t{k}")
         if GPU:
-            assert log(tmp_path / f"t{k}")[-1]["loss"] == pytest.approx(log(tmp_path / f"a{k}")[-1]["loss"], rel=1e-3)
+            assert log(tmp_path / f"t{k}")[-1]["loss"] == pytest.approx(
+                log(tmp_path / f"a{k}")[-1]["loss"], rel=1e-3
+            )
         else:
             assert log(tmp_path / f"t{k}") == log(tmp_path / f"a{k}")
             assert all(torch.equal(alone[key], together[key]) for key in alone)
@@ -194,25 +241,44 @@ def test_seeds_together_are_one_graph_and_each_what_it_is_alone(graphs, capture,
 def test_one_that_diverges_in_the_graph_of_all_ends_alone(graphs, tmp_path):
     wild = override(ECG, ["optimiser.lr=1e30"])
     modes = {"device": str(DEVICE), "mode": Mode(graph=True), "together": 2}
-    calm, lost = fit_together([partial(fit, ECG, tmp_path / "calm", **modes), partial(fit, wild, tmp_path / "wild", **modes)])
+    calm, lost = fit_together(
+        [
+            partial(fit, ECG, tmp_path / "calm", **modes),
+            partial(fit, wild, tmp_path / "wild", **modes),
+        ]
+    )
     assert isinstance(lost, DivergedError), lost
     assert calm["epochs"] == 3
     fit(ECG, tmp_path / "alone", device=str(DEVICE), mode=Mode(graph=True))
-    assert [row["loss"] for row in log(tmp_path / "calm")] == pytest.approx([row["loss"] for row in log(tmp_path / "alone")], rel=1e-3)
+    assert [row["loss"] for row in log(tmp_path / "calm")] == pytest.approx(
+        [row["loss"] for row in log(tmp_path / "alone")], rel=1e-3
+    )
 
 
 REFUSED = {
-    "truncated": (replace(BASE, truncation=Truncation(4)), "a truncated gradient steps more than once a batch"),
+    "truncated": (
+        replace(BASE, truncation=Truncation(4)),
+        "a truncated gradient steps more than once a batch",
+    ),
     "segments": (replace(BASE, segment=4), "segments run layers again within the backward pass"),
-    "regulariser": (replace(BASE, regulariser=FiringRate()), "a firing-rate regulariser counts steps"),
-    "random starts": (replace(BASE, start=UniformStart(high=0.5)), "random starts are drawn on the CPU"),
+    "regulariser": (
+        replace(BASE, regulariser=FiringRate()),
+        "a firing-rate regulariser counts steps",
+    ),
+    "random starts": (
+        replace(BASE, start=UniformStart(high=0.5)),
+        "random starts are drawn on the CPU",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_captured_is_refused_before_anything_is_written(capture, tmp_path, name):
     task, why = REFUSED[name]
-    with pytest.raises(ConfigError, match=f"^--graph: ecg_sim cannot be trained as a CUDA graph: {why}. Train it without.$"):
+    with pytest.raises(
+        ConfigError,
+        match=f"^--graph: ecg_sim cannot be trained as a CUDA graph: {why}. Train it without.$",
+    ):
         fit(task, tmp_path / "run", device=str(DEVICE), mode=Mode(graph=True))
     assert not (tmp_path / "run").exists()
 
@@ -226,7 +292,9 @@ def test_without_a_gpu_there_is_nothing_to_capture(capture):
 def test_what_turns_out_while_training_is_refused_too(capture, monkeypatch):
     parts = BASE.load(None)
     normed = replace(BASE, network=replace(BITTAR, dropout=0.0))
-    with pytest.raises(ConfigError, match="has a norm, which looks at lengths, and recordings of different lengths"):
+    with pytest.raises(
+        ConfigError, match="has a norm, which looks at lengths, and recordings of different lengths"
+    ):
         graph_of(normed, capture).step(collate(parts.train[:4]).to(DEVICE))
     monkeypatch.setattr(graphed, "SHAPES", 2)
     graph = graph_of(BASE, capture)
@@ -241,11 +309,19 @@ def test_what_turns_out_while_training_is_refused_too(capture, monkeypatch):
 
     graph = graph_of(BASE, fails)
     graph.step(batches[0])
-    with pytest.raises(ConfigError, match=r"^--graph: a training step of ecg_sim cannot be captured \(operation not .* capturing\)\. Train"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^--graph: a training step of ecg_sim cannot be "
+        r"captured \(operation not .* capturing\)\. Train",
+    ):
         graph.step(batches[0])
     dropping = replace(BASE, network=replace(BITTAR, dropout=0.1))
     graph_of(dropping, capture)
-    with pytest.raises(ConfigError, match=r"would not drop what each drops alone\. Train them one after the other \(--together 1\), or"):
+    with pytest.raises(
+        ConfigError,
+        match=r"would not drop what each drops alone\. Train them "
+        r"one after the other \(--together 1\), or",
+    ):
         graph_of(dropping, capture, together=2)
 
 
@@ -257,7 +333,8 @@ def test_while_a_graph_is_captured_nothing_looks_at_values(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     assert values_hidden()
-    assert valid_steps("net", x, late).all()  # a mask, where otherwise None says that all steps are valid
+    # a mask, where otherwise None says that all steps are valid
+    assert valid_steps("net", x, late).all()
     check_finite("net", x, None)
     assert lockstep._State().cuda is None  # nor asks for random numbers, which a capture forbids
 
@@ -265,8 +342,26 @@ def test_while_a_graph_is_captured_nothing_looks_at_values(monkeypatch):
 def test_trials_of_a_sweep_are_one_graph_in_their_mode(graphs, capture, srnn, tmp_path):
     """Their rates differ; what none of them could do is refused before there is a study."""
     pytest.importorskip("optuna")
-    argv = ["sweep", "ecg_sim", *itertools.chain(*(("--set", s) for s in TINY)), "--search", "optimiser.lr=1e-3:1e-2:log", "--trials", 2]
-    argv += ["--together", 2, "--graph", "--precision", "tf32", "--device", DEVICE, "--out", tmp_path / "s"]
+    argv = [
+        "sweep",
+        "ecg_sim",
+        *itertools.chain(*(("--set", s) for s in TINY)),
+        "--search",
+        "optimiser.lr=1e-3:1e-2:log",
+        "--trials",
+        2,
+    ]
+    argv += [
+        "--together",
+        2,
+        "--graph",
+        "--precision",
+        "tf32",
+        "--device",
+        DEVICE,
+        "--out",
+        tmp_path / "s",
+    ]
     code, out, err = srnn(*argv, "--json")
     assert code == 0, err
     found = json.loads(out)
@@ -277,13 +372,23 @@ def test_trials_of_a_sweep_are_one_graph_in_their_mode(graphs, capture, srnn, tm
     assert found["command"].endswith(f"{' --device cuda' * GPU} --precision tf32 --graph")
     env = Run(tmp_path / "s/trial-0001").read("env.json")
     assert (env["together"], env["precision"], env["graph"]) == (2, "tf32", True)
-    code, _, err = srnn(*argv, "--set", "network.dropout=0.1", "--study", "other", "--journal", tmp_path / "j", "--out", tmp_path / "o")
+    code, _, err = srnn(
+        *argv,
+        "--set",
+        "network.dropout=0.1",
+        "--study",
+        "other",
+        "--journal",
+        tmp_path / "j",
+        "--out",
+        tmp_path / "o",
+    )
     assert code == 2
     assert "would not drop what each drops alone" in err
     assert not (tmp_path / "o").exists()
 
 
-# ── modes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── modes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.skipif(GPU, reason="there is a GPU")
@@ -291,15 +396,27 @@ def test_trials_of_a_sweep_are_one_graph_in_their_mode(graphs, capture, srnn, tm
 @pytest.mark.parametrize("option", [["--precision", "bfloat16"], ["--graph"], ["--deterministic"]])
 def test_on_a_cpu_they_are_refused(srnn, tmp_path, command, option):
     more = ["--search", "optimiser.lr=1e-3:1e-2"] if command == "sweep" else []
-    code, _, err = srnn(command, "ecg_sim", *itertools.chain(*(("--set", s) for s in TINY)), *option, *more, "--out", tmp_path / "run")
+    code, _, err = srnn(
+        command,
+        "ecg_sim",
+        *itertools.chain(*(("--set", s) for s in TINY)),
+        *option,
+        *more,
+        "--out",
+        tmp_path / "run",
+    )
     assert code == 2
-    wanted = "is for the triton backend, on a GPU (--device cuda); here layers run by cpu. Leave it out."
+    wanted = (
+        "is for the triton backend, on a GPU (--device cuda); here layers run by cpu. Leave it out."
+    )
     assert err == f"srnn {command}: {' '.join(option)} {wanted}\n"
     assert not (tmp_path / "run").exists()
 
 
 def test_under_bfloat16_a_weight_that_changes_is_seen():
-    """torch keeps a weight's rounded copy for as long as autocast is on; here that is a whole training."""
+    """torch keeps a weight's rounded copy for as long as autocast is on; here that is a whole
+    training.
+    """
     layer, x = torch.nn.Linear(2, 2, bias=False), torch.ones(1, 2)
     with Mode("bfloat16").on(torch.device("cpu"), "triton"):
         before = layer(x)
@@ -318,7 +435,14 @@ def test_a_mode_holds_while_it_is_on():
     with Mode("tf32").on(cpu, "triton"):
         assert gpu.product_type("cpu", torch.float32) == "tf32"
     assert gpu.product_type("cpu", torch.float32) == "float32"
-    assert (torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()) == before
-    with pytest.raises(ConfigError, match=r"precision: there is no 'half'\. .*Known: bfloat16, float32, tf32\."):
+    assert (
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+    ) == before
+    with pytest.raises(
+        ConfigError,
+        match=r"precision: there is no 'half'\. .*Known: bfloat16, "
+        r"float32, tf32\.",
+    ):
         Mode("half")
     assert session.PRECISIONS == ("float32", "tf32", "bfloat16")

@@ -1,4 +1,6 @@
-"""Training: the run folder, exact resume from anything that can stop a run, honest selection, and numbers that are not finite."""
+"""Training: the run folder, exact resume from anything that can stop a run, honest selection, and
+numbers that are not finite.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,15 @@ from srnn.training.loop import Interrupted, Progress
 from srnn.training.runs import Run, load_checkpoint, load_run
 from srnn.training.train import fit
 
-TINY = ["data.train=8", "data.validation=4", "data.test=4", "data.steps=24", "batch=4", "epochs=3", "network.hidden=[6]"]
+TINY = [
+    "data.train=8",
+    "data.validation=4",
+    "data.test=4",
+    "data.steps=24",
+    "batch=4",
+    "epochs=3",
+    "network.hidden=[6]",
+]
 RANDOM = [*TINY, "start=UniformStart", "start.high=0.5"]
 """Two batches an epoch; RANDOM draws from torch's generator in every batch, as dropout would."""
 
@@ -95,27 +105,59 @@ def whole(tmp_path_factory):
     return out
 
 
-# ── the run folder ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the run folder ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_run_folder_holds_what_the_design_names(whole):
     files = {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file()}
-    assert files == {"task.json", "env.json", "log.jsonl", "metrics.json", ".lock", "checkpoints/last.safetensors", "checkpoints/best.safetensors"}
-    metrics = json.loads((whole / "metrics.json").read_text(), parse_constant=lambda c: pytest.fail(f"metrics.json holds {c}: no JSON"))
-    wanted = "task simulated seed backend epochs parameters parameters_unused validation_accuracy test_accuracy test_accuracy_labelled"
-    wanted = [*wanted.split(), "firing_rate", "firing_rates", "sops_per_sample", "sops_per_step", "energy", "published", "seconds"]
+    assert files == {
+        "task.json",
+        "env.json",
+        "log.jsonl",
+        "metrics.json",
+        ".lock",
+        "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors",
+    }
+    metrics = json.loads(
+        (whole / "metrics.json").read_text(),
+        parse_constant=lambda c: pytest.fail(f"metrics.json holds {c}: no JSON"),
+    )
+    wanted = (
+        "task simulated seed backend epochs parameters parameters_unused "
+        "validation_accuracy test_accuracy test_accuracy_labelled"
+    )
+    wanted = [
+        *wanted.split(),
+        "firing_rate",
+        "firing_rates",
+        "sops_per_sample",
+        "sops_per_step",
+        "energy",
+        "published",
+        "seconds",
+    ]
     assert len(wanted) == 17
     assert [key for key in wanted if key not in metrics] == []
-    assert (metrics["task"], metrics["simulated"], metrics["seed"], metrics["epochs"], metrics["published"]) == ("ecg_sim", True, 0, 3, [])
+    assert (
+        metrics["task"],
+        metrics["simulated"],
+        metrics["seed"],
+        metrics["epochs"],
+        metrics["published"],
+    ) == ("ecg_sim", True, 0, 3, [])
     assert metrics["backend"] == "cpu"
     assert set(metrics["energy"]) == {"yin2020", "yin2021", "bittar2022", "measured"}
     assert all(set(e) == {"mac", "ac", "energy"} for e in metrics["energy"].values())
-    assert (metrics["parameters"], metrics["parameters_unused"]) == (132, 6)  # 4·6 + 6·6 + 2·6 + 6, 6·6 + 6, 2·6; 6 tau_adp of the hidden layer
+    # 4·6 + 6·6 + 2·6 + 6, 6·6 + 6, 2·6; 6 tau_adp of the hidden layer
+    assert (metrics["parameters"], metrics["parameters_unused"]) == (132, 6)
     for key in ("validation_accuracy", "test_accuracy", "test_accuracy_labelled", "firing_rate"):
         assert 0 <= metrics[key] <= 1
     assert len(metrics["firing_rates"]) == 2
     assert metrics["sops_per_sample"] == pytest.approx(24 * metrics["sops_per_step"])
-    assert metrics["firing_rate"] == pytest.approx((6 * metrics["firing_rates"][0] + 6 * metrics["firing_rates"][1]) / 12)
+    assert metrics["firing_rate"] == pytest.approx(
+        (6 * metrics["firing_rates"][0] + 6 * metrics["firing_rates"][1]) / 12
+    )
 
 
 def test_a_class_without_labels_has_no_recall(whole):
@@ -128,7 +170,17 @@ def test_a_class_without_labels_has_no_recall(whole):
 def test_log_has_one_line_an_epoch(whole):
     rows = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    keys = {"epoch", "loss", "train_accuracy", "validation_loss", "validation_accuracy", "firing_rates", "learning_rate", "grad_norm_max", "seconds"}
+    keys = {
+        "epoch",
+        "loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "firing_rates",
+        "learning_rate",
+        "grad_norm_max",
+        "seconds",
+    }
     assert all(set(row) == keys for row in rows)
     assert all(math.isfinite(v) for row in rows for v in row.values() if isinstance(v, float))
     assert rows[-1]["seconds"] > 0
@@ -157,7 +209,12 @@ def test_env_says_what_the_result_depends_on(whole):
         "started",
     ]
     assert sorted(env) == sorted(keys)
-    assert (env["srnn"], env["torch"], env["threads"], env["seed"]) == (srnn.__version__, torch.__version__, torch.get_num_threads(), 0)
+    assert (env["srnn"], env["torch"], env["threads"], env["seed"]) == (
+        srnn.__version__,
+        torch.__version__,
+        torch.get_num_threads(),
+        0,
+    )
     assert (env["device"], env["backend"]) == ("cpu", "cpu")
     assert len(env["backend_reason"]) > 10
     assert env["git_commit"] is None or len(env["git_commit"]) == 40
@@ -172,7 +229,11 @@ def test_task_json_gives_the_task_back(whole):
     changed = whole.parent / "changed"
     changed.mkdir()
     (changed / "task.json").write_text(json.dumps(stored))
-    with pytest.raises(RunError, match=r"cannot express the task of that run \(colour: 'red' → None\)"):
+    with pytest.raises(
+        RunError,
+        match=r"cannot express the task of that run \(colour: 'red' → "
+        r"None\)",
+    ):
         Run(changed).task()
 
 
@@ -189,14 +250,22 @@ def test_checkpoints_are_safetensors_and_nothing_is_pickled(whole):
     forbidden = {"pickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}
     for source in sources:
         for node in ast.walk(ast.parse(source.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else []
+            )
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not forbidden & {name.split(".")[0] for name in names}, source
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "torch"
+            ):
                 assert node.attr not in ("save", "load"), source
 
 
-# ── the same seed, the same bits ─────────────────────────────────────────────────────────────────────────────────────────
+# ── the same seed, the same bits ──────────────────────────────────────────────────────────────────
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole, tmp_path):
@@ -209,7 +278,11 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole, tmp_path)
 
 def test_order_is_drawn_anew_each_epoch_and_every_recording_is_used_once(tmp_path, monkeypatch):
     seen, real = [], loop.collate
-    monkeypatch.setattr(loop, "collate", lambda samples, *args: seen.append([s.name for s in samples]) or real(samples, *args))
+    monkeypatch.setattr(
+        loop,
+        "collate",
+        lambda samples, *args: seen.append([s.name for s in samples]) or real(samples, *args),
+    )
     run_task(tmp_path / "run")
     assert len(seen) == 3 * BATCHES
     epochs = [seen[BATCHES * e] + seen[BATCHES * e + 1] for e in range(3)]
@@ -253,11 +326,13 @@ def test_training_does_not_depend_on_evaluation(whole, tmp_path, monkeypatch):
     assert all(torch.equal(a[key], b[key]) for key in weights)
 
 
-# ── resume ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── resume ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_resume_from_every_state_the_disk_was_ever_in(whole, tmp_path, monkeypatch):
-    """A kill leaves what was written until then: the folder is copied after each write and each line, and every copy resumed."""
+    """A kill leaves what was written until then: the folder is copied after each write and each
+    line, and every copy resumed.
+    """
     out, copies = tmp_path / "run", []
     write, log = runs.write_atomically, Run.log
 
@@ -270,11 +345,20 @@ def test_resume_from_every_state_the_disk_was_ever_in(whole, tmp_path, monkeypat
     run_task(out, progress=Progress(batch=lambda *args: copy()))
     monkeypatch.undo()
     improved = sum(
-        load_checkpoint(p / "checkpoints/best.safetensors")[1]["epoch"] >= 1 for p in copies if (p / "checkpoints/best.safetensors").exists()
+        load_checkpoint(p / "checkpoints/best.safetensors")[1]["epoch"] >= 1
+        for p in copies
+        if (p / "checkpoints/best.safetensors").exists()
     )
     assert improved >= 3
-    bests = len({json.dumps(load_checkpoint(p / "checkpoints/best.safetensors")[1]) for p in copies if (p / "checkpoints/best.safetensors").exists()})
-    assert len(copies) == 1 + 3 * BATCHES + 3 * 2 + bests + 1  # task.json; batches; log and last; best; metrics.json
+    bests = len(
+        {
+            json.dumps(load_checkpoint(p / "checkpoints/best.safetensors")[1])
+            for p in copies
+            if (p / "checkpoints/best.safetensors").exists()
+        }
+    )
+    # task.json; batches; log and last; best; metrics.json
+    assert len(copies) == 1 + 3 * BATCHES + 3 * 2 + bests + 1
     wanted = final(whole)
     for path in copies:
         run_task(path, resume=True)
@@ -313,7 +397,9 @@ def test_resume_after_a_stop_at_every_batch_and_epoch(whole, tmp_path, monkeypat
     stop_when(monkeypatch, lambda n: True)
     messages = until_finished(tmp_path / "run")
     each = [[f"in epoch {e} after batch 1 of 2", f"after epoch {e}"] for e in (1, 2, 3)]
-    assert messages == [f"Stopped {where}; the checkpoint is written." for epoch in each for where in epoch]
+    assert messages == [
+        f"Stopped {where}; the checkpoint is written." for epoch in each for where in epoch
+    ]
     assert_same(final(whole), final(tmp_path / "run"))
 
 
@@ -336,7 +422,8 @@ def test_checkpoints_are_also_written_within_long_epochs(whole, tmp_path):
             saved.append((position["epoch"], position["batch"]))
 
     run_task(out, "checkpoint_seconds=0", progress=Progress(batch=batch))
-    assert saved == [(0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]  # seen at the end of each batch but the first, before its own checkpoint
+    # seen at the end of each batch but the first, before its own checkpoint
+    assert saved == [(0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
     a, b = (load_checkpoint(Run(p).checkpoint("last"))[0] for p in (whole, out))
     assert all(torch.equal(a[key], b[key]) for key in a)
 
@@ -346,10 +433,16 @@ def test_a_last_log_line_cut_short_is_written_again(whole, tmp_path, cut):
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     stop = tmp_path / "two"
     copies = []
-    run_task(stop, progress=Progress(epoch=lambda row: copies.append(shutil.copytree(stop, tmp_path / f"at{row['epoch']}"))))
+    run_task(
+        stop,
+        progress=Progress(
+            epoch=lambda row: copies.append(shutil.copytree(stop, tmp_path / f"at{row['epoch']}"))
+        ),
+    )
     path = copies[1] / "log.jsonl"
     lines = (out / "log.jsonl").read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:2]) + (lines[2][:-cut] if cut else lines[2]))  # the third epoch was logged, its checkpoint not written
+    # the third epoch was logged, its checkpoint not written
+    path.write_text("".join(lines[:2]) + (lines[2][:-cut] if cut else lines[2]))
     run_task(copies[1], resume=True)
     assert [row["epoch"] for row in map(json.loads, path.read_text().splitlines())] == [1, 2, 3]
     assert_same(final(whole), final(copies[1]))
@@ -439,12 +532,20 @@ def test_a_disk_that_is_full_when_a_file_is_opened(whole, tmp_path, monkeypatch)
 
     def full(path, mode="r", *args):
         opened.append(Path(path).name)
-        if "w" in mode and Path(path).name.startswith(".last") and opened.count(Path(path).name) == 2:
+        if (
+            "w" in mode
+            and Path(path).name.startswith(".last")
+            and opened.count(Path(path).name) == 2
+        ):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return open(path, mode, *args)
 
     monkeypatch.setattr(runs, "open", full, raising=False)
-    with pytest.raises(RunError, match=r"last\.safetensors cannot be written: No space left on device\. What was there before is unchanged"):
+    with pytest.raises(
+        RunError,
+        match=r"last\.safetensors cannot be written: No space left on "
+        r"device\. What was there before is unchanged",
+    ):
         run_task(out)
     assert load_checkpoint(Run(out).checkpoint("last"))[1]["position"]["epoch"] == 1
     monkeypatch.undo()
@@ -461,7 +562,7 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(whole, tmp_path
     assert_same(final(whole), final(out))
 
 
-# ── schedules, stopping, clipping, regulariser ───────────────────────────────────────────────────────────────────────────
+# ── schedules, stopping, clipping, regulariser ────────────────────────────────────────────────────
 
 
 def expected_rates(kind, accuracies):
@@ -482,7 +583,13 @@ def expected_rates(kind, accuracies):
 
 @pytest.mark.parametrize("kind", ["constant", "step", "linear", "cosine", "plateau"])
 def test_every_schedule_is_followed_and_resumed(tmp_path, monkeypatch, kind):
-    chosen = ["epochs=5", f"schedule.kind={kind}", "schedule.every=2", "schedule.patience=0", "optimiser.lr=0.2"]
+    chosen = [
+        "epochs=5",
+        f"schedule.kind={kind}",
+        "schedule.every=2",
+        "schedule.patience=0",
+        "optimiser.lr=0.2",
+    ]
     run_task(tmp_path / "whole", *chosen)
     stop_when(monkeypatch, lambda n: n % 5 in (3, 4))
     assert len(until_finished(tmp_path / "parts", *chosen)) >= 2
@@ -490,12 +597,15 @@ def test_every_schedule_is_followed_and_resumed(tmp_path, monkeypatch, kind):
     rows = Run(tmp_path / "whole").rows()
     rates = [row["learning_rate"] for row in rows]
     assert len(rates) == 5
-    assert rates == pytest.approx(expected_rates(kind, [row["validation_accuracy"] for row in rows]))
+    assert rates == pytest.approx(
+        expected_rates(kind, [row["validation_accuracy"] for row in rows])
+    )
     assert (len(set(rates)) == 1) == (kind == "constant")
 
 
 def test_early_stopping(tmp_path, monkeypatch):
-    still = ["epochs=9", "early_stop=2", "optimiser.lr=1e-12"]  # nothing moves: the first epoch stays the best
+    # nothing moves: the first epoch stays the best
+    still = ["epochs=9", "early_stop=2", "optimiser.lr=1e-12"]
     result = run_task(tmp_path / "run", *still)
     assert (result["epochs"], result["best_epoch"]) == (3, 1)
     assert [row["epoch"] for row in Run(tmp_path / "run").rows()] == [1, 2, 3]
@@ -505,7 +615,10 @@ def test_early_stopping(tmp_path, monkeypatch):
     assert len(until_finished(tmp_path / "parts", *still)) >= 3
     assert_same(final(tmp_path / "run"), final(tmp_path / "parts"))
     monkeypatch.undo()
-    assert run_task(tmp_path / "never", "epochs=9", "early_stop=null", "optimiser.lr=1e-12")["epochs"] == 9
+    assert (
+        run_task(tmp_path / "never", "epochs=9", "early_stop=null", "optimiser.lr=1e-12")["epochs"]
+        == 9
+    )
 
 
 def last_weight(out):
@@ -526,7 +639,13 @@ def test_clipping_scales_the_gradient_to_the_norm_asked_for(tmp_path, monkeypatc
     norms, step = [], torch.optim.Adam.step
 
     def seen(self, *args, **kwargs):
-        norms.append(float(torch.nn.utils.get_total_norm([p.grad for g in self.param_groups for p in g["params"] if p.grad is not None])))
+        norms.append(
+            float(
+                torch.nn.utils.get_total_norm(
+                    [p.grad for g in self.param_groups for p in g["params"] if p.grad is not None]
+                )
+            )
+        )
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(torch.optim.Adam, "step", seen)
@@ -536,7 +655,11 @@ def test_clipping_scales_the_gradient_to_the_norm_asked_for(tmp_path, monkeypatc
 
 
 def test_the_regulariser_changes_the_gradient(tmp_path):
-    for name, extra in (("without", []), ("zero", ["regulariser.factor=0"]), ("with", ["regulariser.low=0.9", "regulariser.factor=1000"])):
+    for name, extra in (
+        ("without", []),
+        ("zero", ["regulariser.factor=0"]),
+        ("with", ["regulariser.low=0.9", "regulariser.factor=1000"]),
+    ):
         run_task(tmp_path / name, *(["regulariser=FiringRate", *extra] if extra else []))
     assert torch.equal(last_weight(tmp_path / "without"), last_weight(tmp_path / "zero"))
     assert not torch.equal(last_weight(tmp_path / "without"), last_weight(tmp_path / "with"))
@@ -551,7 +674,7 @@ def test_adamax_is_used_when_asked_for(tmp_path):
     run_task(tmp_path / "run", "optimiser.kind=adamax", resume=True)
 
 
-# ── selection ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── selection ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_best_checkpoint_has_the_highest_validation_accuracy(tmp_path):
@@ -601,7 +724,8 @@ def test_the_test_part_is_touched_once_at_the_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Task, "load", guarded)
     run_task(out)
-    assert touched == [0, 3]  # its fingerprint before the first epoch; then one batch that holds all four recordings
+    # its fingerprint before the first epoch; then one batch that holds all four recordings
+    assert touched == [0, 3]
 
 
 def test_resume_on_other_data_is_refused(tmp_path, monkeypatch):
@@ -616,7 +740,11 @@ def test_resume_on_other_data_is_refused(tmp_path, monkeypatch):
         return Parts(parts.train, parts.validation, [*parts.test[:-1], last], parts.note)
 
     monkeypatch.setattr(Task, "load", other)
-    with pytest.raises(RunError, match=r"was started on other data \(sha256: .* → .*\)\. Point --data-dir"):
+    with pytest.raises(
+        RunError,
+        match=r"was started on other data \(sha256: .* → .*\)\. Point "
+        r"--data-dir",
+    ):
         run_task(out, resume=True)
 
 
@@ -656,14 +784,16 @@ def test_a_folder_left_by_a_process_killed_while_it_began_is_taken_over(tmp_path
     assert (out / "notes.txt").read_text() == "mine"
 
 
-# ── numbers that are not finite ──────────────────────────────────────────────────────────────────────────────────────────
+# ── numbers that are not finite ───────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def nets(monkeypatch):
     """Every network that is built from now on."""
     built, build = [], AdaptiveNetwork.build
-    monkeypatch.setattr(AdaptiveNetwork, "build", lambda self, *args: built.append(build(self, *args)) or built[-1])
+    monkeypatch.setattr(
+        AdaptiveNetwork, "build", lambda self, *args: built.append(build(self, *args)) or built[-1]
+    )
     return built
 
 
@@ -676,7 +806,11 @@ def all_finite(path):
 
 def test_a_huge_learning_rate_stops_the_run_and_keeps_good_weights(tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(DivergedError, match=r"^Epoch \d, batch \d: .* is not finite; the first such tensor is ") as stop:
+    with pytest.raises(
+        DivergedError,
+        match=r"^Epoch \d, batch \d: .* is not finite; the first "
+        r"such tensor is ",
+    ) as stop:
         run_task(out, "optimiser.lr=1e30", "optimiser.rates.layers.*=1e6", "epochs=30")
     assert "a smaller learning rate (--set optimiser.lr=…)" in str(stop.value)
     assert not (out / "metrics.json").exists()
@@ -694,7 +828,8 @@ def test_a_parameter_that_is_nan_is_named(tmp_path, nets):
     with pytest.raises(DivergedError) as stop:
         run_task(out, progress=Progress(batch=poison))
     assert str(stop.value).startswith(
-        "Epoch 2, batch 2: the loss is not finite; the first such tensor is the parameter layers.1.constants.tau_m. "
+        "Epoch 2, batch 2: the loss is not finite; the first such tensor is the parameter "
+        "layers.1.constants.tau_m. "
         f"Nothing of it was saved; the last good checkpoint is {last}."
     )
     assert all_finite(last)
@@ -725,7 +860,10 @@ def test_a_gradient_that_is_nan_is_named_and_no_other(tmp_path, monkeypatch, nam
     monkeypatch.setattr(AdaptiveNetwork, "build", poisoned)
     with pytest.raises(DivergedError) as stop:
         run_task(tmp_path / "run")
-    assert f"Epoch 1, batch 1: the gradient norm is not finite; the first such tensor is the gradient of {name}." in str(stop.value)
+    assert (
+        "Epoch 1, batch 1: the gradient norm is not finite; the first such tensor is the "
+        f"gradient of {name}."
+    ) in str(stop.value)
     assert "no checkpoint was written yet" in str(stop.value)
     assert not list((tmp_path / "run/checkpoints").iterdir())
 
@@ -737,7 +875,9 @@ def test_an_input_and_a_potential_are_named(whole):
     assert good == "the loss itself"
     net.layers[1].weight.data.fill_(3e38)
     net.layers[0].bias.data.fill_(1e3)  # all spike: six inputs of 3e38 are too much
-    assert loop.first_not_finite(net, batch).startswith("the potential of layers.1 (recording 0 of the batch, step ")
+    assert loop.first_not_finite(net, batch).startswith(
+        "the potential of layers.1 (recording 0 of the batch, step "
+    )
     batch.x[0, 0, 0] = math.nan
     assert loop.first_not_finite(net, batch) == "the input x"
 
@@ -753,7 +893,11 @@ def test_a_step_of_the_optimiser_that_is_not_finite_is_never_saved(tmp_path, mon
         return result
 
     monkeypatch.setattr(torch.optim.Adam, "step", poisoned)
-    with pytest.raises(DivergedError, match=r"^Epoch 2, batch 2: a parameter after the step .* the parameter layers\.0\.weight\."):
+    with pytest.raises(
+        DivergedError,
+        match=r"^Epoch 2, batch 2: a parameter after the step .* "
+        r"the parameter layers\.0\.weight\.",
+    ):
         run_task(tmp_path / "run")
     assert all_finite(tmp_path / "run/checkpoints/last.safetensors")
     assert len(Run(tmp_path / "run").rows()) == 1
@@ -767,17 +911,27 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatc
         return assess(*args, **kwargs) | ({"loss": math.inf} if len(calls) == 2 else {})
 
     monkeypatch.setattr(loop, "assess", infinite)
-    with pytest.raises(DivergedError, match=r"^Epoch 2, validation: the validation loss is not finite"):
+    with pytest.raises(
+        DivergedError,
+        match=r"^Epoch 2, validation: the validation loss is not "
+        r"finite",
+    ):
         run_task(tmp_path / "run")
     assert len(Run(tmp_path / "run").rows()) == 1
-    assert load_checkpoint(tmp_path / "run/checkpoints/last.safetensors")[1]["position"]["epoch"] == 1
+    assert (
+        load_checkpoint(tmp_path / "run/checkpoints/last.safetensors")[1]["position"]["epoch"] == 1
+    )
 
 
-# ── a folder that is not what it should be ───────────────────────────────────────────────────────────────────────────────
+# ── a folder that is not what it should be ────────────────────────────────────────────────────────
 
 
 def snapshot(out):
-    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(Path(out).rglob("*")) if p.is_file() and p.name != ".lock"}
+    return {
+        str(p.relative_to(out)): p.read_bytes()
+        for p in sorted(Path(out).rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def refused(out, match, *extra, settings=RANDOM, **kwargs):
@@ -790,11 +944,20 @@ def refused(out, match, *extra, settings=RANDOM, **kwargs):
 
 def test_two_processes_in_one_folder(whole, tmp_path):
     out = Path(shutil.copytree(whole, tmp_path / "run"))
-    hold = f"import fcntl, sys; f = open({str(out / '.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
-    other = subprocess.Popen([sys.executable, "-S", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    hold = (
+        f"import fcntl, sys; f = open({str(out / '.lock')!r}, 'w'); fcntl.flock(f, "
+        "fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-S", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert other.stdout.readline() == "held\n"
-        refused(out, r"run is in use by another process\. Wait for it, or choose another folder with --out")
+        refused(
+            out,
+            r"run is in use by another process\. Wait for it, or choose another folder "
+            r"with --out",
+        )
     finally:
         other.communicate()
     run_task(out, resume=True)
@@ -819,14 +982,18 @@ def test_a_folder_that_cannot_be_locked(whole, tmp_path):
 
 def damage_list():
     def truncated(fraction):
-        return lambda path: path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
+        return lambda path: path.write_bytes(
+            path.read_bytes()[: int(fraction * path.stat().st_size)]
+        )
 
     def rewritten(change):
         def damage(path):
             tensors, state = load_checkpoint(path)
             change(tensors, state)
             about = json.dumps(state)
-            save_file(tensors, path, metadata={"srnn": about, "sha256": runs._checksum(tensors, about)})
+            save_file(
+                tensors, path, metadata={"srnn": about, "sha256": runs._checksum(tensors, about)}
+            )
 
         return damage
 
@@ -840,17 +1007,50 @@ def damage_list():
         "empty": (lambda p: p.write_bytes(b""), "is damaged or no checkpoint of srnn"),
         "header only": (truncated(0.01), "is damaged or no checkpoint of srnn"),
         "half": (truncated(0.5), "is damaged or no checkpoint of srnn"),
-        "all but a byte": (lambda p: p.write_bytes(p.read_bytes()[:-1]), "is damaged or no checkpoint of srnn"),
-        "garbage": (lambda p: p.write_bytes(random.Random(0).randbytes(5000)), "is damaged or no checkpoint of srnn"),
-        "pickle": (lambda p: p.write_bytes(pickle.dumps({"net": [1.0]})), "is damaged or no checkpoint of srnn"),
-        "torch file": (lambda p: torch.save({"net": torch.ones(2)}, p), "is damaged or no checkpoint of srnn"),
-        "safetensors of others": (lambda p: save_file({"a": torch.ones(2)}, p), "is damaged or no checkpoint of srnn"),
-        "no schema": (rewritten(lambda t, s: s.pop("schema")), "is damaged or no checkpoint of srnn"),
-        "newer schema": (rewritten(lambda t, s: s.update(schema=99)), "has schema 99; this version reads 2. A newer version of srnn wrote it"),
-        "no position": (rewritten(lambda t, s: s.pop("position")), "does not hold what a run needs to continue"),
-        "no generator": (rewritten(lambda t, s: t.pop("rng.cpu")), "does not hold what a run needs to continue"),
-        "a weight less": (rewritten(lambda t, s: t.pop("net.layers.0.weight")), "does not fit the network"),
-        "other width": (rewritten(lambda t, s: t.update({"net.layers.0.bias": torch.ones(9)})), "does not fit the network"),
+        "all but a byte": (
+            lambda p: p.write_bytes(p.read_bytes()[:-1]),
+            "is damaged or no checkpoint of srnn",
+        ),
+        "garbage": (
+            lambda p: p.write_bytes(random.Random(0).randbytes(5000)),
+            "is damaged or no checkpoint of srnn",
+        ),
+        "pickle": (
+            lambda p: p.write_bytes(pickle.dumps({"net": [1.0]})),
+            "is damaged or no checkpoint of srnn",
+        ),
+        "torch file": (
+            lambda p: torch.save({"net": torch.ones(2)}, p),
+            "is damaged or no checkpoint of srnn",
+        ),
+        "safetensors of others": (
+            lambda p: save_file({"a": torch.ones(2)}, p),
+            "is damaged or no checkpoint of srnn",
+        ),
+        "no schema": (
+            rewritten(lambda t, s: s.pop("schema")),
+            "is damaged or no checkpoint of srnn",
+        ),
+        "newer schema": (
+            rewritten(lambda t, s: s.update(schema=99)),
+            "has schema 99; this version reads 2. A newer version of srnn wrote it",
+        ),
+        "no position": (
+            rewritten(lambda t, s: s.pop("position")),
+            "does not hold what a run needs to continue",
+        ),
+        "no generator": (
+            rewritten(lambda t, s: t.pop("rng.cpu")),
+            "does not hold what a run needs to continue",
+        ),
+        "a weight less": (
+            rewritten(lambda t, s: t.pop("net.layers.0.weight")),
+            "does not fit the network",
+        ),
+        "other width": (
+            rewritten(lambda t, s: t.update({"net.layers.0.bias": torch.ones(9)})),
+            "does not fit the network",
+        ),
     }
 
 
@@ -861,16 +1061,22 @@ def test_a_damaged_checkpoint_is_refused(whole, tmp_path, kind):
     damage(out / "checkpoints/last.safetensors")
     refused(out, match)
     shutil.copy(out / "checkpoints/last.safetensors", out / "checkpoints/best.safetensors")
-    if kind not in ("no position", "no generator"):  # of the best checkpoint only the weights are read
+    # of the best checkpoint only the weights are read
+    if kind not in ("no position", "no generator"):
         with pytest.raises(RunError, match=match):
             load_run(out)
 
 
 @pytest.mark.parametrize(
     ("text", "match"),
-    [("{", "cannot be read"), ("[]", "has schema None"), ("{}", "has schema None"), ('{"schema": 2}', "has schema 2; this version reads 1"),
-     ('{"schema": 1}', "is damaged: it has no data, resolved, seed, task")],
-)  # fmt: skip
+    [
+        ("{", "cannot be read"),
+        ("[]", "has schema None"),
+        ("{}", "has schema None"),
+        ('{"schema": 2}', "has schema 2; this version reads 1"),
+        ('{"schema": 1}', "is damaged: it has no data, resolved, seed, task"),
+    ],
+)
 def test_a_damaged_task_json_is_refused(whole, tmp_path, text, match):
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     (out / "task.json").write_text(text)
@@ -881,18 +1087,37 @@ def test_a_damaged_task_json_is_refused(whole, tmp_path, text, match):
 
 def test_resume_keeps_task_settings_and_seed(whole, tmp_path):
     out = Path(shutil.copytree(whole, tmp_path / "run"))
-    refused(out, r"was started with other settings \(batch: 4 → 8\)\. A resumed run keeps its settings", "batch=8")
-    refused(out, r"other settings \(optimiser\.lr: 0\.02 → 0\.5; schedule\.kind: 'cosine' → 'step'\)", "optimiser.lr=0.5", "schedule.kind=step")
+    refused(
+        out,
+        r"was started with other settings \(batch: 4 → 8\)\. A resumed run keeps its "
+        r"settings",
+        "batch=8",
+    )
+    refused(
+        out,
+        r"other settings \(optimiser\.lr: 0\.02 → 0\.5; schedule\.kind: 'cosine' → "
+        r"'step'\)",
+        "optimiser.lr=0.5",
+        "schedule.kind=step",
+    )
     refused(out, r"other settings \(seed: 0 → 7\)", seed=7)
     before = snapshot(out)
-    with pytest.raises(RunError, match=r"is a run of task 'ecg_sim', not 'ecg'\. Resume it as that task, or choose another --out"):
-        fit(tasks.load("ecg"), out, data_dir=tmp_path, resume=True)  # no data there: the folder is looked at first
+    with pytest.raises(
+        RunError,
+        match=r"is a run of task 'ecg_sim', not 'ecg'\. Resume it as "
+        r"that task, or choose another --out",
+    ):
+        # no data there: the folder is looked at first
+        fit(tasks.load("ecg"), out, data_dir=tmp_path, resume=True)
     assert snapshot(out) == before
 
 
 def test_what_is_no_run_cannot_be_resumed(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    refused(tmp_path, "is no run folder: it has no task.json. A run is started with `srnn train TASK --out")
+    refused(
+        tmp_path,
+        "is no run folder: it has no task.json. A run is started with `srnn train TASK --out",
+    )
     with pytest.raises(RunError, match="is no run folder"):
         run_task(tmp_path / "missing", resume=True)
     assert not (tmp_path / "missing").exists()
@@ -900,7 +1125,11 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path):
 
 def test_a_folder_that_is_taken_is_not_overwritten(whole, tmp_path):
     before = snapshot(whole)
-    with pytest.raises(RunError, match=r"exists already\. Continue that run with --resume, or choose another folder with --out"):
+    with pytest.raises(
+        RunError,
+        match=r"exists already\. Continue that run with --resume, or "
+        r"choose another folder with --out",
+    ):
         run_task(whole)
     assert snapshot(whole) == before
     (tmp_path / "file").write_text("mine")
@@ -918,7 +1147,11 @@ def test_another_environment_is_said(whole, tmp_path):
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     env = json.loads((out / "env.json").read_text())
     (out / "env.json").write_text(json.dumps(env | {"torch": "1.0", "threads": 8}))
-    with pytest.warns(UserWarning, match=r"in another environment \(torch: 1\.0 → .*; threads: 8 → 1\): it may not end with the same bits"):
+    with pytest.warns(
+        UserWarning,
+        match=r"in another environment \(torch: 1\.0 → .*; threads: 8 "
+        r"→ 1\): it may not end with the same bits",
+    ):
         run_task(out, resume=True)
 
 
@@ -929,7 +1162,7 @@ def test_a_seed_out_of_range_is_refused(tmp_path, seed):
     assert not (tmp_path / "run").exists()
 
 
-# ── rates for each parameter ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── rates for each parameter ──────────────────────────────────────────────────────────────────────
 
 
 def rates_of(task):
@@ -944,18 +1177,24 @@ def test_parameters_have_the_rates_asked_for():
     assert len(rates) == 10
     assert groups == 3
     for name, rate in rates.items():
-        factor = {"layers.0.constants": 3.0, "layers.1.constants": 2.0}.get(name.rsplit(".", 1)[0], 1.0)
+        factor = {"layers.0.constants": 3.0, "layers.1.constants": 2.0}.get(
+            name.rsplit(".", 1)[0], 1.0
+        )
         assert rate == pytest.approx(2e-2 * factor), name
     assert sum(rate != 2e-2 for rate in rates.values()) == 4
 
 
 def test_a_rate_that_is_set_comes_before_the_patterns_of_the_task():
-    task = override(tasks.load("ecg"), ["optimiser.rates.layers.0.constants.tau_m=0.5", "optimiser.rates.layers.1.weight=0"])
+    task = override(
+        tasks.load("ecg"),
+        ["optimiser.rates.layers.0.constants.tau_m=0.5", "optimiser.rates.layers.1.weight=0"],
+    )
     rates, _ = rates_of(task)
     assert rates["layers.0.constants.tau_m"] == pytest.approx(1e-2)
     assert rates["layers.0.constants.tau_adp"] == pytest.approx(6e-2)
     assert rates["layers.1.weight"] == 0
-    both = override(task, ["optimiser.rates.layers.0.constants.tau_adp=0.25"])  # the pattern of the task is left without any parameter
+    # the pattern of the task is left without any parameter
+    both = override(task, ["optimiser.rates.layers.0.constants.tau_adp=0.25"])
     assert rates_of(both)[0]["layers.0.constants.tau_adp"] == pytest.approx(0.5e-2)
 
 
@@ -968,24 +1207,40 @@ def test_a_rate_of_nought_freezes_a_parameter(tmp_path):
 
 
 def test_a_pattern_that_fits_nothing_is_refused_with_the_names(tmp_path):
-    with pytest.raises(ConfigError, match=r"'layers\.0\.wieght' fits no parameter\. Did you mean 'layers\.0\.weight'\? Known: layers\.0\.bias, "):
+    with pytest.raises(
+        ConfigError,
+        match=r"'layers\.0\.wieght' fits no parameter\. Did you mean "
+        r"'layers\.0\.weight'\? Known: layers\.0\.bias, ",
+    ):
         run_task(tmp_path / "run", "optimiser.rates.layers.0.wieght=0.5")
     assert not (tmp_path / "run").exists()
 
 
-# ── devices and TensorBoard ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── devices and TensorBoard ───────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("device", "message"), [("nonsense", "there is no 'nonsense'"), ("cuda:99", "'cuda:99' cannot be used here: there are")])
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("nonsense", "there is no 'nonsense'"),
+        ("cuda:99", "'cuda:99' cannot be used here: there are"),
+    ],
+)
 def test_a_device_that_is_not_there_is_refused(tmp_path, device, message):
     with pytest.raises(ConfigError, match=message):
         run_task(tmp_path / "run", device=device)
     assert not (tmp_path / "run").exists()
 
 
-def test_tensorboard_that_is_not_installed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+def test_tensorboard_that_is_not_installed_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r'needs the package tensorboard\. Install it with: pip install "srnn\[track\]"'):
+    with pytest.raises(
+        ConfigError,
+        match=r"needs the package tensorboard\. Install it with: pip "
+        r'install "srnn\[track\]"',
+    ):
         run_task(tmp_path / "run", tensorboard=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -996,4 +1251,6 @@ def test_tensorboard_events_are_written_when_asked_for(tmp_path):
     events = list((tmp_path / "run/tensorboard").iterdir())
     assert len(events) == 1
     content = events[0].read_bytes()
-    assert all(tag in content for tag in (b"validation_accuracy", b"firing_rates/1", b"learning_rate"))
+    assert all(
+        tag in content for tag in (b"validation_accuracy", b"firing_rates/1", b"learning_rate")
+    )

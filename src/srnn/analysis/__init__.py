@@ -1,7 +1,9 @@
-"""Figures of the papers as functions: each returns (matplotlib Figure, numbers behind it). matplotlib (extra "report"), no display needed.
+"""Figures of the papers as functions: each returns (matplotlib Figure, numbers behind it).
+matplotlib (extra "report"), no display needed.
 
-They take networks, traces, tensors and numbers, not tasks, so that they serve a network of your own too. The numbers are plain dictionaries of
-lists, ready for `json.dump`; what is not defined (the sd of one seed) is None.
+They take networks, traces, tensors and numbers, not tasks, so that they serve a network of your own
+too. The numbers are plain dictionaries of lists, ready for `json.dump`; what is not defined (the sd
+of one seed) is None.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What every figure shares: the palette, an empty figure, the mark of simulated data, mean and sd."""
+"""What every figure shares: the palette, an empty figure, the mark of simulated data,
+mean and sd.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from torch import Tensor
 from srnn._check import ConfigError, ShapeError, SrnnError
 
 COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
-"""Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers, and in grey)."""
+"""Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers,
+and in grey).
+"""
 
 LINES = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#777777")
 """The same colours for curves: those far apart come first, the pale ones last."""
@@ -30,13 +34,24 @@ def new_figure(**kwargs: Any) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SrnnError('Figures need matplotlib. Install it with: pip install "srnn[report]"') from None
+        raise SrnnError(
+            'Figures need matplotlib. Install it with: pip install "srnn[report]"'
+        ) from None
     return Figure(layout="constrained", **kwargs)
 
 
 def mark_simulated(figure: Any) -> None:
     """Say on the figure that no real signal is in it."""
-    figure.text(0.5, 0.995, "SIMULATED DATA", ha="center", va="top", color="#CC3311", fontsize=9, weight="bold")
+    figure.text(
+        0.5,
+        0.995,
+        "SIMULATED DATA",
+        ha="center",
+        va="top",
+        color="#CC3311",
+        fontsize=9,
+        weight="bold",
+    )
 
 
 def finish(figure: Any, title: str, simulated: bool) -> None:
@@ -58,7 +73,9 @@ def tidy(axis: Any, x: str = "", y: str = "") -> None:
 
 
 def plain_log(axis: Any) -> None:
-    """Number a logarithmic axis (figure.axes[0].xaxis, say) as 1,000 and 10,000: read at once, and without formulas."""
+    """Number a logarithmic axis (figure.axes[0].xaxis, say) as 1,000 and 10,000: read at once, and
+    without formulas.
+    """
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
@@ -70,8 +87,15 @@ def plain_log(axis: Any) -> None:
 
 
 def array(who: str, values: Any, dims: tuple[int, ...], shape: str) -> Any:
-    """Return values (tensor, array, list) as a float64 array. Raises `ShapeError` unless it has one of the numbers of dimensions."""
-    made = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=np.float64)
+    """Return values (tensor, array, list) as a float64 array.
+
+    Raises `ShapeError` unless it has one of the numbers of dimensions.
+    """
+    made = (
+        values.detach().cpu().double().numpy()
+        if isinstance(values, Tensor)
+        else np.asarray(values, dtype=np.float64)
+    )
     if made.ndim not in dims or not made.size:
         raise ShapeError(f"{who} has shape {made.shape}; expected {shape}.")
     return made
@@ -84,12 +108,17 @@ def not_empty(who: str, given: Any, what: str) -> None:
 
 
 def time_axis(steps: int, step_seconds: float | None) -> tuple[Any, str]:
-    """Return the time of each step, (T,), and the name of the axis: steps 1 … T, or seconds (milliseconds below one second) at their end."""
+    """Return the time of each step, (T,), and the name of the axis: steps 1 … T, or seconds
+    (milliseconds below one second) at their end.
+    """
     count = np.arange(1, steps + 1)
     if step_seconds is None:
         return count, "step"
     if not (math.isfinite(step_seconds) and step_seconds > 0):
-        raise ConfigError(f"step_seconds is {step_seconds}; expected the duration of a step in seconds, more than 0.")
+        raise ConfigError(
+            f"step_seconds is {step_seconds}; expected the duration of a step in "
+            "seconds, more than 0."
+        )
     short = steps * step_seconds < 1
     return count * step_seconds * (1000 if short else 1), "time (ms)" if short else "time (s)"
 
@@ -97,7 +126,10 @@ def time_axis(steps: int, step_seconds: float | None) -> tuple[Any, str]:
 def mean_sd(values: Iterable[float]) -> tuple[float | None, float | None]:
     """Return mean and sample sd of the finite values; None where there are too few."""
     known = np.asarray([v for v in values if math.isfinite(v)], dtype=np.float64)
-    return (float(known.mean()) if known.size else None, float(known.std(ddof=1)) if known.size > 1 else None)
+    return (
+        float(known.mean()) if known.size else None,
+        float(known.std(ddof=1)) if known.size > 1 else None,
+    )
 
 
 def plain(values: Any) -> Any:
@@ -110,7 +142,9 @@ def plain(values: Any) -> Any:
 
 
 def runs_of(labels: Any) -> list[tuple[int, int, int]]:
-    """Return the stretches of equal labels as (first, one past the last, label). labels: (T,) integers."""
+    """Return the stretches of equal labels as (first, one past the last, label). labels: (T,)
+    integers.
+    """
     labels = np.asarray(labels)
     edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
     return [(a, b, int(labels[a])) for a, b in itertools.pairwise(edges) if b > a]

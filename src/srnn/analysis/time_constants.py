@@ -1,4 +1,6 @@
-"""Time constants before and after training, by layer (Yin, Corradi & Bohté 2020, figure 7; 2021, figure 4c)."""
+"""Time constants before and after training, by layer (Yin, Corradi & Bohté 2020, figure 7; 2021,
+figure 4c).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ Weights = Stack | Mapping[str, Tensor]
 
 
 def constants_of(net: Weights) -> dict[str, dict[str, Any]]:
-    """Return the constants by layer and name, flat float64 arrays; those of a network within their bounds, of a state dictionary as stored.
+    """Return the constants by layer and name, flat float64 arrays; those of a network within their
+    bounds, of a state dictionary as stored.
 
     Names of a checkpoint of a run ("net.layers.0…") are understood too.
     """
@@ -26,7 +29,10 @@ def constants_of(net: Weights) -> dict[str, dict[str, Any]]:
     if isinstance(net, Stack):
         for path, module in net.named_modules():
             if isinstance(module, Layer):
-                found[path] = {name: array(name, v, (0, 1), "(N,)").reshape(-1) for name, v in module.constants().items()}
+                found[path] = {
+                    name: array(name, v, (0, 1), "(N,)").reshape(-1)
+                    for name, v in module.constants().items()
+                }
         return found
     for path, value in net.items():
         layer, sep, name = path.removeprefix("net.").partition(".constants.")
@@ -44,20 +50,38 @@ def time_constants(
     title: str = "",
     simulated: bool = False,
 ) -> Drawn:
-    """Draw histograms of time constants before and after training, a row a layer, a column a constant.
+    """Draw histograms of time constants before and after training, a row a layer, a column a
+    constant.
 
-    before, after: two networks or state dictionaries of the same build. chosen: which constants, by name. step_seconds: draw milliseconds in
-    place of steps. Constants that all neurons share (one value) are drawn as lines. Returns, by layer and constant, the values `before` and
-    `after` in steps, and the mean absolute change `moved`.
+    before, after: two networks or state dictionaries of the same build. chosen: which constants, by
+    name. step_seconds: draw milliseconds in place of steps. Constants that all neurons share (one
+    value) are drawn as lines. Returns, by layer and constant, the values `before` and `after` in
+    steps, and the mean absolute change `moved`.
     """
-    old, new = ({k: {n: v for n, v in c.items() if chosen(n)} for k, c in constants_of(net).items()} for net in (before, after))
-    shapes = [{(k, n): v.size for k, c in side.items() for n, v in c.items()} for side in (old, new)]
+    old, new = (
+        {k: {n: v for n, v in c.items() if chosen(n)} for k, c in constants_of(net).items()}
+        for net in (before, after)
+    )
+    shapes = [
+        {(k, n): v.size for k, c in side.items() for n, v in c.items()} for side in (old, new)
+    ]
     if shapes[0] != shapes[1]:
-        apart = sorted({f"{layer}.{name}" for (layer, name), _ in shapes[0].items() ^ shapes[1].items()})
-        raise ShapeError(f"time_constants: the two networks differ in {', '.join(apart)}; expected two of the same build.")
+        apart = sorted(
+            {f"{layer}.{name}" for (layer, name), _ in shapes[0].items() ^ shapes[1].items()}
+        )
+        raise ShapeError(
+            f"time_constants: the two networks differ in {', '.join(apart)}; "
+            "expected two of the same build."
+        )
     if not shapes[0]:
-        raise ConfigError('time_constants: no constant of these networks is chosen; expected some named "tau…", or pass chosen=lambda name: …')
-    layers, names = [k for k in old if old[k]], list(dict.fromkeys(n for c in old.values() for n in c))
+        raise ConfigError(
+            "time_constants: no constant of these networks is chosen; expected "
+            'some named "tau…", or pass chosen=lambda name: …'
+        )
+    layers, names = (
+        [k for k in old if old[k]],
+        list(dict.fromkeys(n for c in old.values() for n in c)),
+    )
     scale, unit = (1.0, "steps") if step_seconds is None else (1000 * step_seconds, "ms")
     figure = new_figure(figsize=(1 + 3.1 * len(names), 0.7 + 2.0 * len(layers)))
     axes = figure.subplots(len(layers), len(names), squeeze=False)
@@ -71,9 +95,19 @@ def time_constants(
             _histogram(axis, scale * a, scale * b)
             tidy(axis, f"{name} ({unit})", "neurons" if axis is row[0] else "")
             axis.set_title(layer, fontsize=9, loc="left")
-            numbers.setdefault(layer, {})[name] = {"before": plain(a), "after": plain(b), "moved": float(np.abs(b - a).mean())}
+            numbers.setdefault(layer, {})[name] = {
+                "before": plain(a),
+                "after": plain(b),
+                "moved": float(np.abs(b - a).mean()),
+            }
     drawn = next(axis for axis in axes.flat if axis.axison)
-    figure.legend(*drawn.get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8, frameon=False)
+    figure.legend(
+        *drawn.get_legend_handles_labels(),
+        loc="outside upper right",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+    )
     finish(figure, title or " ", simulated)
     return figure, numbers
 

@@ -2,8 +2,8 @@
 
     x[t] = I[t]                                           I[t] = W x[t] + b (+ R h[t-1])
 
-With `Identity()` and recurrent=False a linear layer, with `Relu()` a dense one; recurrent and with `Relu()` the ReLU network of Le, Jaitly &
-Hinton 2015.
+With `Identity()` and recurrent=False a linear layer, with `Relu()` a dense one; recurrent and with
+`Relu()` the ReLU network of Le, Jaitly & Hinton 2015.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     h[t] = tanh(I[t])          I[t] = W x[t] + b + R h[t-1]
 
-With logistic=True h[t] = σ(I[t]): Elman's own, and the RNN baseline of Bittar & Garner 2022 (in a layer without recurrence, their MLP).
-For use with `Identity()`.
+With logistic=True h[t] = σ(I[t]): Elman's own, and the RNN baseline of Bittar & Garner 2022 (in a
+layer without recurrence, their MLP). For use with `Identity()`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ from srnn.neuron import Coeffs, Neuron, State
 
 @dataclass(frozen=True)
 class Sum(Neuron):
-    """Accumulator, for use with `Identity()` and without bias: the last value is W · counts. No constants."""
+    """Accumulator, for use with `Identity()` and without bias: the last value is W · counts.
+
+    No constants.
+    """
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         u = state["u"] + I

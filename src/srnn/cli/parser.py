@@ -1,4 +1,6 @@
-"""The argument parser: one line on what is wrong, with the name that was probably meant, in place of the whole usage."""
+"""The argument parser: one line on what is wrong, with the name that was probably meant, in place
+of the whole usage.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one message and end with code 2."""
-        choice = re.fullmatch(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", message)
+        choice = re.fullmatch(
+            r"argument (\S+): invalid choice: "
+            r"'?(.*?)'? \(choose from (.*)\)",
+            message,
+        )
         if choice is not None:
             what, given, listed = choice.groups()
             known = [word.strip().strip("'") for word in listed.split(",")]
-            message = f"there is no {'command' if what == 'COMMAND' else what} {given!r}.{meant(given, known)} Known: {', '.join(known)}."
+            message = (
+                f"there is no {'command' if what == 'COMMAND' else what} "
+                f"{given!r}.{meant(given, known)} Known: {', '.join(known)}."
+            )
         message += "" if message.endswith((".", "?")) else "."
         print(f"{self.prog}: {message} `{self.prog} --help` shows what it takes.", file=sys.stderr)
         sys.exit(2)
@@ -53,5 +62,7 @@ def seeds(text: str) -> list[int]:
     """Return the seeds that a word of --seeds stands for: "3", or "0:8" for 0 to 7."""
     first, colon, end = text.partition(":")
     if not first.isdigit() or (colon and not (end.isdigit() and int(end) > int(first))):
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number, or FIRST:END such as 0:8")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no seed; expected a whole number, or FIRST:END such as 0:8"
+        )
     return list(range(int(first), int(end))) if colon else [int(first)]

@@ -21,8 +21,16 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    width = None if terminal else 160  # in a pipe nothing is folded that a terminal would show in a line
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, width=width)
+    # in a pipe nothing is folded that a terminal would show in a line
+    width = None if terminal else 160
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not terminal,
+        width=width,
+    )
 
 
 def show(args: argparse.Namespace, data: Any, *tables: Any) -> None:
@@ -59,10 +67,26 @@ def mode_of(args: argparse.Namespace) -> Mode:
 
 
 def as_given(args: argparse.Namespace) -> list[str]:
-    """Return the options that say where the data is and how it is trained, those that were given."""
-    usual = {"data_dir": None, "device": "cpu", "backend": "auto", "threads": 1, "precision": "float32"}
-    words = [(f"--{name.replace('_', '-')}", str(getattr(args, name))) for name, value in usual.items() if getattr(args, name) != value]
-    flags = [f"--{name}" for name in ("tensorboard", "deterministic", "graph") if getattr(args, name, False)]
+    """Return the options that say where the data is and how it is trained, those that
+    were given.
+    """
+    usual = {
+        "data_dir": None,
+        "device": "cpu",
+        "backend": "auto",
+        "threads": 1,
+        "precision": "float32",
+    }
+    words = [
+        (f"--{name.replace('_', '-')}", str(getattr(args, name)))
+        for name, value in usual.items()
+        if getattr(args, name) != value
+    ]
+    flags = [
+        f"--{name}"
+        for name in ("tensorboard", "deterministic", "graph")
+        if getattr(args, name, False)
+    ]
     return [*(word for pair in words for word in pair), *flags]
 
 

@@ -1,4 +1,7 @@
-"""Data sets: one file each. Raw signals (or published events) out, as typed `Sample`s or `Spikes`."""
+"""Data sets: one file each.
+
+Raw signals (or published events) out, as typed `Sample`s or `Spikes`.
+"""
 
 from srnn.datasets.sample import UNLABELLED as UNLABELLED
 from srnn.datasets.sample import Entry as Entry

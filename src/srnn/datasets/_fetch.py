@@ -1,4 +1,6 @@
-"""Where data lies, and how it gets there: one folder, exact checksums, no half-written files, transfers that go on where they were cut."""
+"""Where data lies, and how it gets there: one folder, exact checksums, no half-written files,
+transfers that go on where they were cut.
+"""
 
 from __future__ import annotations
 
@@ -36,37 +38,48 @@ _CHUNK = 1 << 14
 
 
 def data_root(folder: str | Path | None = None) -> Path:
-    """Return the data folder: `folder` if given, else `$SRNN_DATA`, else `srnn` in the user's cache. It need not exist yet.
+    """Return the data folder: `folder` if given, else `$SRNN_DATA`, else `srnn` in the user's
+    cache. It need not exist yet.
 
     Raises `DataError` where that path is a file.
     """
     root = Path(folder or os.environ.get("SRNN_DATA") or user_cache() / "srnn").expanduser()
     if root.exists() and not root.is_dir():
-        raise DataError(f"The data folder {root} is a file; expected a folder. Set --data-dir or $SRNN_DATA to a folder.")
+        raise DataError(
+            f"The data folder {root} is a file; expected a folder. Set --data-dir or "
+            "$SRNN_DATA to a folder."
+        )
     return root
 
 
 def find(root: str | Path, *candidates: str, name: str = "NAME") -> Path:
     """Return the first of `root/candidate` that exists.
 
-    name: the data set as `srnn data fetch` calls it, for the message. Raises `DataError` where none exists.
+    name: the data set as `srnn data fetch` calls it, for the message. Raises `DataError` where none
+    exists.
     """
     for candidate in candidates:
         path = Path(root) / candidate
         if path.exists():
             return path
     raise DataError(
-        f"No {' or '.join(candidates)} in {root}.\n  Get the data with `srnn data fetch {name}`, or say where it lies with --data-dir or $SRNN_DATA."
+        f"No {' or '.join(candidates)} in {root}.\n"
+        f"  Get the data with `srnn data fetch {name}`, or say where it lies with "
+        "--data-dir or $SRNN_DATA."
     )
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits. Raises `DataError` where the file cannot be read."""
+    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
+
+    Raises `DataError` where the file cannot be read.
+    """
     return _digest(path, "sha256")
 
 
 def read_sums(text: str) -> dict[str, str]:
-    """Parse a SHA256SUMS.txt (`<64 hex digits>  <relative path>` a line, as PhysioNet publishes it) into {path: sha256}.
+    """Parse a SHA256SUMS.txt (`<64 hex digits>  <relative path>` a line, as PhysioNet publishes it)
+    into {path: sha256}.
 
     Raises `DataError` for an empty list, a line of another form, or a path that leaves its folder.
     """
@@ -76,10 +89,15 @@ def read_sums(text: str) -> dict[str, str]:
             continue
         match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(\S.*?)\s*", line)
         if match is None:
-            raise DataError(f"Checksum list, line {number}: {line[:60]!r} is not `<sha256>  <path>`. Is it an error page of the server?")
+            raise DataError(
+                f"Checksum list, line {number}: {line[:60]!r} is not `<sha256>  "
+                "<path>`. Is it an error page of the server?"
+            )
         path = PurePosixPath(match[2])
         if path.is_absolute() or ".." in path.parts or "\\" in match[2] or ":" in match[2]:
-            raise DataError(f"Checksum list, line {number}: the path {match[2]!r} leaves its folder.")
+            raise DataError(
+                f"Checksum list, line {number}: the path {match[2]!r} leaves its folder."
+            )
         sums[str(path)] = match[1].lower()
     if not sums:
         raise DataError("The checksum list is empty.")
@@ -87,7 +105,9 @@ def read_sums(text: str) -> dict[str, str]:
 
 
 def verify_files(root: str | Path, checksums: Mapping[str, str]) -> list[tuple[str, bool, str]]:
-    """Compare files with their checksums (as in `download`), by path relative to root: (path, right?, what is wrong or "ok") for each."""
+    """Compare files with their checksums (as in `download`), by path relative to root: (path,
+    right?, what is wrong or "ok") for each.
+    """
     rows = []
     for name, checksum in checksums.items():
         path = Path(root) / name
@@ -100,16 +120,25 @@ def _difference(path: Path, checksum: str) -> str | None:
     """Return what differs from the checksum, or None where the file is right."""
     match = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})|md5:([0-9a-f]{32})", checksum.lower())
     if match is None:
-        raise ConfigError(f"The checksum is {checksum!r}; expected 64 hexadecimal digits (SHA-256), or md5: and 32 of them.")
+        raise ConfigError(
+            f"The checksum is {checksum!r}; expected 64 hexadecimal digits "
+            "(SHA-256), or md5: and 32 of them."
+        )
     kind, wanted = ("sha256", match[1]) if match[1] else ("md5", match[2])
     got = _digest(path, kind)
-    return None if got == wanted else f"{path} has {'SHA-256' if match[1] else 'MD5'} {got}; expected {wanted}"
+    return (
+        None
+        if got == wanted
+        else (f"{path} has {'SHA-256' if match[1] else 'MD5'} {got}; expected {wanted}")
+    )
 
 
 def _digest(path: str | Path, kind: str) -> str:
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+            return hashlib.file_digest(
+                file, lambda: hashlib.new(kind, usedforsecurity=False)
+            ).hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -124,10 +153,12 @@ def fetch_archive(
     members: Callable[[str], bool] | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Download an archive beside the folder `to`, unpack it there, remove it unless `keep`, and return the files.
+    """Download an archive beside the folder `to`, unpack it there, remove it unless `keep`, and
+    return the files.
 
-    name: of the archive, where the address does not end in one. members: which files to unpack. A right archive that cannot be unpacked (for want of
-    space, say) stays, so that it need not come again. Errors: as of `download` and `extract`.
+    name: of the archive, where the address does not end in one. members: which files to unpack. A
+    right archive that cannot be unpacked (for want of space, say) stays, so that it need not come
+    again. Errors: as of `download` and `extract`.
     """
     archive = Path(to).absolute().parent / (name or unquote(PurePosixPath(urlsplit(url).path).name))
     download(url, checksum, archive, progress=progress)
@@ -142,19 +173,28 @@ def fetch_archive(
     return files
 
 
-def download(url: str, checksum: str | None, to: str | Path, *, progress: Progress | None = None) -> Path:
-    """Download `url` (http or https) to the file `to` and return it; a file that is there and right is left alone.
+def download(
+    url: str, checksum: str | None, to: str | Path, *, progress: Progress | None = None
+) -> Path:
+    """Download `url` (http or https) to the file `to` and return it; a file that is there and right
+    is left alone.
 
-    checksum: the SHA-256, 64 hexadecimal digits, or "md5:" and 32 of them; None takes what comes, unless it is a web page, and always asks anew.
-    The file appears under its name only when whole and right. What a broken transfer brought is kept beside it (.NAME.part, and .NAME.part.json
-    about where it is from); the same call goes on from there if the server can and still has the same file, else it starts anew. A server that cannot
-    be reached or breaks off is asked three times. Where several processes fetch one file, one does and the others wait.
-    Raises `DataError` for an unreachable server, a refused or broken transfer, a wrong checksum or a folder that cannot be written,
-    `ConfigError` for another kind of address or checksum, `SrnnError` without the extra "data".
+    checksum: the SHA-256, 64 hexadecimal digits, or "md5:" and 32 of them; None takes what comes,
+    unless it is a web page, and always asks anew. The file appears under its name only when whole
+    and right. What a broken transfer brought is kept beside it (.NAME.part, and .NAME.part.json
+    about where it is from); the same call goes on from there if the server can and still has the
+    same file, else it starts anew. A server that cannot be reached or breaks off is asked three
+    times. Where several processes fetch one file, one does and the others wait. Raises `DataError`
+    for an unreachable server, a refused or broken transfer, a wrong checksum or a folder that
+    cannot be written, `ConfigError` for another kind of address or checksum, `SrnnError` without
+    the extra "data".
     """
     to = Path(to)
     if not re.match(r"https?://[^/]", url, re.IGNORECASE):
-        raise ConfigError(f"{url!r} cannot be downloaded; expected an address that starts with https:// or http://.")
+        raise ConfigError(
+            f"{url!r} cannot be downloaded; expected an address that starts with "
+            "https:// or http://."
+        )
     if checksum is not None and to.is_file() and _difference(to, checksum) is None:
         return to
     part = to.with_name(f".{to.name}.part")
@@ -162,7 +202,8 @@ def download(url: str, checksum: str | None, to: str | Path, *, progress: Progre
         session = _session()
         to.parent.mkdir(parents=True, exist_ok=True)
         with session, _locked(part) as file:
-            if checksum is not None and to.is_file() and _difference(to, checksum) is None:  # brought by the process that was waited for
+            # brought by the process that was waited for
+            if checksum is not None and to.is_file() and _difference(to, checksum) is None:
                 file.truncate(0)
                 return to
             _transfer(session, url, file, part, checksum, progress)
@@ -171,22 +212,26 @@ def download(url: str, checksum: str | None, to: str | Path, *, progress: Progre
                 file.truncate(0)
                 raise DataError(
                     f"{url}: {wrong.removeprefix(f'{part} ')}.\n"
-                    "  The transfer was damaged or the file was changed at its source; nothing was kept. Try again."
+                    "  The transfer was damaged or the file was changed at its source; "
+                    "nothing was kept. Try again."
                 )
             part.replace(to)
     except OSError as error:  # every failure of the network library is an OSError too
         raise DataError(
-            f"{url} could not be downloaded to {to}: {error}.\n  Check the connection, or copy the file there by hand; {_kept(part)}."
+            f"{url} could not be downloaded to {to}: {error}.\n"
+            f"  Check the connection, or copy the file there by hand; {_kept(part)}."
         ) from error
     return to
 
 
-# -- one transfer, and what is known of it ----------------------------------------------------------------------------------------------
+# -- one transfer, and what is known of it ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where the bytes of a .part file are from: the address, and what the server said of the file (size in bytes; None or "" = nothing)."""
+    """Where the bytes of a .part file are from: the address, and what the server said of the file
+    (size in bytes; None or "" = nothing).
+    """
 
     url: str
     size: int | None = None
@@ -203,7 +248,12 @@ class _Origin:
         try:
             stored = json.loads(_note(part).read_text(encoding="utf-8"))
             size = stored["size"]
-            return cls(str(stored["url"]), None if size is None else int(size), str(stored["etag"]), str(stored["modified"]))
+            return cls(
+                str(stored["url"]),
+                None if size is None else int(size),
+                str(stored["etag"]),
+                str(stored["modified"]),
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -218,12 +268,17 @@ def _kept(part: Path) -> str:
         return "nothing was kept"
     origin = _Origin.read(part)
     of = f" of {origin.size}" if origin and origin.size is not None else ""
-    return f"{have}{of} bytes are kept in {part}, and the same command goes on from there if the server can"
+    return (
+        f"{have}{of} bytes are kept in {part}, and the same command goes on from there if the "
+        "server can"
+    )
 
 
 @contextmanager
 def _locked(part: Path) -> Iterator[BinaryIO]:
-    """Open the .part file for appending, held by this process alone; in the end an empty one goes, and so does a note without its file."""
+    """Open the .part file for appending, held by this process alone; in the end an empty one goes,
+    and so does a note without its file.
+    """
     while True:
         file = open(part, "ab")  # noqa: SIM115 (closed below)
         try:
@@ -257,11 +312,20 @@ def _session() -> Any:
     try:
         import requests
     except ImportError as error:
-        raise SrnnError('Downloading needs requests. Install it with: pip install "srnn[data]"') from error
+        raise SrnnError(
+            'Downloading needs requests. Install it with: pip install "srnn[data]"'
+        ) from error
     return requests.Session()
 
 
-def _transfer(session: Any, url: str, file: BinaryIO, part: Path, checksum: str | None, progress: Progress | None) -> None:
+def _transfer(
+    session: Any,
+    url: str,
+    file: BinaryIO,
+    part: Path,
+    checksum: str | None,
+    progress: Progress | None,
+) -> None:
     """Bring the .part file to its full length, in several tries. Raises `OSError`."""
     import requests
     import urllib3
@@ -269,23 +333,46 @@ def _transfer(session: Any, url: str, file: BinaryIO, part: Path, checksum: str 
     for attempt in range(_TRIES):
         try:
             return _attempt(session, url, file, part, checksum, progress)
-        except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, EOFError) as error:
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            urllib3.exceptions.HTTPError,
+            EOFError,
+        ) as error:
             failure = error
         if attempt + 1 < _TRIES:
             time.sleep(_PAUSE * 2**attempt)
-    reason = re.sub(r"""["']\)+$""", "", str(failure.args[0] if failure.args else failure).rsplit(": ", 1)[-1])
+    reason = re.sub(
+        r"""["']\)+$""", "", str(failure.args[0] if failure.args else failure).rsplit(": ", 1)[-1]
+    )
     raise OSError(f"{reason} (tried {_TRIES} times)") from failure
 
 
-def _attempt(session: Any, url: str, file: BinaryIO, part: Path, checksum: str | None, progress: Progress | None) -> None:
+def _attempt(
+    session: Any,
+    url: str,
+    file: BinaryIO,
+    part: Path,
+    checksum: str | None,
+    progress: Progress | None,
+) -> None:
     have, origin = os.fstat(file.fileno()).st_size, _Origin.read(part)
-    usable = origin is not None and origin.url == url and 0 < have <= (origin.size or have) and (checksum is not None or origin.validator != "")
+    usable = (
+        origin is not None
+        and origin.url == url
+        and 0 < have <= (origin.size or have)
+        and (checksum is not None or origin.validator != "")
+    )
     if origin is None or not usable:
         have, origin = 0, None
     elif have == origin.size and checksum is not None:
         return  # whole, but never looked at
     answer = _ask(session, url, have, origin)
-    if origin is not None and answer.status_code in (206, 416) and not _goes_on(answer, have, origin):
+    if (
+        origin is not None
+        and answer.status_code in (206, 416)
+        and not _goes_on(answer, have, origin)
+    ):
         answer.close()
         origin = None
         answer = _ask(session, url, 0, None)
@@ -293,13 +380,18 @@ def _attempt(session: Any, url: str, file: BinaryIO, part: Path, checksum: str |
         answer.raise_for_status()
         if answer.status_code != 200 and (answer.status_code != 206 or origin is None):
             raise OSError(f"the server answers {answer.status_code} {answer.reason}")
-        if checksum is None and answer.headers.get("Content-Type", "").startswith("text/html") and ".htm" not in part.name:
+        if (
+            checksum is None
+            and answer.headers.get("Content-Type", "").startswith("text/html")
+            and ".htm" not in part.name
+        ):
             raise OSError("the server sent a web page instead")
         if answer.status_code == 200 or origin is None:
             have, origin = 0, _origin(url, answer)
             file.truncate(0)
             _note(part).write_text(json.dumps(asdict(origin)), encoding="utf-8")
-        for chunk in answer.raw.stream(_CHUNK, decode_content=False):  # as stored: the checksum of a .gz is that of the .gz
+        # as stored: the checksum of a .gz is that of the .gz
+        for chunk in answer.raw.stream(_CHUNK, decode_content=False):
             file.write(chunk)
             file.flush()
             have += len(chunk)
@@ -319,14 +411,23 @@ def _ask(session: Any, url: str, have: int, origin: _Origin | None) -> Any:
 
 
 def _goes_on(answer: Any, have: int, origin: _Origin) -> bool:
-    """Tell whether a partial answer begins where the .part file ends, and is of the same version of the file."""
+    """Tell whether a partial answer begins where the .part file ends, and is of the same version of
+    the file.
+    """
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if match is None or int(match[1]) != have:
         return False
     same_size = origin.size is None or match[2] in ("*", str(origin.size))
-    return same_size and ("" in (origin.etag, tag := answer.headers.get("ETag", "")) or tag == origin.etag)
+    return same_size and (
+        "" in (origin.etag, tag := answer.headers.get("ETag", "")) or tag == origin.etag
+    )
 
 
 def _origin(url: str, answer: Any) -> _Origin:
     length = answer.headers.get("Content-Length", "")
-    return _Origin(url, int(length) if length.isdigit() else None, answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+    return _Origin(
+        url,
+        int(length) if length.isdigit() else None,
+        answer.headers.get("ETag", ""),
+        answer.headers.get("Last-Modified", ""),
+    )

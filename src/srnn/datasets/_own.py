@@ -15,9 +15,11 @@ from srnn.datasets.sample import Recordings
 class Own:
     """A user's own recordings, and what is known of them all.
 
-    classes: the names of the labels 0 … K-1. channels: C. rate: steps (or samples) per second; 1.0 when unknown, and for spikes, whose times
-    are in seconds. kind: "signal", "audio" or "spikes". per_step: a label for every step, not one for each recording.
-    steps: T of the longest recording; of spikes, which have none before they are binned, steps of 10 ms up to the last spike.
+    classes: the names of the labels 0 … K-1. channels: C. rate: steps (or samples) per second; 1.0
+    when unknown, and for spikes, whose times are in seconds. kind: "signal", "audio" or "spikes".
+    per_step: a label for every step, not one for each recording.
+    steps: T of the longest recording; of spikes, which have none before they are binned, steps of
+    10 ms up to the last spike.
     """
 
     recordings: Recordings[Any]
@@ -30,7 +32,9 @@ class Own:
 
 
 def class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the different names in sorted order: as numbers where all are whole numbers, else as text."""
+    """Return the different names in sorted order: as numbers where all are whole numbers, else as
+    text.
+    """
     found = set(names)
     try:
         return tuple(sorted(found, key=lambda name: (int(name), name)))
@@ -42,10 +46,15 @@ def check_classes(path: Path, names: Collection[str]) -> None:
     """Raise `DataError` where the recordings are of fewer than two classes."""
     if len(names) < 2:
         only = f"one class only, {next(iter(names))!r}" if names else "no label at all"
-        raise DataError(f"{path} has {only}; a classifier needs recordings of at least two classes.")
+        raise DataError(
+            f"{path} has {only}; a classifier needs recordings of at least two classes."
+        )
 
 
 def check_channels(path: Path, found: int, channels: int | None) -> None:
     """Raise `ConfigError` where another number of channels was asked for than is there."""
     if channels is not None and channels != found:
-        raise ConfigError(f"{path} has {found} channels; {channels} were asked for. Leave the number out: only lists of spikes need it.")
+        raise ConfigError(
+            f"{path} has {found} channels; {channels} were asked for. Leave the "
+            "number out: only lists of spikes need it."
+        )

@@ -18,19 +18,29 @@ _SIGNS = {
     "qtdb": ("qtdb/QTDB_*.mat", "qtdb/1.0.0/*.hea", "qtdb/*.hea", "QTDB_*.mat"),
     "shd": ("shd/shd_*.h5", "SHD/shd_*.h5"),
     "soli": ("soli/dsp/*.h5", "soli/*.h5", "soli/SoliData/dsp/*.h5", "SoLi/dsp/*.h5"),
-    "speech_commands": ("speech_commands/validation_list.txt", "speech_commands/*/validation_list.txt", "speech_commands_v*/validation_list.txt"),
+    "speech_commands": (
+        "speech_commands/validation_list.txt",
+        "speech_commands/*/validation_list.txt",
+        "speech_commands_v*/validation_list.txt",
+    ),
     "ssc": ("ssc/ssc_*.h5", "SSC/ssc_*.h5"),
     "timit": ("timit/*", "TIMIT/*"),
 }
 
 
 def load(name: str) -> ModuleType:
-    """Return the module of a data set, with `fetch`, `verify`, `LICENCE` and `CITATION`. Raises `ConfigError` with the known names."""
+    """Return the module of a data set, with `fetch`, `verify`, `LICENCE` and `CITATION`.
+
+    Raises `ConfigError` with the known names.
+    """
     if name not in NAMES:
         raise ConfigError(f"There is no data set {name!r}.{suggest(name, NAMES)}")
     return importlib.import_module(f"srnn.datasets.{name}")
 
 
 def present(name: str, root: Path) -> bool:
-    """Return whether files of that data set lie under root. A glance: `verify` of its module looks closely."""
+    """Return whether files of that data set lie under root.
+
+    A glance: `verify` of its module looks closely.
+    """
     return any(next(root.glob(sign), None) is not None for sign in _SIGNS[name])

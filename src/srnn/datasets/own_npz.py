@@ -23,13 +23,18 @@ Array = NDArray[Any]
 def read_npz(path: Path, rate: float | None = None, channels: int | None = None) -> Own:
     """Read an archive written by `np.savez(path, X=…, y=…)`; never a pickle.
 
-    X: (N, T, C) or (N, T) numbers, recordings behind one another; or, with lengths, (S, C) or (S,), all steps of all recordings joined.
-    lengths: (N,) valid steps of each recording; what lies behind them in a padded X is never looked at.
-    y: (N,) one label a recording, or one a step, (N, T) or (S,) as X is. Whole numbers 0 … K-1, -1 = unlabelled; or strings, "" = unlabelled.
-    classes: (K,) names of the labels; else strings are sorted, and every number from 0 to the highest must occur.
+    X: (N, T, C) or (N, T) numbers, recordings behind one another; or, with lengths, (S, C) or (S,),
+    all steps of all recordings joined.
+    lengths: (N,) valid steps of each recording; what lies behind them in a padded X is never looked
+    at.
+    y: (N,) one label a recording, or one a step, (N, T) or (S,) as X is. Whole numbers 0 … K-1, -1
+    = unlabelled; or strings, "" = unlabelled.
+    classes: (K,) names of the labels; else strings are sorted, and every number from 0 to the
+    highest must occur.
     groups: (N,) strings or numbers, the speaker, patient or machine. rate: steps per second.
 
-    The arrays stay in memory. Raises `DataError` for what does not fit, naming the file and the array.
+    The arrays stay in memory. Raises `DataError` for what does not fit, naming the file and the
+    array.
     """
     arrays = _arrays(path)
     signal, starts, lengths = _unrolled(path, arrays["X"], arrays.get("lengths"))
@@ -40,7 +45,12 @@ def read_npz(path: Path, rate: float | None = None, channels: int | None = None)
     check_channels(path, signal.shape[1], channels)
     y = arrays["y"]
     per_step = _per_step(path, y, arrays["X"], len(starts))
-    labels, classes = _labels(path, y, valid.reshape(y.shape) if per_step else np.ones(len(y), bool), arrays.get("classes"))
+    labels, classes = _labels(
+        path,
+        y,
+        valid.reshape(y.shape) if per_step else np.ones(len(y), bool),
+        arrays.get("classes"),
+    )
     groups = _groups(path, arrays.get("groups"), len(starts))
     rate = _rate(path, arrays.get("rate"), rate)
     digits = len(str(len(starts) - 1))
@@ -54,32 +64,60 @@ def read_npz(path: Path, rate: float | None = None, channels: int | None = None)
         Entry(f"{i:0{digits}d}", None if per_step else int(labels[i]), group, i, int(length))
         for i, (group, length) in enumerate(zip(groups, lengths, strict=True))
     ]
-    return Own(Recordings(entries, recording, _fetch.sha256(path)), classes, signal.shape[1], rate, "signal", per_step, int(lengths.max()))
+    return Own(
+        Recordings(entries, recording, _fetch.sha256(path)),
+        classes,
+        signal.shape[1],
+        rate,
+        "signal",
+        per_step,
+        int(lengths.max()),
+    )
 
 
 def _arrays(path: Path) -> dict[str, Array]:
     """Read the arrays of the archive, all of them known and none of them objects."""
     try:
         if not zipfile.is_zipfile(path):
-            raise DataError(f"{path} is no .npz archive, or is cut. Write it with np.savez({path.name!r}, X=…, y=…).")
+            raise DataError(
+                f"{path} is no .npz archive, or is cut. Write it with "
+                f"np.savez({path.name!r}, X=…, y=…)."
+            )
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive.files)
             for name in names:
                 if name not in KEYS:
-                    raise DataError(f"{path} holds an array {name!r}, which means nothing here.{suggest(name, KEYS)}")
+                    raise DataError(
+                        f"{path} holds an array {name!r}, which means nothing "
+                        f"here.{suggest(name, KEYS)}"
+                    )
             if missing := [name for name in ("X", "y") if name not in names]:
-                raise DataError(f"{path} holds no {' and no '.join(missing)}; expected X (recordings) and y (labels). It has: {', '.join(names)}.")
+                raise DataError(
+                    f"{path} holds no {' and no '.join(missing)}; expected X "
+                    f"(recordings) and y (labels). It has: {', '.join(names)}."
+                )
             return {name: np.asarray(archive[name]) for name in names}
     except DataError:
         raise
-    except Exception as error:  # damaged bytes show as zip, zlib, value, key, memory or end-of-file errors
+    # damaged bytes show as zip, zlib, value, key, memory or end-of-file errors
+    except Exception as error:
         if "pickle" in str(error):
-            fix = "Recordings of different lengths: join them, X=np.concatenate(list), lengths=[len(x) for x in list]."
-            raise DataError(f"{path} holds arrays of Python objects, which are not read: they could run code. {fix}") from error
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}). Write it anew.") from error
+            fix = (
+                "Recordings of different lengths: join them, X=np.concatenate(list), "
+                "lengths=[len(x) for x in list]."
+            )
+            raise DataError(
+                f"{path} holds arrays of Python objects, which are not read: they "
+                f"could run code. {fix}"
+            ) from error
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Write it anew."
+        ) from error
 
 
-def _unrolled(path: Path, X: Array, lengths: Array | None) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+def _unrolled(
+    path: Path, X: Array, lengths: Array | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Return X as (S, C) steps, where each recording starts in it, and how long it is."""
     if X.dtype.kind not in "fiub":
         raise DataError(f"{path}: X has dtype {X.dtype}; expected numbers.")
@@ -90,38 +128,55 @@ def _unrolled(path: Path, X: Array, lengths: Array | None) -> tuple[NDArray[np.f
     if lengths is None:
         if x.ndim not in (2, 3):
             joined = " Joined recordings need lengths." if x.ndim == 1 else ""
-            raise DataError(f"{path}: X has shape {x.shape}; expected (N, T, C) or (N, T) = recordings, time steps, channels.{joined}")
+            raise DataError(
+                f"{path}: X has shape {x.shape}; expected (N, T, C) or (N, T) = "
+                f"recordings, time steps, channels.{joined}"
+            )
         lengths = np.full(len(x), x.shape[1])
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
-        raise DataError(f"{path}: lengths has shape {lengths.shape} and dtype {lengths.dtype}; expected (N,) whole numbers, steps a recording.")
+        raise DataError(
+            f"{path}: lengths has shape {lengths.shape} and dtype {lengths.dtype}; "
+            "expected (N,) whole numbers, steps a recording."
+        )
     lengths = lengths.astype(np.int64)
     if x.ndim == 3 or (x.ndim == 2 and len(lengths) == len(x)):
         if len(lengths) != len(x):
-            raise DataError(f"{path}: {len(lengths)} lengths for {len(x)} recordings in X {x.shape}; expected one each.")
+            raise DataError(
+                f"{path}: {len(lengths)} lengths for {len(x)} recordings in X "
+                f"{x.shape}; expected one each."
+            )
         starts, longest = np.arange(len(x)) * x.shape[1], x.shape[1]
         x = x.reshape(len(x) * x.shape[1], -1)
     else:
         if x.ndim > 2 or lengths.sum() != len(x):
             raise DataError(
-                f"{path}: X has shape {x.shape}, and {len(lengths)} lengths add up to {lengths.sum()}; expected either X ({len(lengths)}, T, C), "
+                f"{path}: X has shape {x.shape}, and {len(lengths)} lengths add up to "
+                f"{lengths.sum()}; expected either X ({len(lengths)}, T, C), "
                 f"padded, or X ({lengths.sum()}, C), joined."
             )
         starts, longest = np.cumsum(lengths) - lengths, len(x)
         x = x.reshape(len(x), -1)
     if (bad := (lengths < 1) | (lengths > longest)).any():
         i = int(np.argmax(bad))
-        raise DataError(f"{path}: lengths[{i}] is {lengths[i]}; expected 1 … {longest}, steps of X {X.shape}.")
+        raise DataError(
+            f"{path}: lengths[{i}] is {lengths[i]}; expected 1 … {longest}, steps of X {X.shape}."
+        )
     return x, starts, lengths
 
 
-def _check_finite(path: Path, signal: NDArray[np.float32], valid: NDArray[np.bool_], starts: NDArray[np.int64]) -> None:
+def _check_finite(
+    path: Path, signal: NDArray[np.float32], valid: NDArray[np.bool_], starts: NDArray[np.int64]
+) -> None:
     bad = valid & ~np.isfinite(signal).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
         recording = int(np.searchsorted(starts, row, "right")) - 1
         channel = int(np.argmin(np.isfinite(signal[row])))
         where = f"recording {recording}, step {row - starts[recording]}, channel {channel}"
-        raise DataError(f"{path}: X is {signal[row, channel]} at {where}; expected finite numbers (float32). Interpolate or cut the gap.")
+        raise DataError(
+            f"{path}: X is {signal[row, channel]} at {where}; expected finite "
+            "numbers (float32). Interpolate or cut the gap."
+        )
 
 
 def _per_step(path: Path, y: Array, X: Array, recordings: int) -> bool:
@@ -131,33 +186,54 @@ def _per_step(path: Path, y: Array, X: Array, recordings: int) -> bool:
     steps = X.shape[:2] if len(X) == recordings and X.ndim > 1 else X.shape[:1]
     if y.shape == steps:
         return True
-    raise DataError(f"{path}: y has shape {y.shape}; expected {(recordings,)}, one label a recording, or {steps}, one a step.")
+    raise DataError(
+        f"{path}: y has shape {y.shape}; expected {(recordings,)}, one label a "
+        f"recording, or {steps}, one a step."
+    )
 
 
-def _labels(path: Path, y: Array, valid: NDArray[np.bool_], names: Array | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return labels as class indices, in the shape of y, `UNLABELLED` where nothing is valid; and the names of the classes."""
+def _labels(
+    path: Path, y: Array, valid: NDArray[np.bool_], names: Array | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return labels as class indices, in the shape of y, `UNLABELLED` where nothing is valid; and
+    the names of the classes.
+    """
     given = None if names is None else _given(path, names)
     if y.dtype.kind in "US":
         text = _text(path, "y", y)
         text[~valid] = ""
         classes = given or tuple(sorted(set(np.unique(text).tolist()) - {""}))
         if unknown := set(np.unique(text).tolist()) - {"", *classes}:
-            raise DataError(f"{path}: y holds {min(unknown)!r}, which is not among classes.{suggest(min(unknown), classes)}")
+            raise DataError(
+                f"{path}: y holds {min(unknown)!r}, which is not among "
+                f"classes.{suggest(min(unknown), classes)}"
+            )
         index = {name: k for k, name in enumerate(classes)} | {"": UNLABELLED}
         different, inverse = np.unique(text, return_inverse=True)
-        labels = np.array([index[name] for name in different.tolist()], np.int64)[inverse].reshape(y.shape)
+        labels = np.array([index[name] for name in different.tolist()], np.int64)[inverse].reshape(
+            y.shape
+        )
     else:
         seen = np.where(valid, y, 0) if y.dtype.kind in "iubf" else np.array([np.nan])
         if not (np.abs(seen) < 2**31).all() or (seen != np.rint(seen)).any():
-            raise DataError(f"{path}: y has dtype {y.dtype}; expected whole numbers 0 … K-1 (or {UNLABELLED} = unlabelled), or strings.")
+            raise DataError(
+                f"{path}: y has dtype {y.dtype}; expected whole numbers 0 … K-1 (or "
+                f"{UNLABELLED} = unlabelled), or strings."
+            )
         labels = np.where(valid, seen, UNLABELLED).astype(np.int64)
         count = len(given) if given else int(labels.max()) + 1
         if (bad := (labels < UNLABELLED) | (labels >= count)).any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise DataError(f"{path}: y{list(where)} is {labels[where]}; expected 0 … {count - 1} (or {UNLABELLED} = unlabelled).")
+            raise DataError(
+                f"{path}: y{list(where)} is {labels[where]}; expected 0 … "
+                f"{count - 1} (or {UNLABELLED} = unlabelled)."
+            )
         present = set(np.unique(labels).tolist())
         if given is None and (absent := set(range(count)) - present):
-            raise DataError(f"{path}: y reaches {count - 1}, but nothing is of class {min(absent)}. Number the labels from 0, or name all classes.")
+            raise DataError(
+                f"{path}: y reaches {count - 1}, but nothing is of class "
+                f"{min(absent)}. Number the labels from 0, or name all classes."
+            )
         classes = given or tuple(str(k) for k in range(count))
     check_classes(path, [classes[k] for k in np.unique(labels).tolist() if k != UNLABELLED])
     return labels, classes
@@ -174,7 +250,9 @@ def _groups(path: Path, groups: Array | None, recordings: int) -> list[str]:
     if groups is None:
         return [""] * recordings
     if groups.shape != (recordings,):
-        raise DataError(f"{path}: groups has shape {groups.shape}; expected {(recordings,)}, one a recording.")
+        raise DataError(
+            f"{path}: groups has shape {groups.shape}; expected {(recordings,)}, one a recording."
+        )
     return [str(name) for name in _text(path, "groups", groups).tolist()]
 
 
@@ -183,8 +261,15 @@ def _rate(path: Path, stored: Array | None, asked: float | None) -> float:
         return check_range("own.read(rate)", asked, 0.0, open_low=True)
     if stored is None:
         return 1.0
-    if stored.size != 1 or stored.dtype.kind not in "fiu" or not np.isfinite(stored).all() or stored.item() <= 0:
-        raise DataError(f"{path}: rate is {stored.tolist()}; expected one number above 0, steps per second.")
+    if (
+        stored.size != 1
+        or stored.dtype.kind not in "fiu"
+        or not np.isfinite(stored).all()
+        or stored.item() <= 0
+    ):
+        raise DataError(
+            f"{path}: rate is {stored.tolist()}; expected one number above 0, steps per second."
+        )
     return float(stored.item())
 
 

@@ -2,8 +2,10 @@
 
 Two forms of the same records:
 
-- `encoded`: the level-crossing events that Yin et al. 2020 and 2021 publish and train on (MATLAB files, 618 + 141 sequences of 1301 steps);
-- `read_record`, `segments`: the raw records of PhysioNet with the cardiologists' marks (annotator q1c, 30 to 100 beats a record).
+- `encoded`: the level-crossing events that Yin et al. 2020 and 2021 publish and train on (MATLAB
+files, 618 + 141 sequences of 1301 steps);
+- `read_record`, `segments`: the raw records of PhysioNet with the cardiologists' marks (annotator
+q1c, 30 to 100 beats a record).
 
 The waves follow each other in a cycle; each label reaches from one mark to the next:
 
@@ -37,33 +39,54 @@ RATE = 250.0
 
 _PUBLISHED = "https://raw.githubusercontent.com/byin-cwi/Efficient-spiking-networks/main/data"
 FILES = {
-    "QTDB_train.mat": (f"{_PUBLISHED}/QTDB_train.mat", "72d1a10c96f1540880447e07256835d66da419c0b34f3dff495731a7928c5bc7"),
-    "QTDB_test.mat": (f"{_PUBLISHED}/QTDB_test.mat", "916f11e21679a5b61988305bbb7cd1e6df8b34f1ed4a157a7a4e295d400ef232"),
+    "QTDB_train.mat": (
+        f"{_PUBLISHED}/QTDB_train.mat",
+        "72d1a10c96f1540880447e07256835d66da419c0b34f3dff495731a7928c5bc7",
+    ),
+    "QTDB_test.mat": (
+        f"{_PUBLISHED}/QTDB_test.mat",
+        "916f11e21679a5b61988305bbb7cd1e6df8b34f1ed4a157a7a4e295d400ef232",
+    ),
 }
 """Encoded files: name -> (address, SHA-256)."""
 
 RAW_URL = "https://physionet.org/files/qtdb/1.0.0/"
 """Folder of the raw records; its SHA256SUMS.txt is their registry."""
 
-LICENCE = "QT Database 1.0.0: Open Data Commons Attribution License v1.0 (ODC-BY 1.0). Cite the source when you publish results."
+LICENCE = (
+    "QT Database 1.0.0: Open Data Commons Attribution License v1.0 (ODC-BY 1.0). Cite the "
+    "source when you publish results."
+)
 CITATION = (
-    "P. Laguna, R. G. Mark, A. Goldberger, G. B. Moody: A database for evaluation of algorithms for measurement of QT and other waveform "
-    "intervals in the ECG. Computers in Cardiology 24 (1997) 673-676. https://doi.org/10.13026/C24K53"
+    "P. Laguna, R. G. Mark, A. Goldberger, G. B. Moody: A database for evaluation of "
+    "algorithms for measurement of QT and other waveform "
+    "intervals in the ECG. Computers in Cardiology 24 (1997) 673-676. "
+    "https://doi.org/10.13026/C24K53"
 )
 
-_RAW_FOLDERS = ("qtdb/1.0.0", "qtdb", "1.0.0", "qt-database-1.0.0", "physionet.org/files/qtdb/1.0.0", ".")
+_RAW_FOLDERS = (
+    "qtdb/1.0.0",
+    "qtdb",
+    "1.0.0",
+    "qt-database-1.0.0",
+    "physionet.org/files/qtdb/1.0.0",
+    ".",
+)
 _RAW_SUFFIXES = (".hea", ".dat", ".q1c", ".q2c")
 _BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
-_PEAKS = {"p": 0, "t": 2, "u": 3} | dict.fromkeys(_BEATS, 1)  # the wave of a peak, numbered as in the num field of '(' and ')'
+# the wave of a peak, numbered as in the num field of '(' and ')'
+_PEAKS = {"p": 0, "t": 2, "u": 3} | dict.fromkeys(_BEATS, 1)
 
 
 def encoded(root: str | Path, part: str) -> list[Sample]:
-    """Read the published events: part "train" (618 sequences) or "test" (141), found as root/qtdb/QTDB_<part>.mat or root/QTDB_<part>.mat.
+    """Read the published events: part "train" (618 sequences) or "test" (141), found as
+    root/qtdb/QTDB_<part>.mat or root/QTDB_<part>.mat.
 
-    signal: (1301, 4) events, channels lead a up, lead a down, lead b up, lead b down, in {0, 1} but for the published end marker -1 at
-    (1300, channel 0); label: (1301,), `UNLABELLED` where the published row is all zero (8.2 % of train, 10.4 % of test; published
-    results count those steps as class 0, P). Record and person are not known: group is "".
-    Raises `DataError` for a missing, damaged or different file, `ConfigError` for another part, `SrnnError` without the extra "data".
+    signal: (1301, 4) events, channels lead a up, lead a down, lead b up, lead b down, in {0, 1} but
+    for the published end marker -1 at (1300, channel 0); label: (1301,), `UNLABELLED` where the
+    published row is all zero (8.2 % of train, 10.4 % of test; published results count those steps
+    as class 0, P). Record and person are not known: group is "". Raises `DataError` for a missing,
+    damaged or different file, `ConfigError` for another part, `SrnnError` without the extra "data".
     """
     check_choice("qtdb.encoded(part)", part, ("train", "test"))
     stem = f"QTDB_{part}"
@@ -71,49 +94,76 @@ def encoded(root: str | Path, part: str) -> list[Sample]:
     x, y = _read_mat(path)
     labels = np.where(y.any(axis=2), y.argmax(axis=2), UNLABELLED).astype(np.int64)
     signals = x.astype(np.float32)
-    return [Sample(s, l, RATE, f"{stem}/{i:04d}", events=True) for i, (s, l) in enumerate(zip(signals, labels, strict=True))]
+    return [
+        Sample(s, l, RATE, f"{stem}/{i:04d}", events=True)
+        for i, (s, l) in enumerate(zip(signals, labels, strict=True))
+    ]
 
 
 def _read_mat(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise SrnnError('Reading MATLAB files needs scipy. Install it with: pip install "srnn[data]"') from error
+        raise SrnnError(
+            'Reading MATLAB files needs scipy. Install it with: pip install "srnn[data]"'
+        ) from error
     try:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    again = f"\n  Delete it and get it anew with `srnn data fetch qtdb` (expected SHA-256 {FILES[path.name][1]})."
+    again = (
+        "\n  Delete it and get it anew with `srnn data fetch qtdb` (expected SHA-256 "
+        f"{FILES[path.name][1]})."
+    )
     if not start:
         raise DataError(f"{path} is empty.{again}")
     if not start.startswith(b"MATLAB"):
         raise DataError(f"{path} is not a MATLAB file: it starts with {start!r}.{again}")
     try:
         found = loadmat(path, variable_names=["x", "y"])
-    except Exception as error:  # scipy lets whatever a damaged byte triggers pass: zlib, struct, type and value errors
-        raise DataError(f"{path} is truncated or damaged ({type(error).__name__}: {error}).{again}") from error
+    # scipy lets whatever a damaged byte triggers pass: zlib, struct, type and value errors
+    except Exception as error:
+        raise DataError(
+            f"{path} is truncated or damaged ({type(error).__name__}: {error}).{again}"
+        ) from error
     missing = [name for name in ("x", "y") if name not in found]
     if missing:
-        raise DataError(f"{path} has no variable {' and no '.join(missing)}; expected x (N, T, 4) events and y (N, T, 6) labels.{again}")
+        raise DataError(
+            f"{path} has no variable {' and no '.join(missing)}; expected x (N, T, "
+            f"4) events and y (N, T, 6) labels.{again}"
+        )
     x, y = np.asarray(found["x"]), np.asarray(found["y"])
     if x.ndim != 3 or x.shape[2] != 4 or y.shape != (*x.shape[:2], len(CLASSES)) or 0 in x.shape:
-        raise DataError(f"{path}: x has shape {x.shape} and y {y.shape}; expected (N, T, 4) and (N, T, {len(CLASSES)}).{again}")
-    for name, a, allowed, what in (("x", x, (-1, 0, 1), "events"), ("y", y, (0, 1), "one-hot labels")):
+        raise DataError(
+            f"{path}: x has shape {x.shape} and y {y.shape}; expected (N, T, 4) and "
+            f"(N, T, {len(CLASSES)}).{again}"
+        )
+    for name, a, allowed, what in (
+        ("x", x, (-1, 0, 1), "events"),
+        ("y", y, (0, 1), "one-hot labels"),
+    ):
         if not np.isin(a, allowed).all():
             n, t, c = (int(i) for i in np.argwhere(~np.isin(a, allowed))[0])
-            raise DataError(f"{path}: {name}[{n}, {t}, {c}] is {a[n, t, c]}; expected {what} in {allowed}.")
+            raise DataError(
+                f"{path}: {name}[{n}, {t}, {c}] is {a[n, t, c]}; expected {what} in {allowed}."
+            )
     ones = y.sum(axis=2, dtype=np.int64)
     if (ones > 1).any():
         n, t = (int(i) for i in np.argwhere(ones > 1)[0])
-        raise DataError(f"{path}: y[{n}, {t}] names {ones[n, t]} classes; expected one, or none where nobody labelled.")
+        raise DataError(
+            f"{path}: y[{n}, {t}] names {ones[n, t]} classes; expected one, or none "
+            "where nobody labelled."
+        )
     return x, y
 
 
 def records(root: str | Path) -> list[str]:
-    """Return the names of the raw records that lie under root (root/qtdb/1.0.0, root/qtdb or root itself), sorted; 105 when complete.
+    """Return the names of the raw records that lie under root (root/qtdb/1.0.0, root/qtdb or root
+    itself), sorted; 105 when complete.
 
-    A record counts when its header and signal are both there. Raises `DataError` where there is none.
+    A record counts when its header and signal are both there. Raises `DataError` where there is
+    none.
     """
     return sorted(p.stem for p in _raw_folder(root).glob("*.hea") if p.with_suffix(".dat").exists())
 
@@ -124,40 +174,54 @@ def _raw_folder(root: str | Path) -> Path:
         if any(p.with_suffix(".dat").exists() for p in path.glob("sel*.hea")):
             return path
     raise DataError(
-        f"No raw QTDB records (sel*.hea with sel*.dat) in {root}, nor in its {', '.join(_RAW_FOLDERS[:-1])}.\n"
-        "  Get them with `srnn data fetch qtdb --raw`, or say where they lie with --data-dir or $SRNN_DATA."
+        f"No raw QTDB records (sel*.hea with sel*.dat) in {root}, nor in its "
+        f"{', '.join(_RAW_FOLDERS[:-1])}.\n"
+        "  Get them with `srnn data fetch qtdb --raw`, or say where they lie with "
+        "--data-dir or $SRNN_DATA."
     )
 
 
 def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
     """Read one raw record with its wave labels.
 
-    signal: (T, 2), T about 225,000, in the unit of the header (mV nominally; ten records are uncalibrated and four carry an offset of
-    5.12 mV, so normalise each record); samples marked invalid are interpolated, their number is meta["interpolated"].
-    label: (T,), `UNLABELLED` outside the annotated beats (q1c covers 30 to 100 beats of the last five minutes).
-    meta: leads, units, r_peaks (steps) and beats (symbols) of the annotated beats.
-    Raises `DataError` for a missing, damaged or unannotated record, `SrnnError` without the extra "data".
+    signal: (T, 2), T about 225,000, in the unit of the header (mV nominally; ten records are
+    uncalibrated and four carry an offset of 5.12 mV, so normalise each record); samples marked
+    invalid are interpolated, their number is meta["interpolated"].
+    label: (T,), `UNLABELLED` outside the annotated beats (q1c covers 30 to 100 beats of the last
+    five minutes).
+    meta: leads, units, r_peaks (steps) and beats (symbols) of the annotated beats. Raises
+    `DataError` for a missing, damaged or unannotated record, `SrnnError` without the extra "data".
     """
     try:
         import wfdb
     except ImportError as error:
-        raise SrnnError('Reading raw ECG records needs wfdb. Install it with: pip install "srnn[data]"') from error
+        raise SrnnError(
+            'Reading raw ECG records needs wfdb. Install it with: pip install "srnn[data]"'
+        ) from error
     folder = _raw_folder(root)
     for suffix in ("hea", "dat", annotator):
         if not (folder / f"{name}.{suffix}").is_file():
             known = records(root)
-            raise DataError(f"{folder} has no {name}.{suffix}; {len(known)} records are there: {', '.join(known[:8])}{' …' * (len(known) > 8)}")
+            raise DataError(
+                f"{folder} has no {name}.{suffix}; {len(known)} records are there: "
+                f"{', '.join(known[:8])}{' …' * (len(known) > 8)}"
+            )
     try:
         record = wfdb.rdrecord(str(folder / name))
         marks = wfdb.rdann(str(folder / name), annotator)
         leads = np.asarray(record.p_signal, dtype=np.float64)
         samples, nums = np.asarray(marks.sample), np.asarray(marks.num)
-    except Exception as error:  # wfdb has no error of its own: a damaged byte shows as index, value or type error
+    # wfdb has no error of its own: a damaged byte shows as index, value or type error
+    except Exception as error:
         raise DataError(
-            f"{folder / name} is truncated or damaged ({type(error).__name__}: {error}). Check it with `srnn data verify qtdb`."
+            f"{folder / name} is truncated or damaged ({type(error).__name__}: {error}). "
+            "Check it with `srnn data verify qtdb`."
         ) from error
     if leads.ndim != 2 or leads.shape[1] != 2 or record.fs != RATE:
-        raise DataError(f"{folder / name}: {leads.shape} samples at {record.fs} Hz; expected (T, 2) at {RATE:g} Hz.")
+        raise DataError(
+            f"{folder / name}: {leads.shape} samples at {record.fs} Hz; expected (T, "
+            f"2) at {RATE:g} Hz."
+        )
     invalid = np.isnan(leads)
     for lead, bad in zip(leads.T, invalid.T, strict=True):
         if bad.all():
@@ -191,22 +255,32 @@ def wave_labels(
     length: int,
     gap: int = 750,
 ) -> NDArray[np.int64]:
-    """Turn the marks of an annotator into one label a step: (length,), `UNLABELLED` wherever a mark that bounds the wave is missing.
+    """Turn the marks of an annotator into one label a step: (length,), `UNLABELLED` wherever a mark
+    that bounds the wave is missing.
 
-    samples, symbols, nums: (M,) each, in order of time, as in the annotation file: '(' onset, ')' end, p, t, u and beat symbols at peaks.
-    The num of a bracket tells its wave (0 P, 1 QRS, 2 T, 3 U) if the annotator filled it in, that is, if it agrees with the peak beside
-    nine brackets in ten; otherwise a '(' belongs to the peak that follows and a ')' to the one before. P and QRS onset belong to the next
-    beat, QRS end and T to the one before. T onset is never needed; of two P waves before one beat the later counts. A beat without P leaves
-    the steps from the T end before it to its QRS onset unlabelled, one without T those from its QRS end to the next P onset. Where a P wave
-    begins before the T wave has ended, P wins.
-    gap: beats further apart than this (steps; 750 = 3 s) are separate runs, with no TP between them.
-    Raises `DataError` where the three differ in length, samples decrease, or one lies outside [0, length).
+    samples, symbols, nums: (M,) each, in order of time, as in the annotation file: '(' onset, ')'
+    end, p, t, u and beat symbols at peaks. The num of a bracket tells its wave (0 P, 1 QRS, 2 T, 3
+    U) if the annotator filled it in, that is, if it agrees with the peak beside nine brackets in
+    ten; otherwise a '(' belongs to the peak that follows and a ')' to the one before. P and QRS
+    onset belong to the next beat, QRS end and T to the one before. T onset is never needed; of two
+    P waves before one beat the later counts. A beat without P leaves the steps from the T end
+    before it to its QRS onset unlabelled, one without T those from its QRS end to the next P onset.
+    Where a P wave begins before the T wave has ended, P wins.
+    gap: beats further apart than this (steps; 750 = 3 s) are separate runs, with no TP between
+    them. Raises `DataError` where the three differ in length, samples decrease, or one lies outside
+    [0, length).
     """
     at = np.asarray(samples, dtype=np.int64)
     if not len(at) == len(symbols) == len(nums):
-        raise DataError(f"wave_labels: {len(at)} samples, {len(symbols)} symbols and {len(nums)} nums; expected one of each a mark.")
+        raise DataError(
+            f"wave_labels: {len(at)} samples, {len(symbols)} symbols and {len(nums)} "
+            "nums; expected one of each a mark."
+        )
     if len(at) and (at[0] < 0 or at[-1] >= length or (np.diff(at) < 0).any()):
-        raise DataError(f"wave_labels: marks reach from {at.min()} to {at.max()}; expected ascending steps in [0, {length}).")
+        raise DataError(
+            f"wave_labels: marks reach from {at.min()} to {at.max()}; expected "
+            f"ascending steps in [0, {length})."
+        )
     label = np.full(length, UNLABELLED, dtype=np.int64)
     before: dict[str, int] = {}
     for beat in _beats(at, symbols, nums):
@@ -226,9 +300,17 @@ def wave_labels(
     return label
 
 
-def _beats(at: NDArray[np.int64], symbols: Sequence[str], nums: Sequence[int] | NDArray[np.integer[Any]]) -> Iterator[dict[str, int]]:
-    """Yield each beat's marks: R, and of "P on", "P end", "QRS on", "QRS end", "T end" those that are there."""
-    marks = [(int(t), s, int(n)) for t, s, n in zip(at, symbols, nums, strict=True) if s in _PEAKS or s in "()"]
+def _beats(
+    at: NDArray[np.int64], symbols: Sequence[str], nums: Sequence[int] | NDArray[np.integer[Any]]
+) -> Iterator[dict[str, int]]:
+    """Yield each beat's marks: R, and of "P on", "P end", "QRS on", "QRS end", "T end" those that
+    are there.
+    """
+    marks = [
+        (int(t), s, int(n))
+        for t, s, n in zip(at, symbols, nums, strict=True)
+        if s in _PEAKS or s in "()"
+    ]
     beat: dict[str, int] = {}
     coming: dict[str, int] = {}  # marks of a beat whose R has not been seen
     for (t, symbol, _), wave in zip(marks, _waves(marks), strict=True):
@@ -251,23 +333,34 @@ def _waves(marks: list[tuple[int, str, int]]) -> list[int]:
     beside = {"(": 1, ")": -1}
     peaks = [_PEAKS.get(symbol) for _, symbol, _ in marks]
     near = [([*peaks, None])[i + beside.get(symbol, 0)] for i, (_, symbol, _) in enumerate(marks)]
-    agree = [num == wave for (_, symbol, num), wave in zip(marks, near, strict=True) if symbol in beside and wave is not None]
+    agree = [
+        num == wave
+        for (_, symbol, num), wave in zip(marks, near, strict=True)
+        if symbol in beside and wave is not None
+    ]
     filled_in = sum(agree) > 0.9 * len(agree)
-    return [num if wave is None or (filled_in and symbol in beside) else wave for (_, symbol, num), wave in zip(marks, near, strict=True)]
+    return [
+        num if wave is None or (filled_in and symbol in beside) else wave
+        for (_, symbol, num), wave in zip(marks, near, strict=True)
+    ]
 
 
 def segments(sample: Sample, steps: int = 1301) -> list[Sample]:
-    """Cut the labelled part of a record into windows of `steps` steps, one after another from the first labelled step on.
+    """Cut the labelled part of a record into windows of `steps` steps, one after another from the
+    first labelled step on.
 
-    Windows without any label are dropped, and so is what no longer fits into the record; the last window may end in unlabelled steps.
-    Each keeps signal (steps, C), labels, rate and group; name is "<record>/<first step>", meta gains "start", r_peaks count from it.
-    Raises `ConfigError` for steps < 1, `DataError` where the labels are not one a step.
+    Windows without any label are dropped, and so is what no longer fits into the record; the last
+    window may end in unlabelled steps. Each keeps signal (steps, C), labels, rate and group; name
+    is "<record>/<first step>", meta gains "start", r_peaks count from it. Raises `ConfigError` for
+    steps < 1, `DataError` where the labels are not one a step.
     """
     if steps < 1:
         raise ConfigError(f"qtdb.segments(steps) is {steps}; expected at least 1.")
     label = np.asarray(sample.label)
     if label.ndim != 1:
-        raise DataError(f"{sample.name}: one label for the whole recording; segments needs one a step.")
+        raise DataError(
+            f"{sample.name}: one label for the whole recording; segments needs one a step."
+        )
     labelled = np.flatnonzero(label != UNLABELLED)
     if not labelled.size:
         return []
@@ -280,21 +373,37 @@ def segments(sample: Sample, steps: int = 1301) -> list[Sample]:
         if "r_peaks" in meta:
             inside = (meta["r_peaks"] >= start) & (meta["r_peaks"] < start + steps)
             meta["r_peaks"] = meta["r_peaks"][inside] - start
-            meta["beats"] = "".join(s for s, i in zip(meta.get("beats", ""), inside, strict=False) if i)
+            meta["beats"] = "".join(
+                s for s, i in zip(meta.get("beats", ""), inside, strict=False) if i
+            )
         name = f"{sample.name}/{start:06d}"
-        cut.append(Sample(sample.signal[window], label[window].astype(np.int64), sample.rate, name, sample.group, sample.events, meta))
+        cut.append(
+            Sample(
+                sample.signal[window],
+                label[window].astype(np.int64),
+                sample.rate,
+                name,
+                sample.group,
+                sample.events,
+                meta,
+            )
+        )
     return cut
 
 
 def fetch(root: str | Path, raw: bool = False, raw_url: str = RAW_URL) -> list[Path]:
-    """Download the encoded files into root/qtdb; with `raw`, the records (header, signal, q1c and q2c marks; about 75 MB) into root/qtdb/1.0.0.
+    """Download the encoded files into root/qtdb; with `raw`, the records (header, signal, q1c and
+    q2c marks; about 75 MB) into root/qtdb/1.0.0.
 
-    Files that are there and right are left alone, so that an interrupted download is resumed. Returns the paths.
-    Raises `DataError` where the network, a checksum or the folder fails; see `_fetch.download`.
+    Files that are there and right are left alone, so that an interrupted download is resumed.
+    Returns the paths. Raises `DataError` where the network, a checksum or the folder fails; see
+    `_fetch.download`.
     """
     folder = Path(root) / "qtdb"
     if not raw:
-        return [_fetch.download(url, checksum, folder / name) for name, (url, checksum) in FILES.items()]
+        return [
+            _fetch.download(url, checksum, folder / name) for name, (url, checksum) in FILES.items()
+        ]
     folder /= "1.0.0"
     base = raw_url.rstrip("/") + "/"
     listing = folder / "SHA256SUMS.txt"
@@ -304,27 +413,42 @@ def fetch(root: str | Path, raw: bool = False, raw_url: str = RAW_URL) -> list[P
     except DataError:
         listing.unlink()
         raise
-    return [_fetch.download(base + name, checksum, folder / name) for name, checksum in sums.items()]
+    return [
+        _fetch.download(base + name, checksum, folder / name) for name, checksum in sums.items()
+    ]
 
 
 def _raw_sums(listing: Path) -> dict[str, str]:
     sums = _fetch.read_sums(listing.read_text(encoding="utf-8", errors="replace"))
-    wanted = {name: checksum for name, checksum in sums.items() if name.startswith("sel") and name.endswith(_RAW_SUFFIXES)}
+    wanted = {
+        name: checksum
+        for name, checksum in sums.items()
+        if name.startswith("sel") and name.endswith(_RAW_SUFFIXES)
+    }
     if not wanted:
-        raise DataError(f"{listing} lists {len(sums)} files, but no record sel*.hea. Is it the list of another data set?")
+        raise DataError(
+            f"{listing} lists {len(sums)} files, but no record sel*.hea. Is it the "
+            "list of another data set?"
+        )
     return wanted
 
 
 def verify(root: str | Path) -> list[tuple[str, bool, str]]:
-    """Compare the files under root with their checksums: (file, right?, what is wrong or "ok") for each that should be there.
+    """Compare the files under root with their checksums: (file, right?, what is wrong or "ok") for
+    each that should be there.
 
-    The two encoded files always count; raw records count where the checksum list that `fetch(raw=True)` stores is there.
+    The two encoded files always count; raw records count where the checksum list that
+    `fetch(raw=True)` stores is there.
     """
     expected = {}
     for name, (_, checksum) in FILES.items():
         nested, flat = Path(root) / "qtdb" / name, Path(root) / name
         expected[flat if flat.exists() and not nested.exists() else nested] = checksum
-    rows = [row for path, checksum in expected.items() for row in _fetch.verify_files(path.parent, {path.name: checksum})]
+    rows = [
+        row
+        for path, checksum in expected.items()
+        for row in _fetch.verify_files(path.parent, {path.name: checksum})
+    ]
     listing = Path(root) / "qtdb" / "1.0.0" / "SHA256SUMS.txt"
     if listing.exists():
         try:
@@ -335,7 +459,9 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
 
 
 def made_up(root: str | Path, seed: int = 0) -> None:
-    """Write made-up events in the published file format into root/qtdb: 40 sequences to train on, 10 to test, each wave with events of its own."""
+    """Write made-up events in the published file format into root/qtdb: 40 sequences to train on,
+    10 to test, each wave with events of its own.
+    """
     from scipy.io import savemat
 
     folder, generator, steps = Path(root) / "qtdb", np.random.default_rng(seed), 300
@@ -343,10 +469,26 @@ def made_up(root: str | Path, seed: int = 0) -> None:
     lengths = (30, 14, 15, 11, 76, 73)  # median steps of each wave
     for stem, count in (("QTDB_train", 40), ("QTDB_test", 10)):
         cycle = np.repeat(np.arange(len(CLASSES)), lengths)
-        label = np.array([np.resize(np.roll(cycle, -int(shift)), steps) for shift in generator.integers(len(cycle), size=count)])
+        label = np.array(
+            [
+                np.resize(np.roll(cycle, -int(shift)), steps)
+                for shift in generator.integers(len(cycle), size=count)
+            ]
+        )
         chance = np.array(
-            [[0.1, 0.02, 0.1, 0.02], [0.0] * 4, [0.6, 0.0, 0.3, 0.0], [0.0, 0.7, 0.0, 0.6], [0.05, 0.1, 0.1, 0.05], [0.0, 0.0, 0.0, 0.02]]
+            [
+                [0.1, 0.02, 0.1, 0.02],
+                [0.0] * 4,
+                [0.6, 0.0, 0.3, 0.0],
+                [0.0, 0.7, 0.0, 0.6],
+                [0.05, 0.1, 0.1, 0.05],
+                [0.0, 0.0, 0.0, 0.02],
+            ]
         )
         x = (generator.random((count, steps, 4)) < chance[label]).astype(np.int16)
         x[:, -1, 0] = -1
-        savemat(folder / f"{stem}.mat", {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]}, do_compression=True)
+        savemat(
+            folder / f"{stem}.mat",
+            {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]},
+            do_compression=True,
+        )

@@ -1,12 +1,16 @@
-"""Google Speech Commands (Warden 2018): one-second clips of spoken words, 16 kHz mono 16-bit WAV, by thousands of speakers.
+"""Google Speech Commands (Warden 2018): one-second clips of spoken words, 16 kHz mono 16-bit WAV,
+by thousands of speakers.
 
-`read` gives the parts of the whole corpus, versions 0.01 (30 words) and 0.02 (35 words), in two forms:
+`read` gives the parts of the whole corpus, versions 0.01 (30 words) and 0.02 (35 words), in two
+forms:
 
 - every word is a class, parts as in the official lists (Bittar & Garner 2022);
-- twelve classes (Yin et al. 2021): ten commands, silence (one-second crops of the background noise) and unknown (all other words, not
-  subsampled); the test part is the official test set, an archive of its own with silence and unknown words in it.
+- twelve classes (Yin et al. 2021): ten commands, silence (one-second crops of the background noise)
+  and unknown (all other words, not subsampled); the test part is the official test set, an archive
+  of its own with silence and unknown words in it.
 
-`read_folder` gives a folder of twelve classes in the layout of that test set, to be split by speaker.
+`read_folder` gives a folder of twelve classes in the layout of that test set, to be split by
+speaker.
 
     <corpus>/<word>/<speaker>_nohash_<n>.wav      <corpus>/_background_noise_/*.wav      <corpus>/{validation,testing}_list.txt
     <test set>/<command>/<speaker>_nohash_<n>.wav      <test set>/_silence_/*.wav      <test set>/_unknown_/<word>_<speaker>_nohash_<n>.wav.wav
@@ -38,17 +42,56 @@ CLASSES_12 = (*COMMANDS, "_silence_", "_unknown_")
 """Names of the labels 0 … 11 of the form with twelve classes."""
 
 WORDS_V2 = (
-    *("backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward", "four", "go", "happy", "house", "learn", "left"),
-    *("marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop", "three", "tree", "two", "up", "visual", "wow"),
+    *(
+        "backward",
+        "bed",
+        "bird",
+        "cat",
+        "dog",
+        "down",
+        "eight",
+        "five",
+        "follow",
+        "forward",
+        "four",
+        "go",
+        "happy",
+        "house",
+        "learn",
+        "left",
+    ),
+    *(
+        "marvin",
+        "nine",
+        "no",
+        "off",
+        "on",
+        "one",
+        "right",
+        "seven",
+        "sheila",
+        "six",
+        "stop",
+        "three",
+        "tree",
+        "two",
+        "up",
+        "visual",
+        "wow",
+    ),
     *("yes", "zero"),
 )
-WORDS_V1 = tuple(word for word in WORDS_V2 if word not in ("backward", "follow", "forward", "learn", "visual"))
+WORDS_V1 = tuple(
+    word for word in WORDS_V2 if word not in ("backward", "follow", "forward", "learn", "visual")
+)
 WORDS = {"0.01": WORDS_V1, "0.02": WORDS_V2}
 """Version -> names of the labels 0 … 29 or 0 … 34 of the form in which every word is a class."""
 
 PARTS = ("train", "validation", "test")
 COUNTS = {"0.01": (51088, 6798, 6835), "0.02": (84843, 9981, 11005)}
-"""Version -> recordings of each of `PARTS` by the official lists (with the six noise files of 0.01, its 64,727 files)."""
+"""Version -> recordings of each of `PARTS` by the official lists (with the six noise files of 0.01,
+its 64,727 files).
+"""
 
 TEST_SET_COUNTS = {"0.01": 3081, "0.02": 4890}
 """Version -> recordings of the official test set of twelve classes."""
@@ -58,12 +101,19 @@ CHECKSUMS = {
     "speech_commands_v0.01": "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d",
     "speech_commands_v0.02": "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
     "speech_commands_test_set_v0.01": None,
-    "speech_commands_test_set_v0.02": "cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
+    "speech_commands_test_set_v0.02": (
+        "cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df"
+    ),
 }
-"""Archive URL/<name>.tar.gz -> its SHA-256; None where none could be confirmed (`verify` counts its recordings)."""
+"""Archive URL/<name>.tar.gz -> its SHA-256; None where none could be confirmed (`verify` counts its
+recordings).
+"""
 
 LICENCE = "Speech Commands: Creative Commons Attribution 4.0 International (CC BY 4.0)."
-CITATION = "P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209 (2018)."
+CITATION = (
+    "P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. "
+    "arXiv:1804.03209 (2018)."
+)
 
 NOISE = "_background_noise_"
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -71,9 +121,11 @@ _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 @dataclass(frozen=True)
 class Silence:
-    """How many one-second crops of the background noise stand for silence, and the seed that their files and places are drawn from.
+    """How many one-second crops of the background noise stand for silence, and the seed that their
+    files and places are drawn from.
 
-    The numbers of Yin et al. 2021 are the default. Crops of one noise file may be in both parts, and may overlap.
+    The numbers of Yin et al. 2021 are the default. Crops of one noise file may be in both parts,
+    and may overlap.
     """
 
     train: int = 2300
@@ -86,20 +138,35 @@ class Silence:
             check_range(f"Silence({name})", getattr(self, name), 0)
 
 
-def read(root: str | Path, part: str, *, version: str = "0.02", classes: int | None = None, silence: Silence | None = None) -> Recordings[Sample]:
-    """Find the recordings of `part` ("train", "validation" or "test") under root; each is read when it is asked for.
+def read(
+    root: str | Path,
+    part: str,
+    *,
+    version: str = "0.02",
+    classes: int | None = None,
+    silence: Silence | None = None,
+) -> Recordings[Sample]:
+    """Find the recordings of `part` ("train", "validation" or "test") under root; each is read when
+    it is asked for.
 
-    version: "0.01" or "0.02". classes: None for every word (labels in alphabetical order), or 12 for `CLASSES_12`.
-    silence: with 12 classes, the crops of the training and validation parts; None for the published numbers. They are cut when they are read.
-    signal: (T, 1) float32 in [-1, 1), T ≤ 16000, 16 kHz; group: the speaker ("" for silence).
-    With 12 classes the test part is the official test set where it is there (root/speech_commands/speech_commands_test_set_v<version>), else
-    what the corpus has in its own test part, which has no silence; `Recordings.source` says which.
-    Raises `DataError` where the corpus is missing, incomplete or of the other version, `ConfigError` for another part, version or number.
+    version: "0.01" or "0.02". classes: None for every word (labels in alphabetical order), or 12
+    for `CLASSES_12`.
+    silence: with 12 classes, the crops of the training and validation parts; None for the published
+    numbers. They are cut when they are read.
+    signal: (T, 1) float32 in [-1, 1), T ≤ 16000, 16 kHz; group: the speaker ("" for silence). With
+    12 classes the test part is the official test set where it is there
+    (root/speech_commands/speech_commands_test_set_v<version>), else what the corpus has in its own
+    test part, which has no silence; `Recordings.source` says which. Raises `DataError` where the
+    corpus is missing, incomplete or of the other version, `ConfigError` for another part, version
+    or number.
     """
     check_choice("speech_commands.read(part)", part, PARTS)
     check_choice("speech_commands.read(version)", version, tuple(WORDS))
     if classes not in (None, 12, len(WORDS[version])):
-        raise ConfigError(f"speech_commands.read(classes) is {classes}; version {version} has 12 or {len(WORDS[version])}.")
+        raise ConfigError(
+            f"speech_commands.read(classes) is {classes}; version {version} has 12 "
+            f"or {len(WORDS[version])}."
+        )
     if classes != 12:
         return _recordings(_corpus(_find(root, version), version, WORDS[version])[part])
     if part == "test" and (test_set := _find_test_set(root, version)):
@@ -112,57 +179,108 @@ def read(root: str | Path, part: str, *, version: str = "0.02", classes: int | N
 
 
 def read_folder(root: str | Path) -> Recordings[Sample]:
-    """Find all recordings of a folder of twelve classes in the layout of the official test set, as `read`; to be split by the caller.
+    """Find all recordings of a folder of twelve classes in the layout of the official test set, as
+    `read`; to be split by the caller.
 
-    It is root/speech_commands, a test set unpacked there, or root itself. group: the speaker, the same one in all classes; a recording of
-    silence has none. Raises `DataError` where there is no such folder or one of its classes is empty.
+    It is root/speech_commands, a test set unpacked there, or root itself. group: the speaker, the
+    same one in all classes; a recording of silence has none. Raises `DataError` where there is no
+    such folder or one of its classes is empty.
     """
-    names = ("speech_commands", *(f"{place}speech_commands_test_set_v{v}" for v in ("0.02", "0.01") for place in ("speech_commands/", "")), ".")
+    names = (
+        "speech_commands",
+        *(
+            f"{place}speech_commands_test_set_v{v}"
+            for v in ("0.02", "0.01")
+            for place in ("speech_commands/", "")
+        ),
+        ".",
+    )
     for name in names:
         if (Path(root) / name / "_unknown_").is_dir():
             return _recordings(list(_folder(Path(root) / name)))
     raise DataError(
-        f"No folder with {', '.join(COMMANDS)}, _silence_ and _unknown_ in {root}, nor in its {', '.join(names[:-1])}.\n"
-        "  Get it with `srnn data fetch speech_commands`, or say where it lies with --data-dir or $SRNN_DATA."
+        f"No folder with {', '.join(COMMANDS)}, _silence_ and _unknown_ in {root}, nor in "
+        f"its {', '.join(names[:-1])}.\n"
+        "  Get it with `srnn data fetch speech_commands`, or say where it lies with "
+        "--data-dir or $SRNN_DATA."
     )
 
 
 def part_of(name: str, validation: float = 10, testing: float = 10) -> str:
-    """Return the part ("train", "validation" or "test") of a file by the rule that made the official lists: all clips of a speaker share it.
+    """Return the part ("train", "validation" or "test") of a file by the rule that made the
+    official lists: all clips of a speaker share it.
 
-    name: a file name, with or without folders; what follows `_nohash_` does not count. validation, testing: per cent.
+    name: a file name, with or without folders; what follows `_nohash_` does not count. validation,
+    testing: per cent.
     """
     key = name.rpartition("/")[2].partition("_nohash_")[0]
-    percent = int(hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest(), 16) % 2**27 * (100 / (2**27 - 1))
-    return "validation" if percent < validation else "test" if percent < validation + testing else "train"
+    percent = (
+        int(hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest(), 16)
+        % 2**27
+        * (100 / (2**27 - 1))
+    )
+    return (
+        "validation"
+        if percent < validation
+        else "test"
+        if percent < validation + testing
+        else "train"
+    )
 
 
 def _find(root: str | Path, version: str) -> Path:
-    """Return the folder of the corpus: the first of the usual places that has the lists and the words of this version."""
+    """Return the folder of the corpus: the first of the usual places that has the lists and the
+    words of this version.
+    """
     name = f"speech_commands_v{version}"
-    places = (f"speech_commands/{name}", name, f"SpeechCommands/{name}", f"speech_commands/v{version}", "speech_commands", ".")
+    places = (
+        f"speech_commands/{name}",
+        name,
+        f"SpeechCommands/{name}",
+        f"speech_commands/v{version}",
+        "speech_commands",
+        ".",
+    )
     for place in places:
         folder = Path(root) / place
-        if (folder / _LISTS["test"]).is_file() and (folder / "backward").is_dir() == (version == "0.02"):
+        if (folder / _LISTS["test"]).is_file() and (folder / "backward").is_dir() == (
+            version == "0.02"
+        ):
             return folder
     raise DataError(
-        f"No Speech Commands corpus of version {version} in {root}: none of {', '.join(places)} has {_LISTS['test']} and the words of that version.\n"
-        "  Get it with `srnn data fetch speech_commands`, or say where it lies with --data-dir or $SRNN_DATA."
+        f"No Speech Commands corpus of version {version} in {root}: none of "
+        f"{', '.join(places)} has {_LISTS['test']} and the words of that version.\n"
+        "  Get it with `srnn data fetch speech_commands`, or say where it lies with "
+        "--data-dir or $SRNN_DATA."
     )
 
 
 def _find_test_set(root: str | Path, version: str) -> Path | None:
     name = f"speech_commands_test_set_v{version}"
-    return next((folder for folder in (Path(root) / "speech_commands" / name, Path(root) / name) if folder.is_dir()), None)
+    return next(
+        (
+            folder
+            for folder in (Path(root) / "speech_commands" / name, Path(root) / name)
+            if folder.is_dir()
+        ),
+        None,
+    )
 
 
 def _files(folder: Path) -> list[tuple[str, int]]:
     """Return name and size of the sound files of a folder, sorted; hidden files do not count."""
     try:
         with os.scandir(folder) as found:
-            return sorted((f.name, f.stat().st_size) for f in found if f.name.endswith(".wav") and not f.name.startswith("."))
+            return sorted(
+                (f.name, f.stat().st_size)
+                for f in found
+                if f.name.endswith(".wav") and not f.name.startswith(".")
+            )
     except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror or error}. Is the data set unpacked completely?") from error
+        raise DataError(
+            f"{folder} cannot be read: {error.strerror or error}. Is the data set "
+            "unpacked completely?"
+        ) from error
 
 
 def _speaker(file: str) -> str:
@@ -178,23 +296,31 @@ def _listed(corpus: Path, part: str) -> set[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
     if not names:
-        raise DataError(f"{path} is empty; expected a line <word>/<file>.wav for each recording of the {part} part.")
+        raise DataError(
+            f"{path} is empty; expected a line <word>/<file>.wav for each recording "
+            f"of the {part} part."
+        )
     return names
 
 
 def _corpus(corpus: Path, version: str, classes: tuple[str, ...]) -> dict[str, list[Entry]]:
-    """Return the recordings of each part, ordered by word and file; words that are no class are the last one, unknown."""
+    """Return the recordings of each part, ordered by word and file; words that are no class are the
+    last one, unknown.
+    """
     part_by_name = {name: part for part in _LISTS for name in _listed(corpus, part)}
     parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
     for word in WORDS[version]:
         label = classes.index(word) if word in classes else len(classes) - 1
         for file, size in _files(corpus / word):
             name = f"{word}/{file}"
-            parts[part_by_name.pop(name, "train")].append(Entry(name, label, _speaker(file), (f"{corpus}/{name}", 0, None), size))
+            parts[part_by_name.pop(name, "train")].append(
+                Entry(name, label, _speaker(file), (f"{corpus}/{name}", 0, None), size)
+            )
     if part_by_name:
         name, part = min(part_by_name.items())
         raise DataError(
-            f"{corpus} has no {name}, which {_LISTS[part]} names, and {len(part_by_name) - 1} others.\n"
+            f"{corpus} has no {name}, which {_LISTS[part]} names, and "
+            f"{len(part_by_name) - 1} others.\n"
             "  The corpus is not complete: unpack its archive anew."
         )
     return parts
@@ -205,24 +331,45 @@ def _folder(folder: Path) -> Iterator[Entry]:
     for label, word in enumerate(CLASSES_12):
         files = _files(folder / word)
         if not files:
-            raise DataError(f"{folder / word} holds no .wav file; expected some in each of {', '.join(CLASSES_12)}.")
+            raise DataError(
+                f"{folder / word} holds no .wav file; expected some in each of "
+                f"{', '.join(CLASSES_12)}."
+            )
         for file, size in files:
-            yield Entry(f"{word}/{file}", label, "" if word == "_silence_" else _speaker(file), (f"{folder}/{word}/{file}", 0, None), size)
+            yield Entry(
+                f"{word}/{file}",
+                label,
+                "" if word == "_silence_" else _speaker(file),
+                (f"{folder}/{word}/{file}", 0, None),
+                size,
+            )
 
 
 def _crops(noise: Path, part: str, silence: Silence) -> list[Entry]:
-    """Return one-second pieces of the background noise, at places drawn from the seed, for each part by itself."""
+    """Return one-second pieces of the background noise, at places drawn from the seed, for each
+    part by itself.
+    """
     lengths = {file: len(mono(noise / file, RATE)) for file, _ in _files(noise)}
     names = [file for file, length in lengths.items() if length >= RATE]
     if not names:
-        raise DataError(f"{noise} holds no .wav file of at least a second; expected background noise to cut silence from.")
+        raise DataError(
+            f"{noise} holds no .wav file of at least a second; expected background "
+            "noise to cut silence from."
+        )
     generator = np.random.default_rng((silence.seed, PARTS.index(part)))
     entries = []
     for i in range(getattr(silence, part)):
         file = names[generator.integers(len(names))]
         start = int(generator.integers(lengths[file] - RATE + 1))
         name = f"_silence_/{i:04d}_{file}_{start}"
-        entries.append(Entry(name, CLASSES_12.index("_silence_"), at=(f"{noise}/{file}", start, start + RATE), size=2 * RATE))
+        entries.append(
+            Entry(
+                name,
+                CLASSES_12.index("_silence_"),
+                at=(f"{noise}/{file}", start, start + RATE),
+                size=2 * RATE,
+            )
+        )
     return entries
 
 
@@ -233,21 +380,32 @@ def _recordings(entries: list[Entry], source: str = "") -> Recordings[Sample]:
 def _read(entry: Entry) -> Sample:
     path, start, stop = entry.at
     assert entry.label is not None
-    return Sample(mono(path, RATE, start, stop)[:, None], entry.label, float(RATE), entry.name, entry.group, meta={"audio": True})
+    return Sample(
+        mono(path, RATE, start, stop)[:, None],
+        entry.label,
+        float(RATE),
+        entry.name,
+        entry.group,
+        meta={"audio": True},
+    )
 
 
 def fetch(root: str | Path, version: str = "0.02") -> list[Path]:
-    """Download and unpack the corpus (1.5 or 2.4 GB) and the test set (0.1 GB) of a version into root/speech_commands; return the two folders.
+    """Download and unpack the corpus (1.5 or 2.4 GB) and the test set (0.1 GB) of a version into
+    root/speech_commands; return the two folders.
 
-    A folder that is there is left alone; an archive is deleted when it has been unpacked. Raises `DataError` where the network, a checksum or
-    the folder fails, `ConfigError` for another version.
+    A folder that is there is left alone; an archive is deleted when it has been unpacked. Raises
+    `DataError` where the network, a checksum or the folder fails, `ConfigError` for another
+    version.
     """
     check_choice("speech_commands.fetch(version)", version, tuple(WORDS))
     folders = []
     for name in (f"speech_commands_v{version}", f"speech_commands_test_set_v{version}"):
         folder = Path(root) / "speech_commands" / name
         if not folder.is_dir():
-            archive = _fetch.download(f"{URL}/{name}.tar.gz", CHECKSUMS[name], folder.with_name(f"{name}.tar.gz"))
+            archive = _fetch.download(
+                f"{URL}/{name}.tar.gz", CHECKSUMS[name], folder.with_name(f"{name}.tar.gz")
+            )
             _fetch.extract(archive, folder)
             archive.unlink()
         folders.append(folder)
@@ -255,9 +413,11 @@ def fetch(root: str | Path, version: str = "0.02") -> list[Path]:
 
 
 def verify(root: str | Path) -> list[tuple[str, bool, str]]:
-    """Count the recordings under root: (what, right?, what is wrong or "ok") for the parts and the test set of each version that is there.
+    """Count the recordings under root: (what, right?, what is wrong or "ok") for the parts and the
+    test set of each version that is there.
 
-    Where no version is there, the missing version 0.02 is the only row. That a recording can be read shows when it is read.
+    Where no version is there, the missing version 0.02 is the only row. That a recording can be
+    read shows when it is read.
     """
     rows = []
     for version in WORDS:
@@ -279,14 +439,23 @@ def _verify_corpus(corpus: Path, version: str) -> list[tuple[str, bool, str]]:
         noise = len(_files(corpus / NOISE))
     except DataError as error:
         return [(name, False, str(error))]
-    found = {f"{name} {part}": (len(parts[part]), count) for part, count in zip(PARTS, COUNTS[version], strict=True)}
-    return [_count(what, *counts) for what, counts in (found | {f"{name} {NOISE}": (noise, 6)}).items()]
+    found = {
+        f"{name} {part}": (len(parts[part]), count)
+        for part, count in zip(PARTS, COUNTS[version], strict=True)
+    }
+    return [
+        _count(what, *counts) for what, counts in (found | {f"{name} {NOISE}": (noise, 6)}).items()
+    ]
 
 
 def _verify_test_set(folder: Path | None, version: str) -> tuple[str, bool, str]:
     name = f"speech_commands_test_set_v{version}"
     if folder is None:
-        return name, False, f"missing: {_LISTS['test']} of the corpus is the test part of twelve classes"
+        return (
+            name,
+            False,
+            (f"missing: {_LISTS['test']} of the corpus is the test part of twelve classes"),
+        )
     try:
         return _count(name, len(list(_folder(folder))), TEST_SET_COUNTS[version])
     except DataError as error:
@@ -294,16 +463,24 @@ def _verify_test_set(folder: Path | None, version: str) -> tuple[str, bool, str]
 
 
 def _count(what: str, found: int, expected: int) -> tuple[str, bool, str]:
-    return what, found == expected, "ok" if found == expected else f"{found} recordings; expected {expected}"
+    return (
+        what,
+        found == expected,
+        "ok" if found == expected else (f"{found} recordings; expected {expected}"),
+    )
 
 
 def made_up(root: Path, seed: int = 0) -> None:
-    """Write a small corpus of version 0.02 and its test set (1.4 MB) into root/speech_commands: words are two tones, each speaker has a pitch.
+    """Write a small corpus of version 0.02 and its test set (1.4 MB) into root/speech_commands:
+    words are two tones, each speaker has a pitch.
 
-    3 speakers for training, 2 for validation, 6 for testing, who say the commands (for training twice); one or two of each say the other words.
+    3 speakers for training, 2 for validation, 6 for testing, who say the commands (for training
+    twice); one or two of each say the other words.
     """
     generator = np.random.default_rng(seed)
-    corpus, test_set = (root / "speech_commands" / f"speech_commands{kind}_v0.02" for kind in ("", "_test_set"))
+    corpus, test_set = (
+        root / "speech_commands" / f"speech_commands{kind}_v0.02" for kind in ("", "_test_set")
+    )
     listed: dict[str, list[str]] = {part: [] for part in PARTS}
     for part, speaker, pitch, words in _made_up_speakers(generator):
         for word in words:
@@ -314,23 +491,40 @@ def made_up(root: Path, seed: int = 0) -> None:
                 listed[part].append(f"{word}/{file}")
                 if part == "test":
                     known = word in COMMANDS
-                    write_wav(test_set / (f"{word}/{file}" if known else f"_unknown_/{word}_{file}.wav"), clip, RATE)
+                    write_wav(
+                        test_set / (f"{word}/{file}" if known else f"_unknown_/{word}_{file}.wav"),
+                        clip,
+                        RATE,
+                    )
     for part, name in _LISTS.items():
-        (corpus / name).write_text("".join(f"{name}\n" for name in sorted(listed[part])), encoding="utf-8")
+        (corpus / name).write_text(
+            "".join(f"{name}\n" for name in sorted(listed[part])), encoding="utf-8"
+        )
     for name in ("pink_noise", "white_noise"):
         write_wav(corpus / NOISE / f"{name}.wav", 0.05 * generator.uniform(-1, 1, 2 * RATE), RATE)
     for n in range(6):
-        write_wav(test_set / "_silence_" / f"{n}.wav", 0.05 * generator.uniform(-1, 1, RATE // 10), RATE)
+        write_wav(
+            test_set / "_silence_" / f"{n}.wav", 0.05 * generator.uniform(-1, 1, RATE // 10), RATE
+        )
 
 
-def _made_up_speakers(generator: np.random.Generator) -> Iterator[tuple[str, str, float, tuple[str, ...]]]:
-    """Yield part, speaker, pitch and words, the speaker's name being one that `part_of` puts into this part."""
+def _made_up_speakers(
+    generator: np.random.Generator,
+) -> Iterator[tuple[str, str, float, tuple[str, ...]]]:
+    """Yield part, speaker, pitch and words, the speaker's name being one that `part_of` puts into
+    this part.
+    """
     for part, speakers, talkative in (("train", 3, 2), ("validation", 2, 1), ("test", 6, 1)):
         for n in range(speakers):
             name = ""
             while part_of(name) != part or not name:
                 name = generator.bytes(4).hex()
-            yield part, name, float(generator.uniform(0.95, 1.05)), WORDS_V2 if n < talkative else COMMANDS
+            yield (
+                part,
+                name,
+                float(generator.uniform(0.95, 1.05)),
+                WORDS_V2 if n < talkative else COMMANDS,
+            )
 
 
 def _made_up_clip(word: str, pitch: float, generator: np.random.Generator) -> NDArray[np.float64]:

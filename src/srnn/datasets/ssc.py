@@ -1,7 +1,9 @@
-"""Spiking Speech Commands: the 35 words of Speech Commands v0.02 as spikes of a model cochlea of 700 channels (Cramer et al. 2020).
+"""Spiking Speech Commands: the 35 words of Speech Commands v0.02 as spikes of a model cochlea of
+700 channels (Cramer et al. 2020).
 
-One file a part, laid out as `spikes_h5` says. The parts follow the rule of Speech Commands, which keeps all recordings of a speaker together, with
-10 % for validation and 20 % for testing: 75,466 + 9,981 + 20,382 recordings. Which number stands for which word, each file says (`classes`); `read`
+One file a part, laid out as `spikes_h5` says. The parts follow the rule of Speech Commands, which
+keeps all recordings of a speaker together, with 10 % for validation and 20 % for testing: 75,466 +
+9,981 + 20,382 recordings. Which number stands for which word, each file says (`classes`); `read`
 gives the words the numbers they have in `speech_commands.WORDS_V2`. Recordings last 0.2 to 1 s.
 """
 
@@ -34,21 +36,28 @@ CITATION = shd.CITATION
 
 
 def read(root: str | Path, part: str) -> Recordings[Spikes]:
-    """Find the recordings of part "train", "valid" or "test" under root (root/ssc, root/SSC or root itself); each is read when it is asked for.
+    """Find the recordings of part "train", "valid" or "test" under root (root/ssc, root/SSC or root
+    itself); each is read when it is asked for.
 
-    label: the place of the word in `speech_commands.WORDS_V2`, whatever its number in the file. group: "" unless the file tells speakers.
-    Raises `DataError` for a file that is missing, still packed, damaged or of other words, `ConfigError` for another part.
+    label: the place of the word in `speech_commands.WORDS_V2`, whatever its number in the file.
+    group: "" unless the file tells speakers. Raises `DataError` for a file that is missing, still
+    packed, damaged or of other words, `ConfigError` for another part.
     """
     check_choice("ssc.read(part)", part, PARTS)
     path = spikes_h5.find(root, "ssc", part)
     stored, words = spikes_h5.read(path, CHANNELS)
     places = [WORDS_V2.index(word) for word in _checked(path, words)]
-    entries = [replace(entry, label=places[entry.label]) for entry in stored.entries if entry.label is not None]
+    entries = [
+        replace(entry, label=places[entry.label])
+        for entry in stored.entries
+        if entry.label is not None
+    ]
     return Recordings(entries, stored.read, stored.source)
 
 
 def classes(root: str | Path) -> tuple[str, ...]:
-    """Return the words in the order of their numbers in the file of the training part; labels that `read` gives follow `WORDS_V2` instead.
+    """Return the words in the order of their numbers in the file of the training part; labels that
+    `read` gives follow `WORDS_V2` instead.
 
     Raises `DataError` as `read` does.
     """
@@ -58,9 +67,15 @@ def classes(root: str | Path) -> tuple[str, ...]:
 
 def _checked(path: Path, words: tuple[str, ...]) -> tuple[str, ...]:
     if strange := [word for word in words if word not in WORDS_V2]:
-        raise DataError(f"{path} has a class {strange[0]!r}; expected the words of Speech Commands v0.02. Is it a file of another data set?")
+        raise DataError(
+            f"{path} has a class {strange[0]!r}; expected the words of Speech "
+            "Commands v0.02. Is it a file of another data set?"
+        )
     if twice := [word for i, word in enumerate(words) if word in words[:i]]:
-        raise DataError(f"{path} has two classes {twice[0]!r}; expected each word once. The file is damaged; get it anew.")
+        raise DataError(
+            f"{path} has two classes {twice[0]!r}; expected each word once. The file "
+            "is damaged; get it anew."
+        )
     return words
 
 
@@ -70,12 +85,16 @@ def fetch(root: str | Path) -> list[Path]:
 
 
 def verify(root: str | Path) -> list[tuple[str, bool, str]]:
-    """Open the three files and count their recordings and classes: (file, right?, what is wrong or "ok")."""
+    """Open the three files and count their recordings and classes: (file, right?, what is wrong or
+    "ok").
+    """
     return spikes_h5.verify(root, "ssc", COUNTS, len(WORDS_V2))
 
 
 def made_up(root: Path, seed: int = 0) -> None:
-    """Write a small data set (0.3 MB) into root/ssc: 5 recordings of each word to train, 2 for validation and 2 to test; words not in order."""
+    """Write a small data set (0.3 MB) into root/ssc: 5 recordings of each word to train, 2 for
+    validation and 2 to test; words not in order.
+    """
     words = np.random.default_rng(seed).permutation(WORDS_V2).tolist()
     for part, each in zip(PARTS, (5, 2, 2), strict=True):
         generator = np.random.default_rng((seed, PARTS.index(part)))

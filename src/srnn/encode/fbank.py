@@ -1,10 +1,14 @@
-"""Kaldi's log-mel filterbanks, as Bittar & Garner 2022 take them (torchaudio's defaults with 40 bands).
+"""Kaldi's log-mel filterbanks, as Bittar & Garner 2022 take them (torchaudio's defaults with 40
+bands).
 
-Frames of 25 ms every 10 ms that lie within the recording, each without its mean; x[n] - 0.97 x[n-1] within the frame (its first sample stands in
-for the one before); Povey window (a symmetric Hann window to the power of 0.85); power spectrum of the next power of two of points; triangles on
-the scale 1127 ln(1 + f/700), from 20 Hz to half the sampling rate; logarithm, not below that of 1.19e-7. No dither, no normalisation.
+Frames of 25 ms every 10 ms that lie within the recording, each without its mean; x[n] - 0.97 x[n-1]
+within the frame (its first sample stands in for the one before); Povey window (a symmetric Hann
+window to the power of 0.85); power spectrum of the next power of two of points; triangles on the
+scale 1127 ln(1 + f/700), from 20 Hz to half the sampling rate; logarithm, not below that of
+1.19e-7. No dither, no normalisation.
 
-Sound is in [-1, 1], where Kaldi itself expects 16-bit integers, so that quiet bands lie at the floor, ln 1.19e-7 = -15.9.
+Sound is in [-1, 1], where Kaldi itself expects 16-bit integers, so that quiet bands lie at the
+floor, ln 1.19e-7 = -15.9.
 """
 
 from __future__ import annotations
@@ -24,9 +28,10 @@ from srnn.encode.log_mel import checked
 class Filterbank:
     """Kaldi filterbank energies of a recording.
 
-    bands: triangles, 3 at least. rate: the sampling rate (Hz) that is assumed, whatever the recording's own; as published, 16 kHz. A recording of
-    48 kHz then gives three times the frames (100 a second become 300) on an axis of frequencies stretched by three. None = the recording's own.
-    Raises `ConfigError` for settings that cannot work.
+    bands: triangles, 3 at least. rate: the sampling rate (Hz) that is assumed, whatever the
+    recording's own; as published, 16 kHz. A recording of 48 kHz then gives three times the frames
+    (100 a second become 300) on an axis of frequencies stretched by three. None = the recording's
+    own. Raises `ConfigError` for settings that cannot work.
     """
 
     bands: int = 40
@@ -44,14 +49,19 @@ class Filterbank:
         return self.bands
 
     def __call__(self, audio: ArrayLike, rate: float) -> NDArray[np.float32]:
-        """Encode: (n,) sound in [-1, 1] at `rate` samples per second -> (T, bands) float32; T = 1 + (n - 400) // 160 at 16 kHz.
+        """Encode: (n,) sound in [-1, 1] at `rate` samples per second -> (T, bands) float32; T = 1 +
+        (n - 400) // 160 at 16 kHz.
 
-        Raises `ShapeError` for another shape or less sound than one window, `DataError` for a sample that is not finite, `ConfigError` for a
-        rate that is not positive or too low for the bands, `SrnnError` without the extra "data".
+        Raises `ShapeError` for another shape or less sound than one window, `DataError` for a
+        sample that is not finite, `ConfigError` for a rate that is not positive or too low for the
+        bands, `SrnnError` without the extra "data".
         """
         x = checked("Filterbank", audio, rate).astype(np.float32)
         if len(x) < (window := self._window(rate)):
-            raise ShapeError(f"Filterbank: audio has {len(x)} samples; expected at least one window of {window} (25 ms). Pad it with zeros.")
+            raise ShapeError(
+                f"Filterbank: audio has {len(x)} samples; expected at least one "
+                f"window of {window} (25 ms). Pad it with zeros."
+            )
         bank = self._bank(rate)
         bank.accept_waveform(self.rate or rate, x)
         bank.input_finished()
@@ -65,29 +75,47 @@ class Filterbank:
         try:
             import kaldi_native_fbank as kaldi
         except ImportError as error:
-            raise SrnnError('Kaldi filterbanks need kaldi-native-fbank. Install it with: pip install "srnn[data]"') from error
+            raise SrnnError(
+                "Kaldi filterbanks need kaldi-native-fbank. Install it with: pip "
+                'install "srnn[data]"'
+            ) from error
         assumed = self.rate or rate
         options = kaldi.FbankOptions()
         options.frame_opts.samp_freq = assumed
         options.frame_opts.frame_length_ms, options.frame_opts.frame_shift_ms = 25.0, 10.0
         options.frame_opts.dither = 0.0
         options.frame_opts.preemph_coeff = 0.97
-        options.frame_opts.remove_dc_offset = options.frame_opts.round_to_power_of_two = options.frame_opts.snip_edges = True
+        options.frame_opts.remove_dc_offset = options.frame_opts.round_to_power_of_two = (
+            options.frame_opts.snip_edges
+        ) = True
         options.frame_opts.window_type = "povey"
-        options.mel_opts.num_bins, options.mel_opts.low_freq, options.mel_opts.high_freq = self.bands, 20.0, 0.0
+        options.mel_opts.num_bins, options.mel_opts.low_freq, options.mel_opts.high_freq = (
+            self.bands,
+            20.0,
+            0.0,
+        )
         options.use_energy = False
         try:
             return kaldi.OnlineFbank(options)
         except ValueError as error:
-            raise ConfigError(f"Filterbank: {self.bands} bands at {assumed:g} samples per second do not work. {error}") from error
+            raise ConfigError(
+                f"Filterbank: {self.bands} bands at {assumed:g} samples per second "
+                f"do not work. {error}"
+            ) from error
 
     def streaming(self, rate: float) -> FilterbankStream:
-        """Return the encoder for sound that comes in pieces: the bits of the whole recording. Raises as the call does."""
+        """Return the encoder for sound that comes in pieces: the bits of the whole recording.
+
+        Raises as the call does.
+        """
         return FilterbankStream(self, rate)
 
 
 class FilterbankStream:
-    """Kaldi filterbanks of sound that comes in pieces. A frame is known at the end of its window; an incomplete one gives none."""
+    """Kaldi filterbanks of sound that comes in pieces.
+
+    A frame is known at the end of its window; an incomplete one gives none.
+    """
 
     lag = 0
 
@@ -110,7 +138,9 @@ class FilterbankStream:
     def _take(self, x: NDArray[np.float32]) -> list[Any]:
         assumed = self.encoder.rate or self.rate
         self._bank.accept_waveform(assumed, x)
-        frames = [self._bank.get_frame(t).copy() for t in range(self._frames, self._bank.num_frames_ready)]
+        frames = [
+            self._bank.get_frame(t).copy() for t in range(self._frames, self._bank.num_frames_ready)
+        ]
         self._bank.pop(len(frames))
         self._frames += len(frames)
         self._sound = np.concatenate([self._sound, x])[len(frames) * int(0.010 * assumed) :]

@@ -2,9 +2,11 @@
 
     step i sees pixels i … i+window-1 for i < n-window, and afterwards the last `window` pixels
 
-for an image of n pixels in raster order (sequential MNIST) or in a fixed shuffled order (permuted MNIST). This is how the published networks of
-Yin, Corradi & Bohté 2021 read MNIST: window 8 for the sequential form, window 4 for the permuted one, whose training code also replaces a grey
-value by 1 where it is above 0.1 and by 0 elsewhere. Their permutation is not published; here any order is drawn from a seed.
+for an image of n pixels in raster order (sequential MNIST) or in a fixed shuffled order (permuted
+MNIST). This is how the published networks of Yin, Corradi & Bohté 2021 read MNIST: window 8 for the
+sequential form, window 4 for the permuted one, whose training code also replaces a grey value by 1
+where it is above 0.1 and by 0 elsewhere. Their permutation is not published; here any order is
+drawn from a seed.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from srnn.encode import streaming
 class Pixels:
     """Windows of `window` pixels, one window a pixel.
 
-    permutation: the seed of the order of pixels, `np.random.default_rng(seed).permutation(n)`; None = as they come, raster order.
+    permutation: the seed of the order of pixels, `np.random.default_rng(seed).permutation(n)`; None
+    = as they come, raster order.
     binarise: values above it become 1, others 0; None = as they are.
     """
 
@@ -47,23 +50,37 @@ class Pixels:
         """
         x = np.asarray(values, dtype=np.float32)
         if x.ndim not in (1, 2) or x.size != len(x) or len(x) < self.window:
-            raise ShapeError(f"Pixels({self.window}): values have shape {x.shape}; expected (n,) or (n, 1) with n ≥ {self.window}.")
+            raise ShapeError(
+                f"Pixels({self.window}): values have shape {x.shape}; expected (n,) "
+                f"or (n, 1) with n ≥ {self.window}."
+            )
         x, n = x.ravel(), len(x)
         if not np.isfinite(x).all():
-            raise DataError(f"Pixels: pixel {int(np.argmin(np.isfinite(x)))} is not a finite number.")
+            raise DataError(
+                f"Pixels: pixel {int(np.argmin(np.isfinite(x)))} is not a finite number."
+            )
         if self.permutation is not None:
             x = x[_order(self.permutation, n)]
         if self.binarise is not None:
             x = (x > self.binarise).astype(np.float32)
         seen = np.empty((n, self.window), np.float32)
-        seen[: n - self.window] = np.ndarray((n - self.window, self.window), np.float32, x, strides=(4, 4))  # row i is x[i : i + window]
+        # row i is x[i : i + window]
+        seen[: n - self.window] = np.ndarray(
+            (n - self.window, self.window), np.float32, x, strides=(4, 4)
+        )
         seen[n - self.window :] = x[n - self.window :]
         return seen
 
     def streaming(self) -> PixelStream:
-        """Return the encoder for pixels that come in pieces. Raises `ConfigError` for a permutation, which needs the whole image."""
+        """Return the encoder for pixels that come in pieces.
+
+        Raises `ConfigError` for a permutation, which needs the whole image.
+        """
         if self.permutation is not None:
-            raise ConfigError("Pixels(permutation) needs the whole image, so that it cannot run on a stream. Encode image by image.")
+            raise ConfigError(
+                "Pixels(permutation) needs the whole image, so that it cannot run "
+                "on a stream. Encode image by image."
+            )
         return PixelStream(self)
 
 
@@ -79,7 +96,12 @@ class PixelStream:
         return self.encoder.window - 1
 
     def push(self, samples: ArrayLike) -> NDArray[np.float32]:
-        x, window = streaming.signal("Pixels", np.asarray(samples).reshape(-1, 1), 1)[:, 0].astype(np.float32), self.encoder.window
+        x, window = (
+            streaming.signal("Pixels", np.asarray(samples).reshape(-1, 1), 1)[:, 0].astype(
+                np.float32
+            ),
+            self.encoder.window,
+        )
         if self.encoder.binarise is not None:
             x = (x > self.encoder.binarise).astype(np.float32)
         x = np.concatenate([self.state["pixels"], x])
@@ -90,11 +112,17 @@ class PixelStream:
         return np.lib.stride_tricks.sliding_window_view(x, window).copy()
 
     def flush(self) -> NDArray[np.float32]:
-        """Return the last steps, which all see the last window; fewer pixels than one window give none."""
+        """Return the last steps, which all see the last window; fewer pixels than one window give
+        none.
+        """
         window, left = self.encoder.window, self.state["pixels"]
         seen = self.state.get("last", None)
         self.state = {"pixels": np.empty(0, np.float32)}
-        return np.empty((0, window), np.float32) if seen is None else np.repeat(seen[None], len(left), 0)
+        return (
+            np.empty((0, window), np.float32)
+            if seen is None
+            else np.repeat(seen[None], len(left), 0)
+        )
 
 
 @lru_cache(maxsize=8)

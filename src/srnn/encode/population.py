@@ -2,12 +2,14 @@
 
     f_k(x) = peak · exp(-(x - c_k)² / (2 σ²))        k = 0 … neurons-1,  σ = width · spacing
 
-The centres c_k are evenly spaced, the first at `low`, the last at `high` (a single neuron sits in the middle). f_k is the probability of a spike
-per step ("poisson"), or what is added to a sum that spikes whenever it passes the next half-integer ("deterministic"): after any number of steps
-the count of spikes is within 1/2 of the sum of f_k.
+The centres c_k are evenly spaced, the first at `low`, the last at `high` (a single neuron sits in
+the middle). f_k is the probability of a spike per step ("poisson"), or what is added to a sum that
+spikes whenever it passes the next half-integer ("deterministic"): after any number of steps the
+count of spikes is within 1/2 of the sum of f_k.
 
-Yin, Corradi & Bohté 2020 feed sequential and permuted MNIST to their networks through 40 or 80 such inputs, but publish neither the shape nor the
-width nor the rate of the tuning: Gaussian, one spacing wide and with a peak of 1 is a choice of this package.
+Yin, Corradi & Bohté 2020 feed sequential and permuted MNIST to their networks through 40 or 80 such
+inputs, but publish neither the shape nor the width nor the rate of the tuning: Gaussian, one
+spacing wide and with a peak of 1 is a choice of this package.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ from srnn.encode.rate import check_values, draw
 class Population:
     """Encode each channel by a row of neurons with Gaussian tuning.
 
-    neurons: how many for each channel. low, high: the range of values that the centres span; a value beyond it excites the outermost neuron the
-    less the farther it lies. width: sd of the tuning, in spacings of the centres. peak: probability of a spike per step at the centre, in (0, 1].
+    neurons: how many for each channel. low, high: the range of values that the centres span; a
+    value beyond it excites the outermost neuron the less the farther it lies. width: sd of the
+    tuning, in spacings of the centres. peak: probability of a spike per step at the centre, in (0,
+    1].
     """
 
     neurons: int = 40
@@ -50,7 +54,11 @@ class Population:
     @property
     def centres(self) -> NDArray[np.float64]:
         """The value each neuron responds to most, (neurons,), ascending."""
-        return np.linspace(self.low, self.high, self.neurons) if self.neurons > 1 else np.array([(self.low + self.high) / 2])
+        return (
+            np.linspace(self.low, self.high, self.neurons)
+            if self.neurons > 1
+            else np.array([(self.low + self.high) / 2])
+        )
 
     def tuning(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return f_k of each value: (T, C) -> (T, C · neurons), all neurons of channel 0 first.
@@ -59,45 +67,71 @@ class Population:
         """
         x = check_values("Population", values)
         sd = self.width * (self.high - self.low) / max(self.neurons - 1, 1)
-        return self.peak * np.exp(-0.5 * ((x[:, :, None] - self.centres) / sd) ** 2).reshape(len(x), -1)
+        return self.peak * np.exp(-0.5 * ((x[:, :, None] - self.centres) / sd) ** 2).reshape(
+            len(x), -1
+        )
 
-    def __call__(self, values: ArrayLike, generator: np.random.Generator | None = None) -> NDArray[np.uint8]:
-        """Encode: (T, C) values -> (T, C · neurons) spikes in {0, 1}, all neurons of channel 0 first.
+    def __call__(
+        self, values: ArrayLike, generator: np.random.Generator | None = None
+    ) -> NDArray[np.uint8]:
+        """Encode: (T, C) values -> (T, C · neurons) spikes in {0, 1}, all neurons of channel 0
+        first.
 
-        generator: what "poisson" draws from; the same state gives the same spikes. Raises `ConfigError` where it is missing, and as `tuning`.
+        generator: what "poisson" draws from; the same state gives the same spikes. Raises
+        `ConfigError` where it is missing, and as `tuning`.
         """
         f = self.tuning(values)
         if self.spikes == "poisson":
             if generator is None:
-                raise ConfigError('Population(spikes="poisson") needs a generator: pass np.random.default_rng(seed).')
+                raise ConfigError(
+                    'Population(spikes="poisson") needs a generator: pass '
+                    "np.random.default_rng(seed)."
+                )
             return draw(f, generator)
         return self._counted(f, np.zeros(f.shape[1]))[0]
 
     @staticmethod
-    def _counted(f: NDArray[np.float64], before: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Return the spikes of (T, N) values after those whose sum is `before` (N,), and the sum with them."""
+    def _counted(
+        f: NDArray[np.float64], before: NDArray[np.float64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Return the spikes of (T, N) values after those whose sum is `before` (N,), and the sum
+        with them.
+        """
         sums = np.cumsum(np.concatenate([before[None], f]), axis=0)
         return (np.diff(np.floor(sums + 0.5), axis=0) > 0).view(np.uint8), sums[-1]
 
-    def streaming(self, channels: int, generator: np.random.Generator | None = None) -> PopulationStream:
-        """Return the encoder for values of C channels that come in pieces: the spikes of the whole recording. Raises as the call does."""
+    def streaming(
+        self, channels: int, generator: np.random.Generator | None = None
+    ) -> PopulationStream:
+        """Return the encoder for values of C channels that come in pieces: the spikes of the whole
+        recording. Raises as the call does.
+        """
         if self.spikes == "poisson" and generator is None:
-            raise ConfigError('Population(spikes="poisson") needs a generator: pass np.random.default_rng(seed).')
+            raise ConfigError(
+                'Population(spikes="poisson") needs a generator: pass np.random.default_rng(seed).'
+            )
         return PopulationStream(self, channels, generator)
 
 
 class PopulationStream:
-    """Population coding of values that come in pieces: every step gives its spikes at once. "poisson" goes on drawing after a flush."""
+    """Population coding of values that come in pieces: every step gives its spikes at once.
+    "poisson" goes on drawing after a flush.
+    """
 
     lag = 0
 
-    def __init__(self, encoder: Population, channels: int, generator: np.random.Generator | None) -> None:
+    def __init__(
+        self, encoder: Population, channels: int, generator: np.random.Generator | None
+    ) -> None:
         self.encoder, self.channels, self._generator = encoder, channels, generator
         self._sums = np.zeros(channels * encoder.neurons)
 
     @property
     def state(self) -> dict[str, Any]:
-        return {"sums": self._sums, "generator": None if self._generator is None else self._generator.bit_generator.state}
+        return {
+            "sums": self._sums,
+            "generator": None if self._generator is None else self._generator.bit_generator.state,
+        }
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Encoders on a live stream: the contract, and what several of them are made of.
 
-A streaming encoder is made by `encoder.streaming(…)`. Fed in any pieces, what it gives, one piece after the other and `flush` at the end, is what the
-encoder gives for the whole recording.
+A streaming encoder is made by `encoder.streaming(…)`. Fed in any pieces, what it gives, one piece
+after the other and `flush` at the end, is what the encoder gives for the whole recording.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from srnn._check import DataError, ShapeError
 class Streaming(Protocol):
     """An encoder with explicit state.
 
-    state: everything it remembers, numbers and arrays by name, {} before the first sample; a copy may be kept and put back.
-    lag: samples (or, of frames, frames) that it must see beyond a step before it can give that step.
+    state: everything it remembers, numbers and arrays by name, {} before the first sample; a copy
+    may be kept and put back.
+    lag: samples (or, of frames, frames) that it must see beyond a step before it can give that
+    step.
     """
 
     state: dict[str, Any]
@@ -28,7 +30,9 @@ class Streaming(Protocol):
     def lag(self) -> int: ...
 
     def push(self, samples: ArrayLike) -> NDArray[Any]:
-        """Take in samples, (n, C), or (n,) sound, n ≥ 0; return the steps (m, C') that are known now. Raises `ShapeError`, `DataError`."""
+        """Take in samples, (n, C), or (n,) sound, n ≥ 0; return the steps (m, C') that are known
+        now. Raises `ShapeError`, `DataError`.
+        """
         ...
 
     def flush(self) -> NDArray[Any]:
@@ -37,7 +41,9 @@ class Streaming(Protocol):
 
 
 class Frames:
-    """Windows of `window` samples, one every `hop`, of sound that comes in pieces. state: "sound" not yet used up, "ahead" of the next window."""
+    """Windows of `window` samples, one every `hop`, of sound that comes in pieces. state: "sound"
+    not yet used up, "ahead" of the next window.
+    """
 
     def __init__(self, window: int, hop: int, before: int = 0) -> None:
         self.window, self.hop = window, hop
@@ -50,7 +56,9 @@ class Frames:
         if not m:
             self.state = {"sound": sound, "ahead": ahead}
             return np.empty((0, self.window))
-        frames = np.lib.stride_tricks.sliding_window_view(sound[ahead:], self.window)[:: self.hop][:m]
+        frames = np.lib.stride_tricks.sliding_window_view(sound[ahead:], self.window)[:: self.hop][
+            :m
+        ]
         ahead += m * self.hop
         used = min(ahead, len(sound))
         self.state = {"sound": sound[used:], "ahead": ahead - used}
@@ -59,13 +67,15 @@ class Frames:
 
 _STEPS = np.arange(-4.0, 5.0)  # the frames a derivative is fitted to
 _BENT = _STEPS**2 - np.mean(_STEPS**2)
-_FITS = (_STEPS / (_STEPS @ _STEPS), 2 * _BENT / (_BENT @ _BENT))  # slope of the fitted line, second derivative of the fitted parabola
+# slope of the fitted line, second derivative of the fitted parabola
+_FITS = (_STEPS / (_STEPS @ _STEPS), 2 * _BENT / (_BENT @ _BENT))
 WIDTH = len(_STEPS)
 HALF = WIDTH // 2
 
 
 class Derivatives:
-    """Frames (m, C) with their derivatives up to `orders`, of frames that come in pieces (see `with_derivatives`).
+    """Frames (m, C) with their derivatives up to `orders`, of frames that come in pieces (see
+    `with_derivatives`).
 
     state: "frames", the last 9 at most, "seen", how many came, "given", how many went.
     """
@@ -98,14 +108,19 @@ class Derivatives:
         if not self.orders:
             return frames
         if 0 < seen < WIDTH:
-            margin = Derivatives(self.orders, self.features)  # recordings of fewer frames go on with their first and last one
+            # recordings of fewer frames go on with their first and last one
+            margin = Derivatives(self.orders, self.features)
             padded = np.pad(frames, ((HALF, HALF), (0, 0)), mode="edge")
             return np.concatenate([margin.push(padded), margin.flush()])[HALF:-HALF]
         t = np.arange(given, seen) - (seen - len(frames))
         return self._made(frames, t, np.full(len(t), len(frames) - WIDTH))
 
-    def _made(self, kept: NDArray[np.float64], at: NDArray[np.int64], fit: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the kept frames `at`, and the fits to the 9 frames from `fit` on; summed up in order: pieces of any size agree to the bit."""
+    def _made(
+        self, kept: NDArray[np.float64], at: NDArray[np.int64], fit: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the kept frames `at`, and the fits to the 9 frames from `fit` on; summed up in
+        order: pieces of any size agree to the bit.
+        """
         fitted = []
         for weights in _FITS[: self.orders]:
             total = weights[0] * kept[fit]
@@ -116,24 +131,35 @@ class Derivatives:
 
 
 def with_derivatives(x: NDArray[np.float64], orders: int) -> NDArray[np.float64]:
-    """Return (T, C) values, followed by their derivatives up to `orders` (0, 1, 2), per frame: (T, C · (1 + orders)).
+    """Return (T, C) values, followed by their derivatives up to `orders` (0, 1, 2), per frame: (T,
+    C · (1 + orders)).
 
-    They are the slope of a line and the second derivative of a parabola, fitted to the 9 frames around each frame and, near the ends, to the
-    first or last 9 (librosa's `delta`). Recordings of fewer frames go on with their first and last one.
+    They are the slope of a line and the second derivative of a parabola, fitted to the 9 frames
+    around each frame and, near the ends, to the first or last 9 (librosa's `delta`). Recordings of
+    fewer frames go on with their first and last one.
     """
     piece = Derivatives(orders, x.shape[1])
     return np.concatenate([piece.push(x), piece.flush()]) if orders else x
 
 
 def sound(who: str, samples: ArrayLike) -> NDArray[np.float64]:
-    """Return a piece of sound, (n,) or (n, 1), as (n,) float64, n ≥ 0. Raises `ShapeError`, `DataError`."""
+    """Return a piece of sound, (n,) or (n, 1), as (n,) float64, n ≥ 0.
+
+    Raises `ShapeError`, `DataError`.
+    """
     x = np.asarray(samples)
     if x.ndim == 2 and x.shape[1] == 1:
         x = x[:, 0]
     if x.ndim != 1:
-        raise ShapeError(f"{who}: samples have shape {x.shape}; expected (n,) of one channel. Mix them, or keep one.")
+        raise ShapeError(
+            f"{who}: samples have shape {x.shape}; expected (n,) of one channel. "
+            "Mix them, or keep one."
+        )
     if x.dtype.kind != "f":
-        raise DataError(f"{who}: samples have dtype {x.dtype}; expected floating samples in [-1, 1]. Divide 16-bit integers by 32768.")
+        raise DataError(
+            f"{who}: samples have dtype {x.dtype}; expected floating samples in [-1, "
+            "1]. Divide 16-bit integers by 32768."
+        )
     return check_finite(who, x.astype(np.float64))
 
 
@@ -141,7 +167,10 @@ def signal(who: str, samples: ArrayLike, channels: int | None = None) -> NDArray
     """Return a piece of a signal, (n, C), as float64, n ≥ 0. Raises `ShapeError`, `DataError`."""
     x = np.asarray(samples)
     if x.ndim != 2 or not x.shape[1] or channels not in (None, x.shape[1]):
-        raise ShapeError(f"{who}: samples have shape {x.shape}; expected (n, C{'' if channels is None else f'={channels}'}).")
+        raise ShapeError(
+            f"{who}: samples have shape {x.shape}; expected (n, "
+            f"C{'' if channels is None else f'={channels}'})."
+        )
     return check_finite(who, x.astype(np.float64))
 
 
@@ -149,7 +178,10 @@ def check_finite(who: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return x. Raises `DataError` where it is not finite."""
     if not np.isfinite(x).all():
         at = int(np.argwhere(~np.isfinite(x))[0][0])
-        raise DataError(f"{who}: sample {at} of what was pushed is not finite; nothing was taken in. Repair or leave out such samples first.")
+        raise DataError(
+            f"{who}: sample {at} of what was pushed is not finite; nothing was taken "
+            "in. Repair or leave out such samples first."
+        )
     return x
 
 
@@ -192,8 +224,17 @@ class Each:
 
     lag = 0
 
-    def __init__(self, function: Callable[[NDArray[Any]], NDArray[Any]], channels: int, made: int | None = None) -> None:
-        self.function, self.channels, self.made = function, channels, channels if made is None else made
+    def __init__(
+        self,
+        function: Callable[[NDArray[Any]], NDArray[Any]],
+        channels: int,
+        made: int | None = None,
+    ) -> None:
+        self.function, self.channels, self.made = (
+            function,
+            channels,
+            channels if made is None else made,
+        )
         self.state: dict[str, Any] = {}
 
     def push(self, samples: ArrayLike) -> NDArray[Any]:

@@ -1,19 +1,22 @@
-"""What a network costs: multiply-accumulate (MAC) and accumulate (AC) operations per time step, and their energy.
+"""What a network costs: multiply-accumulate (MAC) and accumulate (AC) operations per time step, and
+their energy.
 
-Counted by walking the layers as built and the neuron's step as traced, never from a table. A rule set says what is charged; each is described, with
-its source, in its class (`rules`):
+Counted by walking the layers as built and the neuron's step as traced, never from a table. A rule
+set says what is charged; each is described, with its source, in its class (`rules`):
 
     Yin2020     Yin, Corradi & Bohté 2020, Table 2
     Yin2021     Yin, Corradi & Bohté 2021, Tables 2 and S2
     Bittar2022  Bittar & Garner 2022, section 4.2
     Measured    what the recorded network does, with nothing left out; on request memory traffic too
 
-Energy is in picojoules per step at 45 nm (`process`); each rule set has the numbers of its paper, unless another `Process` is given.
+Energy is in picojoules per step at 45 nm (`process`); each rule set has the numbers of its paper,
+unless another `Process` is given.
 
-    energy.count(net, out.trace)                                     Measured, of a recorded forward pass
-    energy.count(net, energy.Activity.assumed(net, 0.1), Yin2021())  the published rules at an assumed rate
-    energy.counts(net, out.trace)                                    all rule sets
-    energy.reasons(published, measured)                              why two counts differ, in pJ
+    energy.count(net, out.trace)          Measured, of a recorded forward pass
+    energy.count(net, energy.Activity.assumed(net, 0.1), Yin2021())  the published rules at an
+        assumed rate
+    energy.counts(net, out.trace)         all rule sets
+    energy.reasons(published, measured)   why two counts differ, in pJ
 """
 
 from __future__ import annotations

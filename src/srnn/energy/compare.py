@@ -1,4 +1,6 @@
-"""Compare counts: why two rule sets differ, one network with another, and with the dense LSTM that could do the same job."""
+"""Compare counts: why two rule sets differ, one network with another, and with the dense LSTM that
+could do the same job.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,22 @@ _REASONS = {
 
 
 def reasons(published: Count, other: Count) -> dict[str, float]:
-    """Return what makes `other` differ from `published`: pJ per step by reason, greatest first. They add up to the difference of the energies."""
+    """Return what makes `other` differ from `published`: pJ per step by reason, greatest first.
+
+    They add up to the difference of the energies.
+    """
     a, b = published.items(), other.items()
     found: dict[str, float] = {}
     for what in dict.fromkeys((*a, *b)):
-        there, here = (0.0 if what not in x else c.process.mac * x[what].mac + c.process.ac * x[what].ac for c, x in ((published, a), (other, b)))
+        there, here = (
+            0.0 if what not in x else c.process.mac * x[what].mac + c.process.ac * x[what].ac
+            for c, x in ((published, a), (other, b))
+        )
         found[_REASONS.get(what, what)] = here - there
     found["memory traffic"] = other.traffic - published.traffic
-    return dict(sorted(((k, v) for k, v in found.items() if abs(v) > 1e-9), key=lambda item: -abs(item[1])))
+    return dict(
+        sorted(((k, v) for k, v in found.items() if abs(v) > 1e-9), key=lambda item: -abs(item[1]))
+    )
 
 
 def explain(published: Count, other: Count) -> str:
@@ -42,16 +52,21 @@ def explain(published: Count, other: Count) -> str:
     head = f"{other.rules} is {difference:+.1f} pJ from {published.rules}{ratio}"
     if not found:
         return f"{head}: every item is the same."
-    shares = (f"{what} {v:+.1f} pJ" + (f" ({100 * v / difference:.1f} %)" if difference else "") for what, v in found.items())
+    shares = (
+        f"{what} {v:+.1f} pJ" + (f" ({100 * v / difference:.1f} %)" if difference else "")
+        for what, v in found.items()
+    )
     return f"{head}: {', '.join(shares)}."
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A network beside another that does the same job: the columns of Yin, Corradi & Bohté 2021, Table S2.
+    """A network beside another that does the same job: the columns of Yin, Corradi & Bohté 2021,
+    Table S2.
 
-    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. What is not known is None, and so is what follows from it.
-    The paper's energy ratios are these (its numbers say so); how it gets error ratio and efficiency is not in what we have of it, so those
+    energy, other_energy: pJ per step. error, other_error: fractions of wrong decisions. What is not
+    known is None, and so is what follows from it. The paper's energy ratios are these (its numbers
+    say so); how it gets error ratio and efficiency is not in what we have of it, so those
     definitions are ours: a ratio above 1 speaks for this network.
     """
 
@@ -69,39 +84,69 @@ class Comparison:
     @property
     def energy_ratio(self) -> float | None:
         """How many times as much energy the other one takes."""
-        return None if self.energy is None or self.other_energy is None else self.other_energy / self.energy
+        return (
+            None
+            if self.energy is None or self.other_energy is None
+            else self.other_energy / self.energy
+        )
 
     @property
     def error_ratio(self) -> float | None:
         """How many times as often the other one is wrong."""
-        return None if self.error is None or self.other_error is None else self.other_error / self.error
+        return (
+            None
+            if self.error is None or self.other_error is None
+            else self.other_error / self.error
+        )
 
     @property
     def efficiency(self) -> float | None:
         """Energy ratio times error ratio."""
-        return None if self.energy_ratio is None or self.error_ratio is None else self.energy_ratio * self.error_ratio
+        return (
+            None
+            if self.energy_ratio is None or self.error_ratio is None
+            else self.energy_ratio * self.error_ratio
+        )
 
 
 def dense_lstm(net: Stack) -> Stack:
-    """Return an LSTM network with as many units in every hidden layer as `net`, as many directions, and a linear read-out; its weights are 0.
+    """Return an LSTM network with as many units in every hidden layer as `net`, as many directions,
+    and a linear read-out; its weights are 0.
 
     A network of one layer has no hidden one: an LSTM of its size stands for it.
     """
     parts, layers = net.parts(), list[Layer | Bidirectional]()
     for part in (p for p in parts[:-1] or parts if not isinstance(p, Exponential)):
         units = part.forward_layer.neurons if isinstance(part, Bidirectional) else part.outputs
-        layer = Layer(part.inputs, units, cells.LSTM(), Identity(), weight_init=init.Zeros(), recurrent_init=init.Zeros())
-        layers.append(Bidirectional(layer, merge=part.merge) if isinstance(part, Bidirectional) else layer)
+        layer = Layer(
+            part.inputs,
+            units,
+            cells.LSTM(),
+            Identity(),
+            weight_init=init.Zeros(),
+            recurrent_init=init.Zeros(),
+        )
+        layers.append(
+            Bidirectional(layer, merge=part.merge) if isinstance(part, Bidirectional) else layer
+        )
     if len(parts) > 1:
-        layers.append(Readout(parts[-1].inputs, net.outputs, cells.Dense(), weight_init=init.Zeros()))
+        layers.append(
+            Readout(parts[-1].inputs, net.outputs, cells.Dense(), weight_init=init.Zeros())
+        )
     return Stack(*layers)
 
 
-def lstm_counts(net: Stack, process: Process = INT8, memory: Memory | None = None) -> dict[str, Count]:
-    """Return the counts of `dense_lstm(net)` by `Yin2021` and `Measured`, quantised to 8 bits by default.
+def lstm_counts(
+    net: Stack, process: Process = INT8, memory: Memory | None = None
+) -> dict[str, Count]:
+    """Return the counts of `dense_lstm(net)` by `Yin2021` and `Measured`, quantised to 8 bits by
+    default.
 
     Dense: every connection is a MAC at every step, on event inputs too.
     """
     lstm = dense_lstm(net)
     activity = Activity.assumed(lstm, 1.0, events=False)
-    return {rules.name: count(lstm, activity, rules, process) for rules in (Yin2021(), Measured(memory=memory))}
+    return {
+        rules.name: count(lstm, activity, rules, process)
+        for rules in (Yin2021(), Measured(memory=memory))
+    }

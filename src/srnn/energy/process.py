@@ -1,7 +1,8 @@
 """What one operation and one memory access cost, in picojoules, at 45 nm and 0.9 V.
 
-Source of every number: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9. A multiply-accumulate is a
-multiplication and an addition; an accumulate is an addition.
+Source of every number: M. Horowitz, "Computing's energy problem (and what we can do about it)",
+ISSCC 2014, figure 1.1.9. A multiply-accumulate is a multiplication and an addition; an accumulate
+is an addition.
 
     pJ      multiplication   addition            pJ per 64-bit access
     int8         0.2           0.03              8 KB SRAM       10
@@ -9,7 +10,8 @@ multiplication and an addition; an accumulate is an addition.
     fp16         1.1           0.4               1 MB SRAM      100
     fp32         3.7           0.9               DRAM          1300 to 2600
 
-Yin 2020 and 2021 charge a MAC 3.1 pJ, the multiplication alone; Bittar & Garner 2022 charge 3.2 pJ, both. The table has no int16.
+Yin 2020 and 2021 charge a MAC 3.1 pJ, the multiplication alone; Bittar & Garner 2022 charge 3.2 pJ,
+both. The table has no int16.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ PROCESSES = {"int32": INT32, "fp32": FP32, "fp16": FP16, "int8": INT8}
 
 @dataclass(frozen=True)
 class Memory:
-    """Energy of a memory. word: pJ to read or write 64 bits; narrower words cost their share, as if they were packed."""
+    """Energy of a memory. word: pJ to read or write 64 bits; narrower words cost their share, as if
+    they were packed.
+    """
 
     word: float
     source: str

@@ -8,18 +8,31 @@ from srnn.kernels.graph import Graph
 from srnn.kernels.trace import trace_step
 from srnn.nn.layers import Layer
 
-_TRANSCENDENTAL = {"exp", "log", "log1p", "expm1", "sigmoid", "tanh", "erf", "sqrt", "softplus", "pow", "reciprocal"}
+_TRANSCENDENTAL = {
+    "exp",
+    "log",
+    "log1p",
+    "expm1",
+    "sigmoid",
+    "tanh",
+    "erf",
+    "sqrt",
+    "softplus",
+    "pow",
+    "reciprocal",
+}
 _FREE = {"copy", "neg"}
 
 
 def operations(layer: Layer) -> Counter[str]:
     """Count one neuron's step.
 
-    product:        of numbers that change from step to step, or of one and a constant
-    decay:          1 where one of the products is the potential u times a constant, else 0
-    folded:         constant · input current, which could be folded into the weights
-    select:         product with the neuron's own binary spike
-    add:            additions, comparisons and other simple operations; rectify: those of them that are max(0, ·)
+    product:   of numbers that change from step to step, or of one and a constant
+    decay:     1 where one of the products is the potential u times a constant, else 0
+    folded:    constant · input current, which could be folded into the weights
+    select:    product with the neuron's own binary spike
+    add:       additions, comparisons and other simple operations; rectify: those of them that are
+               max(0, ·)
     transcendental: exp, σ, tanh …
     """
     graph: Graph = trace_step(layer.neuron)
@@ -32,7 +45,9 @@ def operations(layer: Layer) -> Counter[str]:
         elif name == "s":
             kind[name] = "spike" if layer.activation.binary else "value"
         else:
-            kind[name] = "current" if name.startswith("I") else "membrane" if name == "state.u" else "value"
+            kind[name] = (
+                "current" if name.startswith("I") else "membrane" if name == "state.u" else "value"
+            )
     tally: Counter[str] = Counter()
     for op in graph.ops:
         kinds = ["constant" if isinstance(a, float) else kind[a] for a in op.args]

@@ -13,7 +13,9 @@ SYNAPTIC = ("analog input", "event input", "synapses")
 
 @dataclass(frozen=True)
 class Charge:
-    """One item of a layer's count, per step; `what` is the same in every rule set, so that they can be compared."""
+    """One item of a layer's count, per step; `what` is the same in every rule set, so that they can
+    be compared.
+    """
 
     what: str
     mac: float = 0.0
@@ -22,7 +24,8 @@ class Charge:
 
 @dataclass(frozen=True)
 class LayerCount:
-    """Operations per step of one layer (or one direction of it), and numbers read from and written to memory.
+    """Operations per step of one layer (or one direction of it), and numbers read from and written
+    to memory.
 
     charges: the items that mac and ac are the sums of. position: of the part in the network.
     """
@@ -36,20 +39,33 @@ class LayerCount:
     position: int = 0
 
     @staticmethod
-    def of(name: str, position: int, charges: Iterable[Charge], reads: float = 0.0, writes: float = 0.0) -> LayerCount:
+    def of(
+        name: str, position: int, charges: Iterable[Charge], reads: float = 0.0, writes: float = 0.0
+    ) -> LayerCount:
         """Add up; items that come to nothing are left out."""
         kept = tuple(c for c in charges if c.mac or c.ac)
-        return LayerCount(name, sum(c.mac for c in kept), sum(c.ac for c in kept), reads, writes, kept, position)
+        return LayerCount(
+            name, sum(c.mac for c in kept), sum(c.ac for c in kept), reads, writes, kept, position
+        )
 
     def per(self, steps: float) -> LayerCount:
         """Return the count of a layer that is evaluated once in so many steps."""
         charges = tuple(Charge(c.what, c.mac / steps, c.ac / steps) for c in self.charges)
-        return replace(self, mac=self.mac / steps, ac=self.ac / steps, reads=self.reads / steps, writes=self.writes / steps, charges=charges)
+        return replace(
+            self,
+            mac=self.mac / steps,
+            ac=self.ac / steps,
+            reads=self.reads / steps,
+            writes=self.writes / steps,
+            charges=charges,
+        )
 
 
 @dataclass(frozen=True)
 class Count:
-    """Operations per step of a network, by one rule set. energy: pJ per step, with memory traffic where a memory is given."""
+    """Operations per step of a network, by one rule set. energy: pJ per step, with memory traffic
+    where a memory is given.
+    """
 
     rules: str
     layers: tuple[LayerCount, ...]
@@ -95,6 +111,12 @@ class Count:
         return Charge("synaptic", sum(c.mac for c in items), sum(c.ac for c in items))
 
     def as_dict(self) -> dict[str, float]:
-        """Return mac, ac and energy per step; with a memory also accesses and their share of the energy, traffic."""
+        """Return mac, ac and energy per step; with a memory also accesses and their share of the
+        energy, traffic.
+        """
         found = {"mac": self.mac, "ac": self.ac, "energy": self.energy}
-        return found if self.memory is None else found | {"accesses": self.accesses, "traffic": self.traffic}
+        return (
+            found
+            if self.memory is None
+            else found | {"accesses": self.accesses, "traffic": self.traffic}
+        )

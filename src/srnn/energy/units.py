@@ -20,7 +20,8 @@ from srnn.nn.networks import Stack, Trace
 class Activity:
     """What flowed through a network: the means a count needs.
 
-    input: mean |event| per channel and step; events: whether the input is events in {-1, 0, 1}. layers: mean output rate of each layer.
+    input: mean |event| per channel and step; events: whether the input is events in {-1, 0, 1}.
+    layers: mean output rate of each layer.
     network: mean rate over all spiking units (the published Fr).
     """
 
@@ -45,7 +46,9 @@ class Activity:
 
 @dataclass(frozen=True)
 class Source:
-    """Where numbers come from: their rate, and whether they are events (a product with them is a selection)."""
+    """Where numbers come from: their rate, and whether they are events (a product with them is a
+    selection).
+    """
 
     rate: float
     events: bool
@@ -55,7 +58,8 @@ class Source:
 class Connections:
     """A weight matrix.
 
-    synapses: those that are there; whole: with a diagonal that was taken out. inputs: channels it reads; source: what they carry.
+    synapses: those that are there; whole: with a diagonal that was taken out. inputs: channels it
+    reads; source: what they carry.
     """
 
     synapses: int
@@ -68,9 +72,12 @@ class Connections:
 class Unit:
     """What a rule set charges: one layer, one direction of a layer, or another part.
 
-    position: which part of the network. weight, recurrent: W and R. own: what it emits. step: `step.operations` of one neuron; states: their names.
-    gates: blocks of rows that W has; cell: no neuron with a potential but a cell of an artificial network (see `is_cell`).
-    biases: numbers added a step. compares: its output is a comparison with 0, spike or ReLU. relu: the latter. normed: rows of a layer norm.
+    position: which part of the network. weight, recurrent: W and R. own: what it emits. step:
+    `step.operations` of one neuron; states: their names.
+    gates: blocks of rows that W has; cell: no neuron with a potential but a cell of an artificial
+    network (see `is_cell`).
+    biases: numbers added a step. compares: its output is a comparison with 0, spike or ReLU. relu:
+    the latter. normed: rows of a layer norm.
     constants: numbers of the neurons that are read every step, one a neuron.
     """
 
@@ -92,7 +99,9 @@ class Unit:
 
 
 def walk(net: Stack, activity: Activity) -> Iterator[Unit]:
-    """Yield everything there is to charge, first layer first, both directions of bidirectional layers."""
+    """Yield everything there is to charge, first layer first, both directions of bidirectional
+    layers.
+    """
     source = Source(activity.input, activity.events)
     for k, (part, rate) in enumerate(zip(net.parts(), activity.layers, strict=True)):
         made, source = _of_part(k, part, source, rate)
@@ -100,14 +109,17 @@ def walk(net: Stack, activity: Activity) -> Iterator[Unit]:
 
 
 def _of_part(k: int, part: nn.Module, source: Source, rate: float) -> tuple[list[Unit], Source]:
-    """Return the units of a part, and what it gives to the next one. Every kind of part has its branch here.
+    """Return the units of a part, and what it gives to the next one. Every kind of part has its
+    branch here.
 
-    k: its position. rate: its mean output rate, of a bidirectional layer both directions side by side.
+    k: its position. rate: its mean output rate, of a bidirectional layer both directions side by
+    side.
     """
     if isinstance(part, Bidirectional):
         out = Source(rate, part.forward_layer.activation.binary)
         both = (("forward", part.forward_layer), ("backward", part.backward_layer))
-        merged = Source(rate * 2 * part.forward_layer.neurons / part.outputs, out.events)  # spikes that arrive at a merged channel
+        # spikes that arrive at a merged channel
+        merged = Source(rate * 2 * part.forward_layer.neurons / part.outputs, out.events)
         return [_of_layer(k, f"{k} {name}", layer, source, out) for name, layer in both], merged
     if isinstance(part, Layer):
         out = Source(rate, part.activation.binary)
@@ -119,17 +131,58 @@ def _of_part(k: int, part: nn.Module, source: Source, rate: float) -> tuple[list
     if isinstance(part, CausalConv):
         n, synapses = part.outputs, part.conv.weight.numel()
         read = part.inputs * part.conv.kernel_size[0]
-        return [Unit(k, str(k), n, Connections(synapses, synapses, read, source), out, biases=n, compares=True, relu=True)], out
+        return [
+            Unit(
+                k,
+                str(k),
+                n,
+                Connections(synapses, synapses, read, source),
+                out,
+                biases=n,
+                compares=True,
+                relu=True,
+            )
+        ], out
     if isinstance(part, Exponential):
-        return [Unit(k, str(k), part.outputs, _nothing(source), out, step=Counter(transcendental=1), gates=0)], out
+        return [
+            Unit(
+                k,
+                str(k),
+                part.outputs,
+                _nothing(source),
+                out,
+                step=Counter(transcendental=1),
+                gates=0,
+            )
+        ], out
     if isinstance(part, CumulativeReadout):
         n, synapses = part.outputs, part.linear.weight.numel()
-        softmax = Counter(transcendental=1, product=1, add=2)  # exp, division; the sum it divides by, the sum over time
+        # exp, division; the sum it divides by, the sum over time
+        softmax = Counter(transcendental=1, product=1, add=2)
         return [
-            Unit(k, f"{k} softmax", part.inputs, _nothing(source), out, step=softmax, states=("sum",), gates=0),
-            Unit(k, f"{k} linear", n, Connections(synapses, synapses, part.inputs, Source(1.0, False)), out, biases=n),
+            Unit(
+                k,
+                f"{k} softmax",
+                part.inputs,
+                _nothing(source),
+                out,
+                step=softmax,
+                states=("sum",),
+                gates=0,
+            ),
+            Unit(
+                k,
+                f"{k} linear",
+                n,
+                Connections(synapses, synapses, part.inputs, Source(1.0, False)),
+                out,
+                biases=n,
+            ),
         ], out
-    raise ConfigError(f"energy: part {k} of the network is a {type(part).__name__}, whose operations no rule set knows how to count.")
+    raise ConfigError(
+        f"energy: part {k} of the network is a {type(part).__name__}, whose "
+        "operations no rule set knows how to count."
+    )
 
 
 def _nothing(source: Source) -> Connections:
@@ -148,7 +201,9 @@ def _of_layer(k: int, name: str, layer: Layer, source: Source, own: Source) -> U
         layer.neurons,
         _connections(layer.weight, layer.weight_mask, layer.neuron.gates, source),
         own,
-        None if layer.recurrent is None else _connections(layer.recurrent, layer.recurrent_mask, layer.neuron.gates, own),
+        None
+        if layer.recurrent is None
+        else _connections(layer.recurrent, layer.recurrent_mask, layer.neuron.gates, own),
         operations(layer),
         layer.neuron.states,
         sum(_there(layer.weight_mask, layer.neuron.gates)),
@@ -162,12 +217,16 @@ def _of_layer(k: int, name: str, layer: Layer, source: Source, own: Source) -> U
 
 
 def is_cell(layer: Layer) -> bool:
-    """Say whether a layer is a cell of an artificial recurrent network (RNN, GRU, LSTM …) and no neuron or twin of one.
+    """Say whether a layer is a cell of an artificial recurrent network (RNN, GRU, LSTM …) and no
+    neuron or twin of one.
 
-    A cell gives no spikes, and has gates, or feeds back without having a membrane potential "u". A dense layer is none: it has no memory at all.
+    A cell gives no spikes, and has gates, or feeds back without having a membrane potential "u". A
+    dense layer is none: it has no memory at all.
     """
     recurrent = layer.recurrent is not None
-    return not layer.activation.binary and (layer.neuron.gates > 1 or (recurrent and "u" not in layer.neuron.states))
+    return not layer.activation.binary and (
+        layer.neuron.gates > 1 or (recurrent and "u" not in layer.neuron.states)
+    )
 
 
 def _there(mask: Tensor | None, gates: int) -> list[bool]:
@@ -181,6 +240,11 @@ def _connections(weight: Tensor, mask: Tensor | None, gates: int, source: Source
         return Connections(weight.numel(), weight.numel(), inputs, source)
     synapses = whole = int(mask.sum())
     for block in mask.chunk(gates):
-        if len(block) == inputs and len(block) > 1 and bool(block.any()) and not bool(block.diagonal().any()):
+        if (
+            len(block) == inputs
+            and len(block) > 1
+            and bool(block.any())
+            and not bool(block.diagonal().any())
+        ):
             whole += inputs
     return Connections(synapses, whole, inputs, source)

@@ -27,23 +27,31 @@ def to_c(
 ) -> CModel:
     """Write a network as C99 into a folder and return what was written.
 
-    net: a network, or one that is in whole numbers already (`to_integer`). name: of files, functions and types.
-    bits: None = float weights and state; 8 or 4 = integer weights of so many bits, integer state, no float anywhere.
-    sparse: store only weights that are not zero; None = matrix by matrix, where that takes fewer bytes.
+    net: a network, or one that is in whole numbers already (`to_integer`). name: of files,
+    functions and types.
+    bits: None = float weights and state; 8 or 4 = integer weights of so many bits, integer state,
+    no float anywhere.
+    sparse: store only weights that are not zero; None = matrix by matrix, where that takes fewer
+    bytes.
     calibration: (B, T, C) recordings that show which values occur; integer models need it.
     Raises `ConfigError` naming a part that has no form in C, and why.
     """
     checked_name(name)
     if bits is not None and isinstance(net, Stack):
         if calibration is None:
-            raise ConfigError("Export to C with bits: calibration is missing; pass recordings (B, T, C) that show which values occur.")
+            raise ConfigError(
+                "Export to C with bits: calibration is missing; pass recordings "
+                "(B, T, C) that show which values occur."
+            )
         net = to_integer(net, bits, calibration)
     if isinstance(net, Stack):
         plain = described(net)
         check_finite_numbers(plain)
         return _written(Path(folder), name, None, plain, float_source(plain, sparse))
     fractions = tuple(layer.fraction for layer in net.layers)
-    return _written(Path(folder), name, net.bits, net.layers, integer_source(net, sparse), net.input, fractions)
+    return _written(
+        Path(folder), name, net.bits, net.layers, integer_source(net, sparse), net.input, fractions
+    )
 
 
 def _written(
@@ -56,5 +64,18 @@ def _written(
     fractions: tuple[int, ...] = (),
 ) -> CModel:
     write(folder, files(name, source, layers))
-    neurons, binary = tuple(layer.neurons for layer in layers), tuple(layer.binary for layer in layers)
-    return CModel(folder, name, bits, layers[0].inputs, neurons, binary, sum(t.bytes for t in source.tables), given, fractions)
+    neurons, binary = (
+        tuple(layer.neurons for layer in layers),
+        tuple(layer.binary for layer in layers),
+    )
+    return CModel(
+        folder,
+        name,
+        bits,
+        layers[0].inputs,
+        neurons,
+        binary,
+        sum(t.bytes for t in source.tables),
+        given,
+        fractions,
+    )

@@ -1,4 +1,6 @@
-"""Pieces of C source: tables of numbers, matrices in the layout that is smaller, and the helper functions that a model uses."""
+"""Pieces of C source: tables of numbers, matrices in the layout that is smaller, and the helper
+functions that a model uses.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,12 @@ def _literals(values: np.ndarray) -> list[str]:
 
 
 def table(kind: str, name: str, values: np.ndarray) -> Table:
-    """Return a constant table of floats ("real") or integers; an empty one has one unused entry, for C has no empty arrays."""
-    texts = (_literals(values) if kind == "real" else [str(v) for v in values.flatten().tolist()]) or ["0"]
+    """Return a constant table of floats ("real") or integers; an empty one has one unused entry,
+    for C has no empty arrays.
+    """
+    texts = (
+        _literals(values) if kind == "real" else [str(v) for v in values.flatten().tolist()]
+    ) or ["0"]
     lines, line = [], "   "
     for text in texts:
         if len(line) + len(text) + 2 > WIDTH:
@@ -50,12 +56,18 @@ def table(kind: str, name: str, values: np.ndarray) -> Table:
             line = "   "
         line += f" {text},"
     lines.append(line)
-    return Table(f"static const {kind} {name}[{len(texts)}] = {{\n" + "\n".join(lines) + "\n};", len(texts) * _BYTES[kind])
+    return Table(
+        f"static const {kind} {name}[{len(texts)}] = {{\n" + "\n".join(lines) + "\n};",
+        len(texts) * _BYTES[kind],
+    )
 
 
 def current_places(layer: Described | IntegerLayer) -> dict[str, str]:
     """Return where each input current of neuron n stands in C."""
-    return {name: f"I[{g * layer.neurons} + n]" if g else "I[n]" for g, name in enumerate(currents(layer.gates))}
+    return {
+        name: f"I[{g * layer.neurons} + n]" if g else "I[n]"
+        for g, name in enumerate(currents(layer.gates))
+    }
 
 
 class Product(NamedTuple):
@@ -66,11 +78,21 @@ class Product(NamedTuple):
     sparse: bool
 
 
-def product(name: str, matrix: np.ndarray, kind: str, target: str, x: str, spikes: bool, sparse: bool | None, bits: int | None = None) -> Product:
+def product(
+    name: str,
+    matrix: np.ndarray,
+    kind: str,
+    target: str,
+    x: str,
+    spikes: bool,
+    sparse: bool | None,
+    bits: int | None = None,
+) -> Product:
     """Return the statement `target += matrix · x` and its tables.
 
-    matrix: (rows, K), float32 or integers. kind: the C type of a weight. spikes: x holds 0 or 1 (uint8_t). sparse: store only what is not zero,
-    None = where that takes fewer bytes. bits: 4 = two weights a byte.
+    matrix: (rows, K), float32 or integers. kind: the C type of a weight. spikes: x holds 0 or 1
+    (uint8_t). sparse: store only what is not zero, None = where that takes fewer bytes. bits: 4 =
+    two weights a byte.
     """
     rows, inputs = matrix.shape
     what = "spikes" if spikes else "numbers"
@@ -78,7 +100,9 @@ def product(name: str, matrix: np.ndarray, kind: str, target: str, x: str, spike
     dense = (table(kind, name, _packed(columns, bits)),)
     index = "uint8_t" if rows < 256 else "uint16_t"
     if rows >= 1 << 16:
-        raise ConfigError(f"Export to C: a matrix of {rows} rows; at most 65535 fit the indices. Split the layer.")
+        raise ConfigError(
+            f"Export to C: a matrix of {rows} rows; at most 65535 fit the indices. Split the layer."
+        )
     there = columns != 0
     few = (
         table(index, f"{name}_count", there.sum(1)),
@@ -86,12 +110,19 @@ def product(name: str, matrix: np.ndarray, kind: str, target: str, x: str, spike
         table(kind, name, _packed(columns[there][None], bits)),
     )
     if sparse or (sparse is None and sum(t.bytes for t in few) < dense[0].bytes):
-        return Product(few, f"sparse_{what}{'8' if rows < 256 else '16'}({target}, {name}_count, {name}_row, {name}, {x}, {inputs});", True)
+        return Product(
+            few,
+            f"sparse_{what}{'8' if rows < 256 else '16'}({target}, {name}_count, "
+            f"{name}_row, {name}, {x}, {inputs});",
+            True,
+        )
     return Product(dense, f"dense_{what}({target}, {rows}, {name}, {x}, {inputs});", False)
 
 
 def _packed(rows: np.ndarray, bits: int | None) -> np.ndarray:
-    """Return the rows as they are, or with two 4-bit numbers in a byte, the first one in the low half, each row on a byte of its own."""
+    """Return the rows as they are, or with two 4-bit numbers in a byte, the first one in the low
+    half, each row on a byte of its own.
+    """
     if bits != 4:
         return rows
     even = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))) & 15
@@ -99,7 +130,9 @@ def _packed(rows: np.ndarray, bits: int | None) -> np.ndarray:
 
 
 def field(k: int, layer: Described | IntegerLayer, number: str, past: str) -> str:
-    """Return the struct of a layer's state. number, past: the C types of its numbers and of the inputs it keeps."""
+    """Return the struct of a layer's state. number, past: the C types of its numbers and of the
+    inputs it keeps.
+    """
     names = [f"{'uint8_t' if layer.binary else number} s[{layer.neurons}];"]
     names += [f"{number} {name}[{layer.neurons}];" for name in layer.start if name != "s"]
     if layer.reach:
@@ -107,8 +140,12 @@ def field(k: int, layer: Described | IntegerLayer, number: str, past: str) -> st
     return f"struct {{ {' '.join(names)} }} layer{k}; /* {layer.who} */"
 
 
-def resets(k: int, layer: Described | IntegerLayer, kind: str, number: Callable[[float], str]) -> tuple[list[Table], list[str]]:
-    """Return the tables and statements that set a layer's start, where it is not 0 (the state is cleared first)."""
+def resets(
+    k: int, layer: Described | IntegerLayer, kind: str, number: Callable[[float], str]
+) -> tuple[list[Table], list[str]]:
+    """Return the tables and statements that set a layer's start, where it is not 0 (the state is
+    cleared first).
+    """
     tables, lines = list[Table](), list[str]()
     for name, start in layer.start.items():
         bit = name == "s" and layer.binary
@@ -117,7 +154,9 @@ def resets(k: int, layer: Described | IntegerLayer, kind: str, number: Callable[
             text = f"layer{k}_start_{name}[n]"
             tables.append(table("uint8_t" if bit else kind, text[:-3], start.numpy()))
         if bool(start.any()):
-            lines.append(f"for (int32_t n = 0; n < {layer.neurons}; n++) state->layer{k}.{name}[n] = {text};")
+            lines.append(
+                f"for (int32_t n = 0; n < {layer.neurons}; n++) state->layer{k}.{name}[n] = {text};"
+            )
     return tables, lines
 
 
@@ -130,14 +169,18 @@ def remember(own: str, below: str, layer: Described | IntegerLayer) -> list[str]
     """Return the statements that keep this step's inputs in place of the oldest ones."""
     if not layer.reach:
         return []
-    return [f"for (int32_t k = 0; k < {layer.inputs}; k++) {own}.past[{own}.at][k] = {below}[k];", f"{own}.at = ({own}.at + 1) % {layer.reach};"]
+    return [
+        f"for (int32_t k = 0; k < {layer.inputs}; k++) {own}.past[{own}.at][k] = {below}[k];",
+        f"{own}.at = ({own}.at + 1) % {layer.reach};",
+    ]
 
 
 def helpers(source: str, texts: Iterable[str]) -> str:
-    """Return those functions of the given C texts that a source calls, and those that they call, in order.
+    """Return those functions of the given C texts that a source calls, and those that they call, in
+    order.
 
-    A text is taken apart at empty lines, and between functions of one line.
-    INDEX in a function stands for the type of an index, and its name then ends with the width, 8 or 16.
+    A text is taken apart at empty lines, and between functions of one line. INDEX in a function
+    stands for the type of an index, and its name then ends with the width, 8 or 16.
     """
     pieces: list[tuple[str, str]] = []
     for text in texts:
@@ -145,7 +188,13 @@ def helpers(source: str, texts: Iterable[str]) -> str:
             found = re.search(r"(?:^static.*?|^#define )\b(\w+)\(", piece, re.MULTILINE)
             name = found.group(1) if found else ""
             if "INDEX" in piece:
-                pieces += [(f"{name}{w}", piece.replace("INDEX", f"uint{w}_t").replace(f"{name}(", f"{name}{w}(")) for w in (8, 16)]
+                pieces += [
+                    (
+                        f"{name}{w}",
+                        piece.replace("INDEX", f"uint{w}_t").replace(f"{name}(", f"{name}{w}("),
+                    )
+                    for w in (8, 16)
+                ]
             else:
                 pieces.append((name, piece))
     wanted: set[str] = set()
@@ -164,14 +213,20 @@ def template(name: str) -> str:
 
 
 def fixed_functions() -> str:
-    """Return the integer functions of `kernels/c/fixed.h` with their constants, without the comment on top."""
+    """Return the integer functions of `kernels/c/fixed.h` with their constants, without the comment
+    on top.
+    """
     values = {"EXP": EXP, "ATANH": ATANH, "LOG2_E": (LOG2_E,), "LN_2": (LN_2,)}
     text = (_KERNELS / "fixed.h").read_text().split("typedef", 1)[1]
-    return re.sub(r"@(\w+)@", lambda found: ", ".join(map(str, values[found.group(1)])), "typedef" + text)
+    return re.sub(
+        r"@(\w+)@", lambda found: ", ".join(map(str, values[found.group(1)])), "typedef" + text
+    )
 
 
 def float_functions() -> str:
-    """Return exp, tanh … of the kernels (`kernels/c/functions.h`) for float, without their comment on top and their double branches."""
+    """Return exp, tanh … of the kernels (`kernels/c/functions.h`) for float, without their comment
+    on top and their double branches.
+    """
     lines, skipping, inside = list[str](), False, False
     for line in (_KERNELS / "functions.h").read_text().split("\n\n", 1)[1].splitlines():
         if line == "#ifdef DOUBLE":

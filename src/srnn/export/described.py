@@ -1,8 +1,11 @@
-"""A network as an exporter to C needs it: plain layers with their norms folded in and their constants known.
+"""A network as an exporter to C needs it: plain layers with their norms folded in and their
+constants known.
 
-    current I = W x + b, then the norm where one is left, + R s;  x', state = step(I, s, state);  s = activation(x')
+    current I = W x + b, then the norm where one is left, + R s;  x', state = step(I, s, state);  s
+    = activation(x')
 
-Batch norm becomes part of W and b. A convolution over time is a layer that also sees earlier inputs.
+Batch norm becomes part of W and b. A convolution over time is a layer that also sees earlier
+inputs.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from srnn.nn.norm import evaluated
 
 @dataclass(frozen=True)
 class Norm:
-    """What is left of a layer norm: I = gain · (I - mean) / sqrt(variance + eps) + shift over the G·N sums of a step. gain, shift: (G·N,)."""
+    """What is left of a layer norm: I = gain · (I - mean) / sqrt(variance + eps) + shift over the
+    G·N sums of a step. gain, shift: (G·N,).
+    """
 
     gain: Tensor
     shift: Tensor
@@ -38,8 +43,10 @@ class Norm:
 class Described:
     """One layer, in float32.
 
-    who: how messages call it. weight: (G·N, K), K = inputs · len(delays), the inputs of the first delay first; None: the input is the current.
-    delays: which steps the weights see, 0 = this one. bias: (G·N,). recurrent: (G·N, N) or None. start: each kept state and "s", (N,).
+    who: how messages call it. weight: (G·N, K), K = inputs · len(delays), the inputs of the first
+    delay first; None: the input is the current.
+    delays: which steps the weights see, 0 = this one. bias: (G·N,). recurrent: (G·N, N) or None.
+    start: each kept state and "s", (N,).
     binary: the outputs are 0 or 1.
     """
 
@@ -64,7 +71,10 @@ class Described:
 
 @torch.no_grad()
 def described(net: Stack) -> tuple[Described, ...]:
-    """Return the layers of a network, first one first. Raises `ConfigError` naming a part that has no form in C, and why."""
+    """Return the layers of a network, first one first.
+
+    Raises `ConfigError` naming a part that has no form in C, and why.
+    """
     parts = net.parts()
     return tuple(_part(k, part, potential=k == len(parts) - 1) for k, part in enumerate(parts))
 
@@ -72,7 +82,10 @@ def described(net: Stack) -> tuple[Described, ...]:
 def _part(k: int, part: Part, *, potential: bool) -> Described:
     who = f"layer {k} ({type(part).__name__})"
     if part.whole is not None:
-        raise ConfigError(f"Export to C: {who} {part.whole}: it cannot run step by step, and a device has no more than one step at a time.")
+        raise ConfigError(
+            f"Export to C: {who} {part.whole}: it cannot run step by step, and a "
+            "device has no more than one step at a time."
+        )
     if isinstance(part, Layer):
         return _layer(f"layer {k}, {part._who()}", part, potential)
     if isinstance(part, CausalConv):
@@ -80,22 +93,36 @@ def _part(k: int, part: Part, *, potential: bool) -> Described:
     if isinstance(part, Exponential):
         none = torch.zeros(part.inputs)
         step = _special(_Exp(), Identity(), {}, part.outputs, potential)
-        return Described(who, part.inputs, part.outputs, 1, None, none, None, None, step, {"s": none}, False)
+        return Described(
+            who, part.inputs, part.outputs, 1, None, none, None, None, step, {"s": none}, False
+        )
     raise ConfigError(
-        f"Export to C: {who} has no form in C yet; layers of neurons, read-outs, CausalConv and Exponential have. Replace it, or export to ONNX."
+        f"Export to C: {who} has no form in C yet; layers of neurons, read-outs, "
+        "CausalConv and Exponential have. Replace it, or export to ONNX."
     )
 
 
 class _Exp(Dense):
     """The step of `Exponential`."""
 
-    def step(self, I: Tensor, s: Tensor, state: State, c: dict[str, Tensor]) -> tuple[Tensor, State]:
+    def step(
+        self, I: Tensor, s: Tensor, state: State, c: dict[str, Tensor]
+    ) -> tuple[Tensor, State]:
         return torch.exp(I), {}
 
 
-def _special(neuron: Neuron, activation: Activation, coeffs: dict[str, Tensor], n: int, potential: bool) -> Special:
-    held = {f"a.{k}": torch.as_tensor(v, dtype=torch.float32).detach().cpu().expand(n) for k, v in numbers(activation).items()}
-    return specialise(trace_program(neuron, activation), {f"c.{k}": _plain(v).expand(n) for k, v in coeffs.items()} | held, potential=potential)
+def _special(
+    neuron: Neuron, activation: Activation, coeffs: dict[str, Tensor], n: int, potential: bool
+) -> Special:
+    held = {
+        f"a.{k}": torch.as_tensor(v, dtype=torch.float32).detach().cpu().expand(n)
+        for k, v in numbers(activation).items()
+    }
+    return specialise(
+        trace_program(neuron, activation),
+        {f"c.{k}": _plain(v).expand(n) for k, v in coeffs.items()} | held,
+        potential=potential,
+    )
 
 
 def _layer(who: str, layer: Layer, potential: bool) -> Described:
@@ -110,11 +137,25 @@ def _layer(who: str, layer: Layer, potential: bool) -> Described:
         weight, bias = _folded(layer.norm, weight, bias)
         bias = bias + after
     n = layer.neurons
-    step = _special(layer.neuron, layer.activation, layer.neuron.coeffs(layer.constants()), n, potential)
+    step = _special(
+        layer.neuron, layer.activation, layer.neuron.coeffs(layer.constants()), n, potential
+    )
     start = {k: _plain(v[0]) for k, v in layer.start(1).items() if k == "s" or k in step.states}
     binary = layer.activation.binary and bool(((start["s"] == 0) | (start["s"] == 1)).all())
     again = None if recurrent is None else _plain(recurrent)
-    return Described(who, layer.inputs, n, layer.neuron.gates, _plain(weight), _plain(bias), again, norm, step, start, binary)
+    return Described(
+        who,
+        layer.inputs,
+        n,
+        layer.neuron.gates,
+        _plain(weight),
+        _plain(bias),
+        again,
+        norm,
+        step,
+        start,
+        binary,
+    )
 
 
 def _convolution(who: str, part: CausalConv, potential: bool) -> Described:
@@ -125,15 +166,35 @@ def _convolution(who: str, part: CausalConv, potential: bool) -> Described:
     delays = tuple((taps - 1 - j) * dilation for j in range(taps))
     step = _special(Dense(), Relu(), {}, part.outputs, potential)
     start = {"s": torch.zeros(part.outputs)}
-    return Described(who, part.inputs, part.outputs, 1, _plain(weight), _plain(bias), None, None, step, start, False, delays)
+    return Described(
+        who,
+        part.inputs,
+        part.outputs,
+        1,
+        _plain(weight),
+        _plain(bias),
+        None,
+        None,
+        step,
+        start,
+        False,
+        delays,
+    )
 
 
 def _folded(norm: nn.Module | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Return W and b with a batch norm (as it evaluates) in them, worked out in float64."""
     if norm is None:
         return weight, bias
-    if not isinstance(norm, nn.BatchNorm1d) or norm.running_mean is None or norm.running_var is None:
-        raise ConfigError(f"Export to C: no form in C for the norm {type(norm).__name__}; BatchNorm() and LayerNorm() have one.")
+    if (
+        not isinstance(norm, nn.BatchNorm1d)
+        or norm.running_mean is None
+        or norm.running_var is None
+    ):
+        raise ConfigError(
+            f"Export to C: no form in C for the norm {type(norm).__name__}; "
+            "BatchNorm() and LayerNorm() have one."
+        )
     scale, shift = evaluated(norm)
     return weight.double() * scale.unsqueeze(1), bias.double() * scale + shift
 
@@ -145,7 +206,14 @@ def _plain(t: Tensor) -> Tensor:
 def check_finite_numbers(layers: tuple[Described, ...]) -> None:
     """Raise `ConfigError` where a weight or a constant is not finite."""
     for layer in layers:
-        for name, t in {"weight": layer.weight, "bias": layer.bias, "recurrent": layer.recurrent, **layer.step.tables}.items():
+        for name, t in {
+            "weight": layer.weight,
+            "bias": layer.bias,
+            "recurrent": layer.recurrent,
+            **layer.step.tables,
+        }.items():
             if t is not None and not math.isfinite(float(t.abs().sum())):
                 fix = "Export a checkpoint whose training did not diverge."
-                raise ConfigError(f"Export to C: {layer.who}: {name} holds numbers that are not finite. {fix}")
+                raise ConfigError(
+                    f"Export to C: {layer.who}: {name} holds numbers that are not finite. {fix}"
+                )

@@ -1,7 +1,9 @@
-"""A network in whole numbers, and its simulation: what the exported integer C computes, bit for bit.
+"""A network in whole numbers, and its simulation: what the exported integer C computes, bit for
+bit.
 
-The current of a row is I = round(Σ q x · m_W) + round(Σ q_R s · m_R) + b in the layer's 2^-F, each Σ exact in an int32, each m a multiplier with a
-shift. The step is that of `kernels.fixed`: int32 values, saturating. A product sees spikes as 0 or 1, and numbers as int16 with their own bits behind
+The current of a row is I = round(Σ q x · m_W) + round(Σ q_R s · m_R) + b in the layer's 2^-F, each
+Σ exact in an int32, each m a multiplier with a shift. The step is that of `kernels.fixed`: int32
+values, saturating. A product sees spikes as 0 or 1, and numbers as int16 with their own bits behind
 the point, so few that no Σ can overflow.
 """
 
@@ -36,28 +38,39 @@ class Numbers:
 
     def integers(self, x: Tensor) -> Tensor:
         """Return x as it enters: x · 2^fraction rounded half to even, saturated, int64."""
-        return torch.round(x.double() * 2.0**self.fraction).clamp(-self.limit, self.limit).to(torch.int64)
+        return (
+            torch.round(x.double() * 2.0**self.fraction)
+            .clamp(-self.limit, self.limit)
+            .to(torch.int64)
+        )
 
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """q: (rows, K) int64 weights. multiplier: (rows,), shift: what turns a sum into the layer's format."""
+    """q: (rows, K) int64 weights. multiplier: (rows,), shift: what turns a sum into the layer's
+    format.
+    """
 
     q: Tensor
     multiplier: Tensor
     shift: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the product with x (B, K) in the layer's format. The sum is exact: all partial sums are whole and far below 2^53."""
+        """Return the product with x (B, K) in the layer's format.
+
+        The sum is exact: all partial sums are whole and far below 2^53.
+        """
         total = (x.double() @ self.q.double().T).to(torch.int64)
         return rounded(total * self.multiplier, self.shift)
 
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """One layer; `fraction` bits behind the point. seen: how its inputs enter the product, None = spikes; fed: its own outputs, likewise.
+    """One layer; `fraction` bits behind the point. seen: how its inputs enter the product, None =
+    spikes; fed: its own outputs, likewise.
 
-    matrix: None where the input is the current. below: fraction of the layer below (of the input, for the first one).
+    matrix: None where the input is the current. below: fraction of the layer below (of the input,
+    for the first one).
     """
 
     who: str
@@ -86,7 +99,8 @@ class IntegerLayer:
 class IntegerStack:
     """A network in whole numbers. bits: of the weights. input: the format of its input.
 
-    `run` takes whole numbers; a call takes x (B, T, C) and lengths and gives real numbers, as a player of `srnn.training.fidelity` does.
+    `run` takes whole numbers; a call takes x (B, T, C) and lengths and gives real numbers, as a
+    player of `srnn.training.fidelity` does.
     """
 
     layers: tuple[IntegerLayer, ...]
@@ -95,7 +109,9 @@ class IntegerStack:
 
     @torch.no_grad()
     def run(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the scores (B, T, K) and the outputs (B, T, N) of every layer, int64, for x (B, T, C) int64 from the start."""
+        """Return the scores (B, T, K) and the outputs (B, T, N) of every layer, int64, for x (B, T,
+        C) int64 from the start.
+        """
         outputs, scores = list[Tensor](), x
         for k, layer in enumerate(self.layers):
             spikes, potentials = _run(layer, outputs[-1] if k else x, first=k == 0)
@@ -104,12 +120,20 @@ class IntegerStack:
         return scores, tuple(outputs)
 
     def __call__(self, x: Tensor, lengths: Tensor) -> Played:
-        """Return potential and output (B, T, K) of the last layer and the outputs of every layer as real numbers, 0 beyond each length."""
+        """Return potential and output (B, T, K) of the last layer and the outputs of every layer as
+        real numbers, 0 beyond each length.
+        """
         check_signal("IntegerStack", x, self.layers[0].inputs)
         live = (torch.arange(x.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1)
         scores, outputs = self.run(self.input.integers(torch.where(live, x, 0.0)))
-        real = [o.float() if layer.binary else o.float() * 2.0**-layer.fraction for o, layer in zip(outputs, self.layers, strict=True)]
-        shown = [torch.where(live, o, 0.0) for o in (scores.float() * 2.0 ** -self.layers[-1].fraction, *real)]
+        real = [
+            o.float() if layer.binary else o.float() * 2.0**-layer.fraction
+            for o, layer in zip(outputs, self.layers, strict=True)
+        ]
+        shown = [
+            torch.where(live, o, 0.0)
+            for o in (scores.float() * 2.0 ** -self.layers[-1].fraction, *real)
+        ]
         return Played(shown[0], shown[-1], tuple(shown[1:]))
 
 
@@ -119,7 +143,9 @@ def narrowed(v: Tensor, fraction: int, numbers: Numbers) -> Tensor:
 
 
 def _run(layer: IntegerLayer, x: Tensor, *, first: bool) -> tuple[Tensor, Tensor]:
-    """Return outputs and potentials (B, T, N); potentials are those of the outputs where the step shows none."""
+    """Return outputs and potentials (B, T, N); potentials are those of the outputs where the step
+    shows none.
+    """
     batch = len(x)
     if layer.matrix is not None and layer.seen is not None and not first:
         x = narrowed(x, layer.below, layer.seen)
@@ -130,12 +156,21 @@ def _run(layer: IntegerLayer, x: Tensor, *, first: bool) -> tuple[Tensor, Tensor
         if layer.matrix is None:
             current = _moved(x[:, t], layer.fraction - layer.below)
         else:
-            current = layer.matrix(torch.cat([past[:, layer.reach + t - delay] for delay in layer.delays], 1)) + layer.bias
+            current = (
+                layer.matrix(
+                    torch.cat([past[:, layer.reach + t - delay] for delay in layer.delays], 1)
+                )
+                + layer.bias
+            )
         if layer.recurrent is not None:
             s = state["s"]
-            current = current + layer.recurrent(s if layer.fed is None else narrowed(s, layer.fraction, layer.fed))
+            current = current + layer.recurrent(
+                s if layer.fed is None else narrowed(s, layer.fraction, layer.fed)
+            )
         gates = saturated(current).chunk(layer.gates, 1)
-        given = dict(zip(currents(layer.gates), gates, strict=True)) | {k if k == "s" else f"state.{k}": v for k, v in state.items()}
+        given = dict(zip(currents(layer.gates), gates, strict=True)) | {
+            k if k == "s" else f"state.{k}": v for k, v in state.items()
+        }
         made = layer.step.run(given)
         state = {k: made["s" if k == "s" else f"state.{k}"].expand(batch, -1) for k in state}
         outputs.append(state["s"])
@@ -149,10 +184,11 @@ def _moved(v: Tensor, left: int) -> Tensor:
 
 
 def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
-    """Return a network with integer weights of so many bits (8 or 4), integer state and integer steps.
+    """Return a network with integer weights of so many bits (8 or 4), integer state and integer
+    steps.
 
-    calibration: (B, T, C) recordings that show which values occur: they fix where the points stand. Raises `ConfigError` naming what has no
-    integer form, and why.
+    calibration: (B, T, C) recordings that show which values occur: they fix where the points stand.
+    Raises `ConfigError` naming what has no integer form, and why.
     """
     if bits not in (4, 8):
         raise ConfigError(f"bits is {bits!r}; expected 8 or 4.")
@@ -161,24 +197,43 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
     check_finite_numbers(layers)
     for layer in layers:
         if layer.norm is not None:
-            fix = "Train with BatchNorm(), which becomes part of W, or export it with float numbers."
-            raise ConfigError(f"{layer.who}: LayerNorm has no integer form (it divides by a standard deviation at every step). {fix}")
+            fix = (
+                "Train with BatchNorm(), which becomes part of W, or export it with float numbers."
+            )
+            raise ConfigError(
+                f"{layer.who}: LayerNorm has no integer form (it divides by a "
+                f"standard deviation at every step). {fix}"
+            )
     found = ranges(layers, calibration)
     whole = bool((calibration == calibration.round()).all())
-    first = _numbers(0.0 if whole else float(calibration.abs().max()), _limit([layers[0].weight], bits), whole=whole)
+    first = _numbers(
+        0.0 if whole else float(calibration.abs().max()),
+        _limit([layers[0].weight], bits),
+        whole=whole,
+    )
     made, below, seen = list[IntegerLayer](), first.fraction, first
     for k, (layer, span) in enumerate(zip(layers, found, strict=True)):
         above = layers[k + 1].weight if k + 1 < len(layers) else None
-        made.append(_layer(layer, span, bits, below, None if k and layers[k - 1].binary else seen, above))
+        made.append(
+            _layer(layer, span, bits, below, None if k and layers[k - 1].binary else seen, above)
+        )
         below, seen = made[-1].fraction, made[-1].fed or seen
     return IntegerStack(tuple(made), first, bits)
 
 
-def _layer(layer: Described, span: Ranges, bits: int, below: int, seen: Numbers | None, above: Tensor | None) -> IntegerLayer:
+def _layer(
+    layer: Described,
+    span: Ranges,
+    bits: int,
+    below: int,
+    seen: Numbers | None,
+    above: Tensor | None,
+) -> IntegerLayer:
     fraction = fraction_for(span.values, layer.who)
     if span.smallest < 2.0 ** (8 - fraction):
         raise ConfigError(
-            f"{layer.who}: it takes the logarithm, root or inverse of numbers down to {span.smallest:.2g}, which fixed point with {fraction} bits "
+            f"{layer.who}: it takes the logarithm, root or inverse of numbers down to "
+            f"{span.smallest:.2g}, which fixed point with {fraction} bits "
             "behind the point does not tell from 0. Export it with float numbers (without --bits)."
         )
     fed = None
@@ -186,7 +241,10 @@ def _layer(layer: Described, span: Ranges, bits: int, below: int, seen: Numbers 
         numbers = _numbers(span.outputs, _limit([layer.recurrent, above], bits))
         fed = Numbers(min(numbers.fraction, fraction), numbers.limit)
     step = lower(layer.step, fraction, binary=layer.binary, who=layer.who)
-    start = {k: v.to(torch.int64) if k == "s" and layer.binary else as_fixed(v, fraction) for k, v in layer.start.items()}
+    start = {
+        k: v.to(torch.int64) if k == "s" and layer.binary else as_fixed(v, fraction)
+        for k, v in layer.start.items()
+    }
     return IntegerLayer(
         layer.who,
         layer.inputs,
@@ -194,9 +252,13 @@ def _layer(layer: Described, span: Ranges, bits: int, below: int, seen: Numbers 
         layer.gates,
         fraction,
         0 if seen is None and layer.weight is None else below,
-        None if layer.weight is None else _matrix(layer.weight, bits, fraction - (0 if seen is None else seen.fraction)),
+        None
+        if layer.weight is None
+        else _matrix(layer.weight, bits, fraction - (0 if seen is None else seen.fraction)),
         as_fixed(layer.bias, fraction),
-        None if layer.recurrent is None else _matrix(layer.recurrent, bits, fraction - (0 if fed is None else fed.fraction)),
+        None
+        if layer.recurrent is None
+        else _matrix(layer.recurrent, bits, fraction - (0 if fed is None else fed.fraction)),
         step,
         start,
         layer.binary,
@@ -213,14 +275,22 @@ def _matrix(weight: Tensor, bits: int, left: int) -> IntegerMatrix:
 
 
 def _limit(weights: Sequence[Tensor | None], bits: int) -> int:
-    """Return the largest size of an int16 with which no sum of q · x over a row can leave an int32: 2^b - 1."""
-    sums = [int(quantise(w, bits)[0].to(torch.int64).abs().sum(1).max()) for w in weights if w is not None]
+    """Return the largest size of an int16 with which no sum of q · x over a row can leave an int32:
+    2^b - 1.
+    """
+    sums = [
+        int(quantise(w, bits)[0].to(torch.int64).abs().sum(1).max())
+        for w in weights
+        if w is not None
+    ]
     fit = fixed.HIGHEST // max(1, *sums) if sums else fixed.HIGHEST
     return (1 << min(15, (fit + 1).bit_length() - 1)) - 1
 
 
 def _numbers(largest: float, limit: int, *, whole: bool = False) -> Numbers:
-    """Return the format in which values up to twice `largest` fit; whole numbers (events, counts) keep none behind the point."""
+    """Return the format in which values up to twice `largest` fit; whole numbers (events, counts)
+    keep none behind the point.
+    """
     if whole:
         return Numbers(0, limit)
     room = limit.bit_length() - (math.frexp(2 * largest)[1] if largest else 0)

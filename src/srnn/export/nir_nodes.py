@@ -1,16 +1,20 @@
 """How a layer of neurons is written in NIR, and which neurons can be.
 
-NIR describes neurons by differential equations in continuous time; a network of ours is a recurrence in steps. They meet in a rule that says what a
-step of `dt` does to a node; I is the node's input during the step, d its decay:
+NIR describes neurons by differential equations in continuous time; a network of ours is a
+recurrence in steps. They meet in a rule that says what a step of `dt` does to a node; I is the
+node's input during the step, d its decay:
 
-    "exponential"   d = exp(-dt/τ)     the exact solution of NIR's equation for an input that is constant during the step
-    "euler"         d = 1 - dt/τ       the forward Euler method (what snnTorch has)
-    both            LI, LIF            v[t] = d v[t-1] + (1-d) (v_leak + R I[t])
-                    I, IF              v[t] = v[t-1] + dt R I[t]
-                    LIF, IF            z[t] = 1 where v[t] > v_threshold; at such a step v becomes v_reset, after z was taken
+    "exponential"   d = exp(-dt/τ)   the exact solution of NIR's equation for an input that is
+                                     constant during the step
+    "euler"         d = 1 - dt/τ     the forward Euler method (what snnTorch has)
+    both            LI, LIF          v[t] = d v[t-1] + (1-d) (v_leak + R I[t])
+                    I, IF            v[t] = v[t-1] + dt R I[t]
+                    LIF, IF          z[t] = 1 where v[t] > v_threshold; at such a step v becomes
+                                     v_reset, after z was taken
 
-A node is computed once a step, from the values of the same step. An edge that closes a cycle without a Delay carries the value of the step before;
-Delay(dt) always does. So a decay of ours gives τ, and τ a decay, exactly, once dt and the rule are stated.
+A node is computed once a step, from the values of the same step. An edge that closes a cycle
+without a Delay carries the value of the step before; Delay(dt) always does. So a decay of ours
+gives τ, and τ a decay, exactly, once dt and the rule are stated.
 """
 
 from __future__ import annotations
@@ -29,7 +33,9 @@ from srnn.nn.layers import Layer
 try:
     import nir
 except ImportError as error:
-    raise SrnnError('Reading and writing NIR needs nir. Install it with: pip install "srnn[export]"') from error
+    raise SrnnError(
+        'Reading and writing NIR needs nir. Install it with: pip install "srnn[export]"'
+    ) from error
 
 RULES = ("exponential", "euler")
 Rule = Literal["exponential", "euler"]
@@ -54,9 +60,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Slow:
-    """The second state of a composed neuron, w[t] = e w[t-1] + (1-e) (from_u u[t-1] + from_s s[t-1]), and what it does.
+    """The second state of a composed neuron, w[t] = e w[t-1] + (1-e) (from_u u[t-1] + from_s
+    s[t-1]), and what it does.
 
-    rate: -log e. into: times w[t-1] into u ("u"), times w[t] into u ("u now") or into the threshold ("spike").
+    rate: -log e. into: times w[t-1] into u ("u"), times w[t] into u ("u now") or into the threshold
+    ("spike").
     """
 
     rate: Any
@@ -68,7 +76,8 @@ class Slow:
 
 @dataclass(frozen=True)
 class Composed:
-    """A neuron that is linear between spikes and subtracts at a spike: u[t] = d u[t-1] + (1-d) (I[t] + reset s[t-1] + …), s[t] = 1 where u[t] > θ.
+    """A neuron that is linear between spikes and subtracts at a spike: u[t] = d u[t-1] + (1-d)
+    (I[t] + reset s[t-1] + …), s[t] = 1 where u[t] > θ.
 
     rate: -log d, None where u does not leak: u[t] = u[t-1] + I[t] + reset s[t-1].
     """
@@ -82,7 +91,9 @@ class Composed:
 
 @dataclass(frozen=True)
 class Native:
-    """A neuron with a node of its own: LI, LIF or, without a rate, I, IF; gain: what multiplies the input in a step. threshold: None = no spikes."""
+    """A neuron with a node of its own: LI, LIF or, without a rate, I, IF; gain: what multiplies the
+    input in a step. threshold: None = no spikes.
+    """
 
     name: str
     rate: Any | None
@@ -91,20 +102,31 @@ class Native:
 
 
 def form(layer: Layer, who: str) -> Native | Composed | None:
-    """Return how a layer's neuron is written; None: no node, what comes in goes out. Raises `ConfigError` with the reason where it cannot be.
+    """Return how a layer's neuron is written; None: no node, what comes in goes out. Raises
+    `ConfigError` with the reason where it cannot be.
 
-    The arrays are (N,), float64. This is the one place that says which neuron equals which nodes; the tests compare all of it with the steps.
+    The arrays are (N,), float64. This is the one place that says which neuron equals which nodes;
+    the tests compare all of it with the steps.
     """
     neuron, n, name = layer.neuron, layer.neurons, type(layer.neuron).__name__
     spiking = isinstance(layer.activation, Spike)
     if not spiking and not isinstance(layer.activation, Identity):
-        raise ConfigError(f"{who}: {name} with {type(layer.activation).__name__}: NIR's neurons spike, or give their potential.")
+        raise ConfigError(
+            f"{who}: {name} with {type(layer.activation).__name__}: NIR's neurons "
+            "spike, or give their potential."
+        )
     if isinstance(layer.activation, Spike) and layer.activation.at_threshold:
-        raise ConfigError(f"{who}: {name} spikes at its threshold (at_threshold=True); NIR's neurons spike above it.")
+        raise ConfigError(
+            f"{who}: {name} spikes at its threshold (at_threshold=True); NIR's "
+            "neurons spike above it."
+        )
     c = {k: _array(v, n) for k, v in layer.constants().items()}
     if type(neuron) in (neurons.Leaky, neurons.AlphaLeaky, cells.Sum, cells.Dense):
         if spiking and type(neuron) is not cells.Dense:
-            raise ConfigError(f"{who}: {name} with a Spike has no reset and no threshold of its own. Use a spiking neuron, or Identity().")
+            raise ConfigError(
+                f"{who}: {name} with a Spike has no reset and no threshold of its "
+                "own. Use a spiking neuron, or Identity()."
+            )
         if type(neuron) is cells.Dense:
             return None
         if type(neuron) is cells.Sum:
@@ -112,7 +134,10 @@ def form(layer: Layer, who: str) -> Native | Composed | None:
         rate = 1 / c["tau_m"] if type(neuron) is neurons.Leaky else _rate(c["alpha"])
         return Native(name, _checked(rate, who, name), -np.expm1(-rate), None)
     if not spiking and type(neuron).__module__.startswith("srnn.neurons"):
-        raise ConfigError(f"{who}: {name} with Identity(): NIR's spiking neurons give spikes only. Use a Spike activation.")
+        raise ConfigError(
+            f"{who}: {name} with Identity(): NIR's spiking neurons give spikes "
+            "only. Use a Spike activation."
+        )
     if type(neuron) is neurons.LIF:
         with np.errstate(invalid="ignore"):
             rate = -np.log1p(-1 / c["tau_m"])
@@ -131,15 +156,26 @@ def _composed(layer: Layer, c: dict[str, Any], who: str) -> Composed:
     if type(neuron) is neurons.ALIF:
         if bool(c["beta"].any()):
             raise ConfigError(
-                f"{who}: ALIF subtracts θ[t] s[t-1] with θ = b0 + β η: a product of two signals, for which NIR has no node. "
+                f"{who}: ALIF subtracts θ[t] s[t-1] with θ = b0 + β η: a product of two "
+                "signals, for which NIR has no node. "
                 "Only β = 0 can be written exactly. ONNX and C export keep it."
             )
         rate = _checked(1 / c["tau_m"], who, name)
         return Composed(name, rate, c["b0"] / np.expm1(-rate), c["b0"])
-    known = (neurons.SoftLIF, neurons.SparchLIF, neurons.AdLIF, neurons.SparchAdLIF, neurons.ThresholdLIF)
+    known = (
+        neurons.SoftLIF,
+        neurons.SparchLIF,
+        neurons.AdLIF,
+        neurons.SparchAdLIF,
+        neurons.ThresholdLIF,
+    )
     if type(neuron) not in known:
-        why = _WHY_NOT.get(name, "it has no equal among NIR's nodes and is not known to be linear between spikes")
-        raise ConfigError(f"{who}: {name} cannot be written in NIR: {why}. ONNX and C export keep it.")
+        why = _WHY_NOT.get(
+            name, "it has no equal among NIR's nodes and is not known to be linear between spikes"
+        )
+        raise ConfigError(
+            f"{who}: {name} cannot be written in NIR: {why}. ONNX and C export keep it."
+        )
     rate, theta = _checked(_rate(c["alpha"]), who, name), c["threshold"]
     in_u = -np.expm1(-rate)  # 1 - α, through which everything reaches u
     if type(neuron) is neurons.SoftLIF:
@@ -152,15 +188,23 @@ def _composed(layer: Layer, c: dict[str, Any], who: str) -> Composed:
     if type(neuron) is neurons.ThresholdLIF:
         return Composed(name, rate, before_decay, theta, Slow(slow, one, None, -c["b"], "spike"))
     if type(neuron) is neurons.AdLIF:
-        return Composed(name, rate, -theta / in_u, theta, Slow(slow, c["b"] / in_w, c["a"], -one, "u"))
-    a = _array(neuron.coeffs(layer.constants())["a"], layer.neurons)  # with stable=True the step has another a
-    return Composed(name, rate, before_decay, theta, Slow(slow, c["b"] / in_w, a / in_w, -one, "u now"))
+        return Composed(
+            name, rate, -theta / in_u, theta, Slow(slow, c["b"] / in_w, c["a"], -one, "u")
+        )
+    # with stable=True the step has another a
+    a = _array(neuron.coeffs(layer.constants())["a"], layer.neurons)
+    return Composed(
+        name, rate, before_decay, theta, Slow(slow, c["b"] / in_w, a / in_w, -one, "u now")
+    )
 
 
 _WHY_NOT = {
     "AdEx": "its exponential has no node",
     "Izhikevich": "its square of the potential has no node",
-    **dict.fromkeys(("Elman", "GRU", "LSTM", "LiGRU", "LiBRU", "LiBRUProbability"), "gates and saturating functions have no node"),
+    **dict.fromkeys(
+        ("Elman", "GRU", "LSTM", "LiGRU", "LiBRU", "LiBRUProbability"),
+        "gates and saturating functions have no node",
+    ),
     "IndRNN": "its own feedback without a leak has no node",
 }
 
@@ -180,11 +224,14 @@ def _checked(rate: Any, who: str, name: str) -> Any:
     bad = ~(np.isfinite(rate) & (rate > 0))
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
-        raise ConfigError(f"{who}: neuron {k} of {name} does not decay between 0 and 1 per step (exp(-{rate[k]:g})); NIR's τ must be positive.")
+        raise ConfigError(
+            f"{who}: neuron {k} of {name} does not decay between 0 and 1 per step "
+            f"(exp(-{rate[k]:g})); NIR's τ must be positive."
+        )
     return rate
 
 
-# ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── nodes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def native_node(native: Native, clock: Clock) -> Any:
@@ -193,7 +240,11 @@ def native_node(native: Native, clock: Clock) -> Any:
     zero, hint = np.zeros(n), {"metadata": {"srnn": native.name}}
     if native.rate is None:
         r = native.gain / clock.dt
-        return nir.I(r=r, **hint) if native.threshold is None else nir.IF(r=r, v_threshold=native.threshold, v_reset=zero, **hint)
+        return (
+            nir.I(r=r, **hint)
+            if native.threshold is None
+            else nir.IF(r=r, v_threshold=native.threshold, v_reset=zero, **hint)
+        )
     tau, r = clock.tau(native.rate), native.gain / -np.expm1(-native.rate)
     if native.threshold is None:
         return nir.LI(tau=tau, r=np.ones(n), v_leak=zero, **hint)
@@ -202,25 +253,63 @@ def native_node(native: Native, clock: Clock) -> Any:
 
 
 def recurrent_graph(node: Any, recurrent: Any) -> Any:
-    """Return a spiking node with its recurrent product as a graph of four nodes, as snnTorch and others write it."""
+    """Return a spiking node with its recurrent product as a graph of four nodes, as snnTorch and
+    others write it.
+    """
     n = len(node.v_threshold)
-    nodes = {"input": nir.Input(np.array([n])), "lif": node, "w_rec": nir.Linear(recurrent), "output": nir.Output(np.array([n]))}
-    return nir.NIRGraph(nodes, [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")], metadata={})
+    nodes = {
+        "input": nir.Input(np.array([n])),
+        "lif": node,
+        "w_rec": nir.Linear(recurrent),
+        "output": nir.Output(np.array([n])),
+    }
+    return nir.NIRGraph(
+        nodes,
+        [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")],
+        metadata={},
+    )
 
 
 def composed_graph(c: Composed, recurrent: Any | None, clock: Clock) -> Any:
-    """Return a composed neuron as a graph: u (LI or I), spike (Threshold), delay, reset, and the nodes of its second state and its recurrence."""
+    """Return a composed neuron as a graph: u (LI or I), spike (Threshold), delay, reset, and the
+    nodes of its second state and its recurrence.
+    """
     n = len(c.threshold)
     one, zero, step = np.ones(n), np.zeros(n), nir.Delay(np.full(n, clock.dt))
-    u = nir.I(r=one / clock.dt) if c.rate is None else nir.LI(tau=clock.tau(c.rate), r=one, v_leak=zero)
-    nodes = {"input": nir.Input(np.array([n])), "u": u, "spike": nir.Threshold(c.threshold), "delay": step, "reset": nir.Scale(c.reset)}
-    edges = [("input", "u"), ("u", "spike"), ("spike", "output"), ("spike", "delay"), ("delay", "reset"), ("reset", "u")]
+    u = (
+        nir.I(r=one / clock.dt)
+        if c.rate is None
+        else nir.LI(tau=clock.tau(c.rate), r=one, v_leak=zero)
+    )
+    nodes = {
+        "input": nir.Input(np.array([n])),
+        "u": u,
+        "spike": nir.Threshold(c.threshold),
+        "delay": step,
+        "reset": nir.Scale(c.reset),
+    }
+    edges = [
+        ("input", "u"),
+        ("u", "spike"),
+        ("spike", "output"),
+        ("spike", "delay"),
+        ("delay", "reset"),
+        ("reset", "u"),
+    ]
     if recurrent is not None:
         nodes["w_rec"] = nir.Linear(recurrent)
         edges += [("delay", "w_rec"), ("w_rec", "u")]
     if c.slow is not None:
-        nodes |= {"w": nir.LI(tau=clock.tau(c.slow.rate), r=one, v_leak=zero), "s_w": nir.Scale(c.slow.from_s), "w_out": nir.Scale(c.slow.into)}
-        edges += [("delay", "s_w"), ("s_w", "w"), ("w_out", "spike" if c.slow.where == "spike" else "u")]
+        nodes |= {
+            "w": nir.LI(tau=clock.tau(c.slow.rate), r=one, v_leak=zero),
+            "s_w": nir.Scale(c.slow.from_s),
+            "w_out": nir.Scale(c.slow.into),
+        }
+        edges += [
+            ("delay", "s_w"),
+            ("s_w", "w"),
+            ("w_out", "spike" if c.slow.where == "spike" else "u"),
+        ]
         if c.slow.where == "u":
             nodes["delay_w"] = nir.Delay(np.full(n, clock.dt))
             edges += [("w", "delay_w"), ("delay_w", "w_out")]

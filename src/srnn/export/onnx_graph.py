@@ -1,4 +1,6 @@
-"""ONNX nodes of a traced step: the printer of `srnn.kernels.graph` for ONNX, as `print_c` is the one for C."""
+"""ONNX nodes of a traced step: the printer of `srnn.kernels.graph` for ONNX, as `print_c` is the
+one for C.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +17,64 @@ from srnn.kernels.graph import TAKES_TRUTH, TRUTH, Graph, Op, Value
 try:
     from onnx import TensorProto, helper, numpy_helper
 except ImportError as error:
-    raise SrnnError('Writing ONNX needs onnx. Install it with: pip install "srnn[export]"') from error
+    raise SrnnError(
+        'Writing ONNX needs onnx. Install it with: pip install "srnn[export]"'
+    ) from error
 
 OPSET = 17
-"""Operator set of what is written (ONNX 1.12, 2022): old enough for most runtimes, new enough for LayerNormalization."""
+"""Operator set of what is written (ONNX 1.12, 2022): old enough for most runtimes, new enough for
+LayerNormalization.
+"""
 
 _TYPES = {torch.float32: TensorProto.FLOAT, torch.float64: TensorProto.DOUBLE}
 _PLAIN = {
-    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "neg": "Neg", "reciprocal": "Reciprocal", "exp": "Exp", "log": "Log",
-    "sigmoid": "Sigmoid", "tanh": "Tanh", "erf": "Erf", "sqrt": "Sqrt", "relu": "Relu", "abs": "Abs", "sign": "Sign", "pow": "Pow",
-    "minimum": "Min", "maximum": "Max", "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal",
-    "and": "And", "or": "Or", "not": "Not", "where": "Where", "copy": "Identity",
-}  # fmt: skip
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "neg": "Neg",
+    "reciprocal": "Reciprocal",
+    "exp": "Exp",
+    "log": "Log",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "erf": "Erf",
+    "sqrt": "Sqrt",
+    "relu": "Relu",
+    "abs": "Abs",
+    "sign": "Sign",
+    "pow": "Pow",
+    "minimum": "Min",
+    "maximum": "Max",
+    "gt": "Greater",
+    "ge": "GreaterOrEqual",
+    "lt": "Less",
+    "le": "LessOrEqual",
+    "eq": "Equal",
+    "and": "And",
+    "or": "Or",
+    "not": "Not",
+    "where": "Where",
+    "copy": "Identity",
+}
 
 
 def onnx_type(dtype: torch.dtype) -> int:
-    """Return ONNX's number for a type. Raises `ConfigError` for another than float32 and float64."""
+    """Return ONNX's number for a type.
+
+    Raises `ConfigError` for another than float32 and float64.
+    """
     if dtype not in _TYPES:
-        raise ConfigError(f"to_onnx: the network is {dtype}; expected float32 or float64. Pass net.float().")
+        raise ConfigError(
+            f"to_onnx: the network is {dtype}; expected float32 or float64. Pass net.float()."
+        )
     return int(_TYPES[dtype])
 
 
 class Nodes:
-    """Nodes of one graph, or of the body of a Scan; weights and constants always go to the outermost graph."""
+    """Nodes of one graph, or of the body of a Scan; weights and constants always go to the
+    outermost graph.
+    """
 
     def __init__(self, dtype: torch.dtype, outer: Nodes | None = None) -> None:
         self.dtype, self.type, self.nodes = dtype, onnx_type(dtype), list[Any]()
@@ -47,9 +84,13 @@ class Nodes:
 
     def emit(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Add a node with one output; return the name of that."""
-        return self.several(kind, inputs, (name if name is not None else self.fresh(),), **attributes)[0]
+        return self.several(
+            kind, inputs, (name if name is not None else self.fresh(),), **attributes
+        )[0]
 
-    def several(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> tuple[str, ...]:
+    def several(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> tuple[str, ...]:
         """Add a node with these outputs."""
         self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), **attributes))
         return tuple(outputs)
@@ -61,13 +102,17 @@ class Nodes:
 
     def weight(self, name: str, value: Tensor) -> str:
         """Keep a tensor under a name, in the network's number type; return the name."""
-        self.weights[name] = numpy_helper.from_array(np.ascontiguousarray(value.detach().cpu().to(self.dtype).numpy()), name)
+        self.weights[name] = numpy_helper.from_array(
+            np.ascontiguousarray(value.detach().cpu().to(self.dtype).numpy()), name
+        )
         return name
 
     def integers(self, *values: int, scalar: bool = False) -> str:
         """Return the name of an int64 vector (or number) of these values."""
         name = f"int_{'_'.join(map(str, values))}{'_scalar' if scalar else ''}"
-        self.weights[name] = numpy_helper.from_array(np.array(values[0] if scalar else values, dtype=np.int64), name)
+        self.weights[name] = numpy_helper.from_array(
+            np.array(values[0] if scalar else values, dtype=np.int64), name
+        )
         return name
 
     def number(self, value: float) -> str:
@@ -75,17 +120,23 @@ class Nodes:
         return self.weight(f"number_{value!r}", torch.tensor(value, dtype=torch.float64))
 
 
-def print_step(nodes: Nodes, graph: Graph, given: Mapping[str, str], constants: Iterable[str], like: str) -> dict[str, str]:
+def print_step(
+    nodes: Nodes, graph: Graph, given: Mapping[str, str], constants: Iterable[str], like: str
+) -> dict[str, str]:
     """Add the nodes of a traced function; return the names of its outputs.
 
-    given: the tensor of every input of the graph. constants: those of the inputs that never change: what depends on them alone goes to the outermost
-    graph. like: a (B, N) tensor, whose shape an output gets that depends on nothing else.
+    given: the tensor of every input of the graph. constants: those of the inputs that never change:
+    what depends on them alone goes to the outermost graph. like: a (B, N) tensor, whose shape an
+    output gets that depends on nothing else.
     """
     fixed, names, truths = set(constants), dict(given), set[str]()
     for op in graph.needed(graph.outputs):
         still = all(isinstance(a, float) or a in fixed for a in op.args)
         where = nodes.root if still else nodes
-        args = [_argument(where, a, names, truths, k < TAKES_TRUTH.get(op.name, 0)) for k, a in enumerate(op.args)]
+        args = [
+            _argument(where, a, names, truths, k < TAKES_TRUTH.get(op.name, 0))
+            for k, a in enumerate(op.args)
+        ]
         names[op.result] = _print(where, op, args)
         fixed |= {op.result} if still else set()
         truths |= {op.result} if op.name in TRUTH else set()
@@ -97,7 +148,9 @@ def print_step(nodes: Nodes, graph: Graph, given: Mapping[str, str], constants: 
     return found
 
 
-def _argument(nodes: Nodes, value: Value, names: Mapping[str, str], truths: set[str], truth: bool) -> str:
+def _argument(
+    nodes: Nodes, value: Value, names: Mapping[str, str], truths: set[str], truth: bool
+) -> str:
     """Return the tensor of a value, as a truth value or as a number."""
     if isinstance(value, float):
         number = nodes.number(value)
@@ -122,7 +175,9 @@ def _ne(nodes: Nodes, a: str, b: str) -> str:
 
 
 def _log1p(nodes: Nodes, x: str) -> str:
-    """log(1 + x), as x · log(w) / (w - 1) with w = 1 + x as it was rounded: what the sum lost cancels."""
+    """log(1 + x), as x · log(w) / (w - 1) with w = 1 + x as it was rounded: what the sum lost
+    cancels.
+    """
     one = nodes.number(1.0)
     w = nodes.emit("Add", x, one)
     lost = nodes.emit("Div", nodes.emit("Mul", x, nodes.emit("Log", w)), nodes.emit("Sub", w, one))
@@ -147,4 +202,10 @@ def _softplus(nodes: Nodes, x: str) -> str:
     return nodes.emit("Where", nodes.emit("Greater", x, twenty), x, inner)
 
 
-_FORMS: dict[str, Callable[..., str]] = {"rsub": _rsub, "ne": _ne, "log1p": _log1p, "expm1": _expm1, "softplus": _softplus}
+_FORMS: dict[str, Callable[..., str]] = {
+    "rsub": _rsub,
+    "ne": _ne,
+    "log1p": _log1p,
+    "expm1": _expm1,
+    "softplus": _softplus,
+}

@@ -1,13 +1,17 @@
 """The weights that Yin, Corradi & Bohté published with their code, as networks of this package.
 
-    net = from_published("ecg", tensors)         tensors: name → tensor, as in the authors' state dictionaries
+    net = from_published("ecg", tensors)   tensors: name → tensor, as in the authors' state
+                                           dictionaries
 
-Every `X` of a name `X.weight`, `X.bias` is a linear map; an input and a recurrent one add up, both with a bias. Time constants are in steps, one per
-neuron, and are taken as they are: the authors clamp none, and some of theirs are below 1 or negative. All neurons are their adaptive LIF
-(`srnn.ALIF`), the read-outs of SHD, SSC and GSC leaky integrators. What the published code never reads is listed by `unused`.
+Every `X` of a name `X.weight`, `X.bias` is a linear map; an input and a recurrent one add up, both
+with a bias. Time constants are in steps, one per neuron, and are taken as they are: the authors
+clamp none, and some of theirs are below 1 or negative. All neurons are their adaptive LIF
+(`srnn.ALIF`), the read-outs of SHD, SSC and GSC leaky integrators. What the published code never
+reads is listed by `unused`.
 
-Their scripts start each recording from drawn states (`srnn.UniformStart`); here it starts from 0 unless a state is passed. One hidden neuron of the
-published GSC network is NaN throughout: it never spikes, there and here. The files themselves do not come with this package.
+Their scripts start each recording from drawn states (`srnn.UniformStart`); here it starts from 0
+unless a state is passed. One hidden neuron of the published GSC network is NaN throughout: it never
+spikes, there and here. The files themselves do not come with this package.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Part:
-    """Where a layer's numbers lie. n: neurons; weight, recurrent: linear maps; beta: of its neurons, None = leaky integrators."""
+    """Where a layer's numbers lie. n: neurons; weight, recurrent: linear maps; beta: of its
+    neurons, None = leaky integrators.
+    """
 
     n: int
     weight: str
@@ -42,7 +48,9 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Network:
-    """A published network. ignored: published tensors that nothing reads and that this package has no place for."""
+    """A published network. ignored: published tensors that nothing reads and that this package has
+    no place for.
+    """
 
     inputs: int
     b0: float
@@ -108,12 +116,17 @@ NAMES = tuple(_NETWORKS)
 
 
 def shapes(name: str) -> dict[str, Shape]:
-    """Return the names and shapes of a published network's tensors. Raises `ConfigError` for an unknown network."""
+    """Return the names and shapes of a published network's tensors.
+
+    Raises `ConfigError` for an unknown network.
+    """
     check_choice("published network", name, NAMES)
     network, found = _NETWORKS[name], dict[str, Shape]()
     inputs = network.inputs
     for part in network.parts:
-        maps = [(part.weight, inputs)] + ([(part.recurrent, part.n)] if part.recurrent is not None else [])
+        maps = [(part.weight, inputs)] + (
+            [(part.recurrent, part.n)] if part.recurrent is not None else []
+        )
         for linear, width in maps:
             found |= {f"{linear}.weight": (part.n, width), f"{linear}.bias": (part.n,)}
         found |= {tau: (part.n,) for tau in (part.tau_m, part.tau_adp) if tau is not None}
@@ -122,17 +135,23 @@ def shapes(name: str) -> dict[str, Shape]:
 
 
 def unused(name: str) -> tuple[str, ...]:
-    """Return the published tensors that change nothing: those without a place here, and the adaptation of layers with β = 0."""
+    """Return the published tensors that change nothing: those without a place here, and the
+    adaptation of layers with β = 0.
+    """
     check_choice("published network", name, NAMES)
     network = _NETWORKS[name]
-    return (*(k for k, _ in network.ignored), *(p.tau_adp for p in network.parts if p.beta == 0 and p.tau_adp is not None))
+    return (
+        *(k for k, _ in network.ignored),
+        *(p.tau_adp for p in network.parts if p.beta == 0 and p.tau_adp is not None),
+    )
 
 
 def from_published(name: str, tensors: Mapping[str, Any]) -> Stack:
     """Return a published network with its weights, in evaluation mode.
 
-    name: "ecg", "smnist", "psmnist", "shd", "ssc" or "gsc". tensors: name → tensor or array; their type is the network's.
-    Raises `ConfigError` for an unknown network, and one that lists every missing, unexpected or misshapen tensor.
+    name: "ecg", "smnist", "psmnist", "shd", "ssc" or "gsc". tensors: name → tensor or array; their
+    type is the network's. Raises `ConfigError` for an unknown network, and one that lists every
+    missing, unexpected or misshapen tensor.
     """
     values = {key: torch.as_tensor(value).detach() for key, value in tensors.items()}
     _check(name, values)
@@ -147,15 +166,24 @@ def from_published(name: str, tensors: Mapping[str, Any]) -> Stack:
 def _check(name: str, values: Mapping[str, Tensor]) -> None:
     wanted = shapes(name)
     wrong = [
-        f"{key} is {tuple(values[key].shape)}, expected {shape}" for key, shape in wanted.items() if key in values and values[key].shape != shape
+        f"{key} is {tuple(values[key].shape)}, expected {shape}"
+        for key, shape in wanted.items()
+        if key in values and values[key].shape != shape
     ]
     kinds = {values[key].dtype for key in wanted if key in values}
     if len(kinds) > 1 or not all(kind.is_floating_point for kind in kinds):
         wrong.append(f"types {', '.join(sorted(map(str, kinds)))}, expected one floating type")
-    lines = {"missing": [k for k in wanted if k not in values], "unexpected": [k for k in values if k not in wanted], "misshapen": wrong}
+    lines = {
+        "missing": [k for k in wanted if k not in values],
+        "unexpected": [k for k in values if k not in wanted],
+        "misshapen": wrong,
+    }
     found = [f"{what}: {', '.join(names)}" for what, names in lines.items() if names]
     if found:
-        raise ConfigError(f"from_published({name!r}): these are not the tensors of that network.\n  " + "\n  ".join(found))
+        raise ConfigError(
+            f"from_published({name!r}): these are not the tensors of that "
+            "network.\n  " + "\n  ".join(found)
+        )
 
 
 @torch.no_grad()
@@ -167,10 +195,25 @@ def _layer(part: _Part, inputs: int, b0: float, values: Mapping[str, Tensor]) ->
     else:
         assert part.beta is not None
         loop = part.recurrent is not None
-        layer = Layer(inputs, part.n, ALIF(tau, tau, b0, part.beta), recurrent=loop, recurrent_bias=loop, dtype=dtype)
-    taken = {"weight": f"{part.weight}.weight", "bias": f"{part.weight}.bias", "constants.tau_m": part.tau_m, "constants.tau_adp": part.tau_adp}
+        layer = Layer(
+            inputs,
+            part.n,
+            ALIF(tau, tau, b0, part.beta),
+            recurrent=loop,
+            recurrent_bias=loop,
+            dtype=dtype,
+        )
+    taken = {
+        "weight": f"{part.weight}.weight",
+        "bias": f"{part.weight}.bias",
+        "constants.tau_m": part.tau_m,
+        "constants.tau_adp": part.tau_adp,
+    }
     if part.recurrent is not None:
-        taken |= {"recurrent": f"{part.recurrent}.weight", "recurrent_bias": f"{part.recurrent}.bias"}
+        taken |= {
+            "recurrent": f"{part.recurrent}.weight",
+            "recurrent_bias": f"{part.recurrent}.bias",
+        }
     for path, key in taken.items():
         if key is not None:
             layer.get_parameter(path).copy_(values[key])

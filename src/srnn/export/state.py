@@ -1,23 +1,31 @@
-"""A network as plain tensors and a description that needs no code of this package: enough to rebuild it in NumPy, or in any language.
+"""A network as plain tensors and a description that needs no code of this package: enough to
+rebuild it in NumPy, or in any language.
 
-    to_state(net, "net.safetensors")        writes net.safetensors (the tensors) and net.json (what they are)
+    to_state(net, "net.safetensors")   writes net.safetensors (the tensors) and net.json (what they
+                                       are)
 
-Schema, version 1, of the JSON (all tensors are named in the safetensors file; N neurons, C inputs, G gates):
+Schema, version 1, of the JSON (all tensors are named in the safetensors file; N neurons, C inputs,
+G gates):
 
     format "srnn-state", version, inputs, outputs, dtype
-    layers      first one first; of each
-      kind        "Layer", "Bidirectional" (its layers under "forward" and "backward", and "merge": "Concat" or "Mean"), or another part by its class
-      inputs, neurons, gates
-      neuron      class, equation (text), options, states, constants (name → tensor: (N,) or (), as clamped), start (state → number or (N,) list)
-      activation  class, options, constants (name → number)
-      tensors     weight (G·N, C), recurrent (G·N, N) or null, bias and recurrent_bias (G·N,) or null; removed connections are zeros
-      norm        null, or {class "BatchNorm", scale, shift}: scale · (W x + b) + shift; or {class "LayerNorm", weight, bias, eps}
-      step        the step as traced: inputs, operations [result, name, arguments …] in order, outputs; a number among them is a literal
-      coefficients  name → tensor (N,) or (): the values of the step's inputs "c.<name>" (those of "a.<name>" are the activation's constants)
+    layers
+            first one first; of each kind inputs, neurons, gates "Layer", "Bidirectional" (its
+            layers under "forward" and "backward", and "merge": "Concat" or "Mean"), or another part
+            by its class neuron activation  class, options, constants (name → number) class,
+            equation (text), options, states, constants (name → tensor: (N,) or (), as clamped),
+            start (state → number or (N,) list) tensors weight (G·N, C), recurrent (G·N, N) or null,
+            bias and recurrent_bias (G·N,) or null; removed connections are zeros norm null, or
+            {class "BatchNorm", scale, shift}: scale · (W x + b) + shift; or {class "LayerNorm",
+            weight, bias, eps} step coefficients  name → tensor (N,) or (): the values of the step's
+            inputs "c.<name>" (those of "a.<name>" are the activation's constants) the step as
+            traced: inputs, operations [result, name, arguments …] in order, outputs; a number among
+            them is a literal
 
-A step of a layer: I = norm(W x + b) + b_R + R s, cut into G blocks of N for gates I0, I1 …; then the operations give the new states "state.<name>",
-the output "s" (after the activation) and "potential", all from the values before the step. Operations are those of `srnn.kernels.graph`; rsub(a, b)
-is b - a, truth values are 0 and 1, softplus(a) is log(1 + exp(a)), copy(a) is a. Of other parts, "tensors" holds their state dictionary.
+A step of a layer: I = norm(W x + b) + b_R + R s, cut into G blocks of N for gates I0, I1 …; then
+the operations give the new states "state.<name>", the output "s" (after the activation) and
+"potential", all from the values before the step. Operations are those of `srnn.kernels.graph`;
+rsub(a, b) is b - a, truth values are 0 and 1, softplus(a) is log(1 + exp(a)), copy(a) is a. Of
+other parts, "tensors" holds their state dictionary.
 """
 
 from __future__ import annotations
@@ -44,17 +52,26 @@ VERSION = 1
 
 
 def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
-    """Write tensors and description; return both paths. path: of the tensors, ending in .safetensors; the JSON lies beside it.
+    """Write tensors and description; return both paths. path: of the tensors, ending in
+    .safetensors; the JSON lies beside it.
 
     Raises `ConfigError` for another ending, `TraceError` for a neuron whose step cannot be traced.
     """
     target = Path(path)
     if target.suffix != ".safetensors":
-        raise ConfigError(f"to_state: {path} does not end in .safetensors; the description is written beside it, as .json.")
+        raise ConfigError(
+            f"to_state: {path} does not end in .safetensors; the description is "
+            "written beside it, as .json."
+        )
     tensors = dict[str, Tensor]()
     with torch.no_grad():
         layers = [_part(part, f"layer{k}", tensors) for k, part in enumerate(net.parts())]
-    about = {"format": "srnn-state", "version": VERSION, "inputs": net.inputs, "outputs": net.outputs}
+    about = {
+        "format": "srnn-state",
+        "version": VERSION,
+        "inputs": net.inputs,
+        "outputs": net.outputs,
+    }
     about |= {"dtype": str(next(net.parameters()).dtype).removeprefix("torch."), "layers": layers}
     save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, target)
     description = target.with_suffix(".json")
@@ -67,11 +84,21 @@ def _part(part: Part, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
         return _layer(part, name, tensors)
     if isinstance(part, Bidirectional):
         ways = {"forward": part.forward_layer, "backward": part.backward_layer}
-        return {"kind": "Bidirectional", "merge": type(part.merge).__name__, **{w: _layer(v, f"{name}.{w}", tensors) for w, v in ways.items()}}
+        return {
+            "kind": "Bidirectional",
+            "merge": type(part.merge).__name__,
+            **{w: _layer(v, f"{name}.{w}", tensors) for w, v in ways.items()},
+        }
     own = {key: f"{name}.{key}" for key in part.state_dict()}
     tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
     about = inspect.getdoc(type(part)) or ""
-    return {"kind": type(part).__name__, "inputs": part.inputs, "neurons": part.outputs, "about": about, "tensors": own}
+    return {
+        "kind": type(part).__name__,
+        "inputs": part.inputs,
+        "neurons": part.outputs,
+        "about": about,
+        "tensors": own,
+    }
 
 
 def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -86,8 +113,14 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
     weight, recurrent = layer.weights()
     program = trace_program(neuron, layer.activation)
     constants = layer.constants()
-    options = {f.name: getattr(neuron, f.name) for f in dataclasses.fields(neuron) if isinstance(getattr(neuron, f.name), bool)}
-    activation = {f.name: getattr(layer.activation, f.name) for f in dataclasses.fields(layer.activation)}
+    options = {
+        f.name: getattr(neuron, f.name)
+        for f in dataclasses.fields(neuron)
+        if isinstance(getattr(neuron, f.name), bool)
+    }
+    activation = {
+        f.name: getattr(layer.activation, f.name) for f in dataclasses.fields(layer.activation)
+    }
     module = sys.modules.get(type(neuron).__module__)
     return {
         "kind": "Layer",
@@ -104,9 +137,15 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         },
         "activation": {
             "class": type(layer.activation).__name__,
-            "options": {k: v if isinstance(v, bool) else type(v).__name__ for k, v in activation.items() if not isinstance(v, int | float | Tensor)}
+            "options": {
+                k: v if isinstance(v, bool) else type(v).__name__
+                for k, v in activation.items()
+                if not isinstance(v, int | float | Tensor)
+            }
             | {k: v for k, v in activation.items() if isinstance(v, bool)},
-            "constants": {k: _plain(torch.as_tensor(v)) for k, v in numbers(layer.activation).items()},
+            "constants": {
+                k: _plain(torch.as_tensor(v)) for k, v in numbers(layer.activation).items()
+            },
         },
         "tensors": {
             "weight": keep("weight", weight),
@@ -116,17 +155,28 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         },
         "norm": _norm(layer.norm, keep),
         "step": _graph(program.step),
-        "coefficients": {k: keep(f"coefficients.{k}", v) for k, v in neuron.coeffs(constants).items()},
+        "coefficients": {
+            k: keep(f"coefficients.{k}", v) for k, v in neuron.coeffs(constants).items()
+        },
     }
 
 
 def _norm(norm: nn.Module | None, keep: Any) -> dict[str, Any] | None:
     if isinstance(norm, nn.LayerNorm):
-        return {"class": "LayerNorm", "weight": keep("norm.weight", norm.weight), "bias": keep("norm.bias", norm.bias), "eps": norm.eps}
+        return {
+            "class": "LayerNorm",
+            "weight": keep("norm.weight", norm.weight),
+            "bias": keep("norm.bias", norm.bias),
+            "eps": norm.eps,
+        }
     if not isinstance(norm, nn.BatchNorm1d):
         return None
     scale, shift = (t.to(norm.weight) for t in evaluated(norm))
-    return {"class": "BatchNorm", "scale": keep("norm.scale", scale), "shift": keep("norm.shift", shift)}
+    return {
+        "class": "BatchNorm",
+        "scale": keep("norm.scale", scale),
+        "shift": keep("norm.shift", shift),
+    }
 
 
 def _graph(graph: Graph) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Run a network from the two files of `to_state` alone, as their schema says: what a reader of them would write."""
+"""Run a network from the two files of `to_state` alone, as their schema says: what a reader of them
+would write.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ from srnn.kernels.interpret import interpret, value_of
 
 
 class StatePlayer:
-    """Plays recordings to a network of layers that `to_state` wrote: player(x, lengths) → `Played`, x (B, T, C), lengths (B,) or None = T.
+    """Plays recordings to a network of layers that `to_state` wrote: player(x, lengths) → `Played`,
+    x (B, T, C), lengths (B,) or None = T.
 
-    path: of the safetensors file. Raises `ConfigError` where the network has parts that are no layers: of those the files hold numbers only.
+    path: of the safetensors file. Raises `ConfigError` where the network has parts that are no
+    layers: of those the files hold numbers only.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -30,14 +34,22 @@ class StatePlayer:
         self._type: torch.dtype = getattr(torch, about["dtype"])
         others = [layer["kind"] for layer in self._layers if layer["kind"] != "Layer"]
         if others:
-            raise ConfigError(f"{path} holds a {others[0]}, of which the files have the numbers only; expected layers of neurons.")
+            raise ConfigError(
+                f"{path} holds a {others[0]}, of which the files have the numbers "
+                "only; expected layers of neurons."
+            )
 
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Played:
         """Run whole recordings."""
         x, count = x.to(self._type), x.shape[1]
         ends = torch.full((len(x),), count) if lengths is None else lengths
-        states = [{k: torch.as_tensor(v, dtype=self._type).expand(len(x), layer["neurons"]) for k, v in layer["neuron"]["start"].items()}
-                  for layer in self._layers]  # fmt: skip
+        states = [
+            {
+                k: torch.as_tensor(v, dtype=self._type).expand(len(x), layer["neurons"])
+                for k, v in layer["neuron"]["start"].items()
+            }
+            for layer in self._layers
+        ]
         outputs, potentials = list[list[Tensor]](), list[Tensor]()
         for t in range(count):
             valid = (t < ends).unsqueeze(1)
@@ -50,7 +62,9 @@ class StatePlayer:
         layers = tuple(torch.stack(steps, 1) for steps in zip(*outputs, strict=True))
         return Played(torch.stack(potentials, 1), layers[-1], layers)
 
-    def _step(self, layer: dict[str, Any], x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _step(
+        self, layer: dict[str, Any], x: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return output, potential and the new state of one layer."""
         w, names, norm = self._tensors, layer["tensors"], layer["norm"]
         I = linear(x, w[names["weight"]], w.get(names["bias"]))
@@ -64,8 +78,23 @@ class StatePlayer:
             I = I + linear(state["s"], w[names["recurrent"]])
         gates = [I] if layer["gates"] == 1 else list(I.chunk(layer["gates"], -1))
         given = dict(zip(currents(len(gates)), gates, strict=True)) | {"s": state["s"]}
-        given |= {f"state.{k}": v for k, v in state.items() if k != "s"} | {f"c.{k}": w[name] for k, name in layer["coefficients"].items()}
-        given |= {f"a.{k}": torch.as_tensor(v, dtype=self._type) for k, v in layer["activation"]["constants"].items()}
-        values = interpret([Op(result, name, tuple(args)) for result, name, *args in layer["step"]["operations"]], given, state["s"])
-        found = {name: value_of(v, values, state["s"]) for name, v in layer["step"]["outputs"].items()}
-        return found["s"], found["potential"], {k: found["s" if k == "s" else f"state.{k}"] for k in state}
+        given |= {f"state.{k}": v for k, v in state.items() if k != "s"} | {
+            f"c.{k}": w[name] for k, name in layer["coefficients"].items()
+        }
+        given |= {
+            f"a.{k}": torch.as_tensor(v, dtype=self._type)
+            for k, v in layer["activation"]["constants"].items()
+        }
+        values = interpret(
+            [Op(result, name, tuple(args)) for result, name, *args in layer["step"]["operations"]],
+            given,
+            state["s"],
+        )
+        found = {
+            name: value_of(v, values, state["s"]) for name, v in layer["step"]["outputs"].items()
+        }
+        return (
+            found["s"],
+            found["potential"],
+            {k: found["s" if k == "s" else f"state.{k}"] for k in state},
+        )

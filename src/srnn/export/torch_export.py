@@ -1,15 +1,21 @@
-"""Networks as programs of torch.export (`.pt2`): plain torch operations, loaded and run where this package is not installed.
+"""Networks as programs of torch.export (`.pt2`): plain torch operations, loaded and run where this
+package is not installed.
 
-    to_torch(net, "cell.pt2", form="cell")        one step            program(x, state) → potential, output, state
-    to_torch(net, "net.pt2")                      whole recordings    program(x, lengths) → potential, output, state
-    to_torch(net, "net.pt2", steps=250)           of that many steps  program(x) → potential, output, state
+    to_torch(net, "cell.pt2", form="cell")  one step          program(x, state) → potential, output,
+                                                              state
+    to_torch(net, "net.pt2")                whole recordings  program(x, lengths) → potential,
+                                                              output, state
+    to_torch(net, "net.pt2", steps=250)     of that many steps  program(x) → potential, output,
+                                            state
 
     program = torch.export.load("net.pt2").module()
 
-x: (B, C) for a cell, else (B, T, C); lengths (B,) int64; potential and output (B, K) or (B, T, K). B is free, and T is for whole recordings: their
-loop is one scan over the step. With steps= it is written out step by step, which any part can do, also those that need a recording's end.
-state: one dictionary of (B, N) tensors a layer, as `Stack.start` returns it; the file srnn.json inside the archive holds its start values. What the
-programs compute is the reference backend's arithmetic.
+x: (B, C) for a cell, else (B, T, C); lengths (B,) int64; potential and output (B, K) or (B, T, K).
+B is free, and T is for whole recordings: their loop is one scan over the step. With steps= it is
+written out step by step, which any part can do, also those that need a recording's end.
+state: one dictionary of (B, N) tensors a layer, as `Stack.start` returns it; the file srnn.json
+inside the archive holds its start values. What the programs compute is the reference backend's
+arithmetic.
 """
 
 from __future__ import annotations
@@ -42,7 +48,10 @@ class _Cell(nn.Module):
 
     def forward(self, x: Tensor, state: NetworkState) -> Outputs:
         out = self.net(x.unsqueeze(1), state=state, backend="reference")
-        new: Any = tuple({k: after[k] for k in before} for before, after in zip(state, out.state, strict=True))  # in one order, by which scan goes
+        # in one order, by which scan goes
+        new: Any = tuple(
+            {k: after[k] for k in before} for before, after in zip(state, out.state, strict=True)
+        )
         return out.potential[:, 0], out.output[:, 0], new
 
 
@@ -59,57 +68,95 @@ class _Fixed(nn.Module):
 
 
 class _Whole(nn.Module):
-    """Recordings of any length: a scan over the step, whose state is frozen beyond each recording's end."""
+    """Recordings of any length: a scan over the step, whose state is frozen beyond each recording's
+    end.
+    """
 
     def __init__(self, net: Stack) -> None:
         super().__init__()
         self.cell = _Cell(net)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Outputs:
-        from torch._higher_order_ops.scan import scan  # the one way to a free number of steps; torch exports it, but keeps its address private
+        # the one way to a free number of steps; torch exports it, but keeps its address private
+        from torch._higher_order_ops.scan import scan
 
-        valid = (torch.arange(x.shape[1], device=x.device).unsqueeze(1) < lengths.unsqueeze(0)).unsqueeze(-1)  # (T, B, 1)
+        # (T, B, 1)
+        valid = (
+            torch.arange(x.shape[1], device=x.device).unsqueeze(1) < lengths.unsqueeze(0)
+        ).unsqueeze(-1)
         steps = torch.where(valid, x.transpose(0, 1), 0.0)
 
         def step(state: Any, now: Any) -> Any:
             potential, output, new = self.cell(now[0], state)
-            kept = tuple({k: torch.where(now[1], v, old[k]) for k, v in part.items()} for part, old in zip(new, state, strict=True))
+            kept = tuple(
+                {k: torch.where(now[1], v, old[k]) for k, v in part.items()}
+                for part, old in zip(new, state, strict=True)
+            )
             return kept, (torch.where(now[1], potential, 0.0), torch.where(now[1], output, 0.0))
 
         state, (potential, output) = scan(step, self.cell.net.start(x.shape[0]), (steps, valid))
         return potential.transpose(0, 1), output.transpose(0, 1), state
 
 
-def to_torch(net: Stack, path: str | Path, *, form: Literal["cell", "scan"] = "scan", steps: int | None = None) -> Path:
+def to_torch(
+    net: Stack,
+    path: str | Path,
+    *,
+    form: Literal["cell", "scan"] = "scan",
+    steps: int | None = None,
+) -> Path:
     """Write a network as a program of torch.export; return the path.
 
-    steps: recordings of exactly that many steps, for networks that need whole recordings.
-    Raises `ConfigError` for another form, and for a network that cannot run step by step where it would have to.
+    steps: recordings of exactly that many steps, for networks that need whole recordings. Raises
+    `ConfigError` for another form, and for a network that cannot run step by step where it would
+    have to.
     """
     check_choice("to_torch: form", form, FORMS)
     if steps is not None:
         check_range("to_torch: steps", steps, 1)
         if form == "cell":
-            raise ConfigError("to_torch: steps is for whole recordings; a cell is one step. Leave steps or form out.")
+            raise ConfigError(
+                "to_torch: steps is for whole recordings; a cell is one step. "
+                "Leave steps or form out."
+            )
     else:
-        net.check_pieces("to_torch without steps=" if form == "scan" else "to_torch with form='cell'", whole=False)
+        net.check_pieces(
+            "to_torch without steps=" if form == "scan" else "to_torch with form='cell'",
+            whole=False,
+        )
     net = copy.deepcopy(net).cpu().eval()
     dtype = next(net.parameters()).dtype
-    batch, time = (torch.export.Dim(name, min=low, max=_LARGEST) for name, low in (("batch", 1), ("steps", 1)))
+    batch, time = (
+        torch.export.Dim(name, min=low, max=_LARGEST) for name, low in (("batch", 1), ("steps", 1))
+    )
     x = torch.zeros(3, 5 if steps is None else steps, net.inputs, dtype=dtype)
     module: nn.Module = _Fixed(net) if steps is not None else _Whole(net)
     inputs: tuple[Any, ...] = (x,) if steps is not None else (x, torch.tensor([5, 3, 0]))
-    free: tuple[Any, ...] = ({0: batch},) if steps is not None else ({0: batch, 1: time}, {0: batch})
+    free: tuple[Any, ...] = (
+        ({0: batch},) if steps is not None else ({0: batch, 1: time}, {0: batch})
+    )
     if form == "cell":
         state = net.start(3)
-        module, inputs, free = _Cell(net), (x[:, 0], state), ({0: batch}, tuple({name: {0: batch} for name in part} for part in state))
+        module, inputs, free = (
+            _Cell(net),
+            (x[:, 0], state),
+            ({0: batch}, tuple({name: {0: batch} for name in part} for part in state)),
+        )
     with torch.no_grad():
         program = torch.export.export(module, inputs, dynamic_shapes=free, strict=False)
     values = [_plain(part) for part in net.start(1)]
-    torch.export.save(program, path, extra_files={"srnn.json": json.dumps({"form": form, "steps": steps, "start": values})})
+    torch.export.save(
+        program,
+        path,
+        extra_files={"srnn.json": json.dumps({"form": form, "steps": steps, "start": values})},
+    )
     return Path(path)
 
 
 def _plain(state: LayerState) -> Any:
     """Return start values as JSON has them, (N,) each; those of a bidirectional layer as a pair."""
-    return [_plain(part) for part in state] if isinstance(state, tuple) else {name: value[0].tolist() for name, value in state.items()}
+    return (
+        [_plain(part) for part in state]
+        if isinstance(state, tuple)
+        else {name: value[0].tolist() for name, value in state.items()}
+    )

@@ -1,1 +1,3 @@
-"""From a neuron's step to operations: traced once, counted (energy) and, by the kernel printers, turned into code."""
+"""From a neuron's step to operations: traced once, counted (energy) and, by the kernel printers,
+turned into code.
+"""

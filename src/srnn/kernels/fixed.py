@@ -1,8 +1,10 @@
 """A traced step in integers: what an exported integer network computes, and its Python simulation.
 
-Every value of a layer is an int32, v · 2^F rounded, with one F (`fraction`) for the whole layer, or a bit: a spike, a comparison, 1 - spike.
-Products are made in int64 and shifted back, half up; every result saturates at the ends of int32. A product with a bit selects; one with a constant c
-takes c as m · 2^-shift with |m| ≤ 2^30, so that small constants keep their digits. Functions (exp, tanh …) are in `fixed_ops` and `c/fixed.h`.
+Every value of a layer is an int32, v · 2^F rounded, with one F (`fraction`) for the whole layer, or
+a bit: a spike, a comparison, 1 - spike. Products are made in int64 and shifted back, half up; every
+result saturates at the ends of int32. A product with a bit selects; one with a constant c takes c
+as m · 2^-shift with |m| ≤ 2^30, so that small constants keep their digits. Functions (exp, tanh …)
+are in `fixed_ops` and `c/fixed.h`.
 """
 
 from __future__ import annotations
@@ -25,10 +27,16 @@ Name = str | int
 
 
 def multipliers(values: Tensor) -> tuple[Tensor, int]:
-    """Return integers m, |m| ≤ 2^30, and one shift 0 … 62 with values ≈ m · 2^-shift. Raises `ConfigError` for values of 2^30 or more."""
+    """Return integers m, |m| ≤ 2^30, and one shift 0 … 62 with values ≈ m · 2^-shift.
+
+    Raises `ConfigError` for values of 2^30 or more.
+    """
     top = float(values.abs().max()) if values.numel() else 0.0
     if not top < 2**30:
-        raise ConfigError(f"fixed point: a factor of {top:.3g} is too large for an int32. Scale the network's weights or its input.")
+        raise ConfigError(
+            f"fixed point: a factor of {top:.3g} is too large for an int32. Scale "
+            "the network's weights or its input."
+        )
     shift = min(62, 30 - math.frexp(top)[1]) if top else 0
     return torch.round(values.double() * 2.0**shift).to(torch.int64), shift
 
@@ -40,7 +48,9 @@ def as_fixed(values: Tensor, fraction: int) -> Tensor:
 
 @dataclass(frozen=True)
 class FixedOp:
-    """One integer operation (`fixed_ops`): `result = name(*args)`; arguments are names of values or tables, or literal integers."""
+    """One integer operation (`fixed_ops`): `result = name(*args)`; arguments are names of values or
+    tables, or literal integers.
+    """
 
     result: str
     name: str
@@ -51,7 +61,8 @@ class FixedOp:
 class FixedStep:
     """The step of a layer in integers.
 
-    inputs: "I" (or "I0" …), "s", "state.<name>": fixed, but "s" where it is a bit. bits: names of values that are bits.
+    inputs: "I" (or "I0" …), "s", "state.<name>": fixed, but "s" where it is a bit. bits: names of
+    values that are bits.
     tables: constants (N,), int64 that fit an int32. outputs: as of the graph it was made from.
     """
 
@@ -68,15 +79,24 @@ class FixedStep:
             args = [values[a] if isinstance(a, str) else a for a in op.args]
             values[op.result] = OPERATIONS[op.name](*args)
         like = next(iter(given.values()))
-        return {k: values[v] if isinstance(v, str) else torch.full_like(like, v) for k, v in self.outputs.items()}
+        return {
+            k: values[v] if isinstance(v, str) else torch.full_like(like, v)
+            for k, v in self.outputs.items()
+        }
 
 
 def lower(step: Special, fraction: int, *, binary: bool, who: str) -> FixedStep:
-    """Return a step in integers. binary: "s" is a bit. Raises `ConfigError` naming an operation that has no integer form."""
+    """Return a step in integers. binary: "s" is a bit.
+
+    Raises `ConfigError` naming an operation that has no integer form.
+    """
     build = _Lowering(step.tables, fraction, who, {"s"} if binary else set())
     for op in step.graph.ops:
         build.add(op)
-    outputs = {k: build.bit(v) if k == "s" and binary else build.fixed(v) for k, v in step.graph.outputs.items()}
+    outputs = {
+        k: build.bit(v) if k == "s" and binary else build.fixed(v)
+        for k, v in step.graph.outputs.items()
+    }
     needed: set[Name] = set(outputs.values())
     kept = list[FixedOp]()
     for made in reversed(build.ops):
@@ -126,7 +146,11 @@ class _Lowering:
         if v in self.constants:
             self.tables[v] = as_fixed(self.constants[v], self.fraction)
             return v
-        return self.emit("number", self.name(v), 1 << self.fraction) if self.is_bit(v) else self.name(v)
+        return (
+            self.emit("number", self.name(v), 1 << self.fraction)
+            if self.is_bit(v)
+            else self.name(v)
+        )
 
     def bit(self, v: Value) -> Name:
         """Return a value as a bit: whether it is not 0."""
@@ -163,7 +187,11 @@ class _Lowering:
             return self.product(*args)
         if name in ("div", "reciprocal"):
             a, b = args if name == "div" else (1.0, args[0])
-            return self.scale(a, b, invert=True) if self.constant(b) else self.emit("div", self.fixed(a), self.fixed(b), self.fraction)
+            return (
+                self.scale(a, b, invert=True)
+                if self.constant(b)
+                else self.emit("div", self.fixed(a), self.fixed(b), self.fraction)
+            )
         if name in ("add", "sub", "minimum", "maximum", *_COMPARE):
             return self.emit(name, *(self.fixed(a) for a in args), bit=name in _COMPARE)
         if name in ("and", "or", "not"):
@@ -191,10 +219,18 @@ class _Lowering:
         if self.is_bit(b):
             a, b = b, a
         if self.is_bit(a):
-            return self.emit("and", self.bit(a), self.bit(b), bit=True) if self.is_bit(b) else self.emit("select", self.bit(a), self.fixed(b))
+            return (
+                self.emit("and", self.bit(a), self.bit(b), bit=True)
+                if self.is_bit(b)
+                else self.emit("select", self.bit(a), self.fixed(b))
+            )
         if self.constant(a):
             a, b = b, a
-        return self.scale(a, b) if self.constant(b) else self.emit("mul", self.fixed(a), self.fixed(b), self.fraction)
+        return (
+            self.scale(a, b)
+            if self.constant(b)
+            else self.emit("mul", self.fixed(a), self.fixed(b), self.fraction)
+        )
 
     def power(self, a: Value, exponent: float) -> Name:
         base = self.fixed(a)
@@ -207,18 +243,29 @@ class _Lowering:
 
 
 def fraction_for(largest: float, who: str, *, margin: float = 4.0, most: int = 24) -> int:
-    """Return how many bits behind the point hold values up to margin · largest in an int32; at most `most`. Raises `ConfigError` below 8."""
-    found = most if largest == 0 else min(most, 31 - math.frexp(margin * largest)[1]) if math.isfinite(largest) else -1
+    """Return how many bits behind the point hold values up to margin · largest in an int32; at most
+    `most`. Raises `ConfigError` below 8.
+    """
+    found = (
+        most
+        if largest == 0
+        else min(most, 31 - math.frexp(margin * largest)[1])
+        if math.isfinite(largest)
+        else -1
+    )
     if found < 8:
         raise ConfigError(
-            f"{who}: values reach {largest:.3g} on the calibration recordings, too much for 8 bits behind the point. "
+            f"{who}: values reach {largest:.3g} on the calibration recordings, too much "
+            "for 8 bits behind the point. "
             "Scale the input, or use a neuron that stays bounded."
         )
     return found
 
 
 def operands(step: Special) -> Iterable[float]:
-    """Return the largest sizes of the constants that a step adds or compares: they have to fit the layer's format too."""
+    """Return the largest sizes of the constants that a step adds or compares: they have to fit the
+    layer's format too.
+    """
     for op in step.graph.ops:
         for a in () if op.name in ("mul", "div") else op.args:
             if isinstance(a, float):

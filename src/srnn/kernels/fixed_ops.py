@@ -1,15 +1,19 @@
-"""The integer operations of an exported step, on int64 tensors: the same as `c/fixed.h`, bit for bit.
+"""The integer operations of an exported step, on int64 tensors: the same as `c/fixed.h`, bit for
+bit.
 
-A fixed-point number is an int32, v · 2^F. Division truncates, everything else rounds half up. Largest errors of the functions, in units of the last
-place of the result, 2^-F, for F ≤ 24 (tests/kernels/test_fixed.py compares), with g = 2^(F-30), a last place in Q30:
+A fixed-point number is an int32, v · 2^F. Division truncates, everything else rounds half up.
+Largest errors of the functions, in units of the last place of the result, 2^-F, for F ≤ 24
+(tests/kernels/test_fixed.py compares), with g = 2^(F-30), a last place in Q30:
 
-    exp         2^(x log2 e): 2^k by shifting, 2^r for |r| ≤ 1/2 by a Taylor polynomial of degree 7 in Q30       1/2, and 2e-7 of the result
-    sigmoid     1 / (1 + exp(-|x|)) in Q30, mirrored for x < 0                                                   1/2 + 4 g
-    tanh        (1 - e) / (1 + e) in Q30, e = exp(-2|x|)                                                         1/2 + 4 g
-    log         k ln 2 + 2 atanh((m - 1) / (m + 1)), atanh by its series to y^13 in Q30; of x ≤ 0: of 2^-(F+1)   1/2 + 14 g
-    softplus    max(x, 0) + log(1 + exp(-|x|)), the same series                                                  1/2 + 14 g
-    sqrt        the whole root of x · 2^F, rounded down; 0 for x ≤ 0                                             1
-    div         towards zero; by 0: the end of the range on the side of the dividend, 0 / 0 = 0                  1
+    exp       2^(x log2 e): 2^k by shifting, 2^r for |r| ≤ 1/2 by a Taylor polynomial of degree 7 in
+              Q30 1/2, and 2e-7 of the result
+    sigmoid   1 / (1 + exp(-|x|)) in Q30, mirrored for x < 0 1/2 + 4 g
+    tanh      (1 - e) / (1 + e) in Q30, e = exp(-2|x|) 1/2 + 4 g
+    log       k ln 2 + 2 atanh((m - 1) / (m + 1)), atanh by its series to y^13 in Q30; of x ≤ 0: of
+              2^-(F+1) 1/2 + 14 g
+    softplus  max(x, 0) + log(1 + exp(-|x|)), the same series 1/2 + 14 g
+    sqrt      the whole root of x · 2^F, rounded down; 0 for x ≤ 0 1
+    div       towards zero; by 0: the end of the range on the side of the dividend, 0 / 0 = 0 1
 """
 
 from __future__ import annotations
@@ -56,7 +60,11 @@ def _exp(x: Tensor, fraction: int, to: int) -> Tensor:
     right = shift.clamp(1, 40)
     small = (p + (1 << (right - 1))) >> right
     large = p * (1 << (-shift).clamp(0, 31))
-    return saturated(torch.where(shift > 40, 0, torch.where(shift > 0, small, torch.where(shift < -31, HIGH, large))))
+    return saturated(
+        torch.where(
+            shift > 40, 0, torch.where(shift > 0, small, torch.where(shift < -31, HIGH, large))
+        )
+    )
 
 
 def exp(x: Tensor, fraction: int) -> Tensor:
@@ -115,7 +123,11 @@ def div(a: Any, b: Tensor, fraction: int) -> Tensor:
     """Return a / b towards zero."""
     a = torch.as_tensor(a)
     zero = torch.where(a > 0, HIGH, torch.where(a < 0, LOW, 0))
-    return torch.where(b == 0, zero, saturated(torch.div(a * (1 << fraction), torch.where(b == 0, 1, b), rounding_mode="trunc")))
+    return torch.where(
+        b == 0,
+        zero,
+        saturated(torch.div(a * (1 << fraction), torch.where(b == 0, 1, b), rounding_mode="trunc")),
+    )
 
 
 def _bound(pick: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
@@ -127,13 +139,32 @@ def _bit(v: Any) -> Tensor:
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
-    "add": lambda a, b: saturated(a + b), "sub": lambda a, b: saturated(a - b), "mul": lambda a, b, f: saturated(rounded(a * b, f)),
-    "scale": lambda v, m, shift: saturated(rounded(v * m, shift)), "select": lambda bit, v: bit * v, "number": lambda bit, one: bit * one,
-    "minimum": _bound(torch.minimum), "maximum": _bound(torch.maximum), "abs": lambda a: saturated(a.abs()),
-    "sign": lambda a, one: torch.sign(a) * one, "where": lambda bit, a, b: torch.where(_bit(bit) != 0, a, b),
-    "gt": lambda a, b: _bit(a > b), "ge": lambda a, b: _bit(a >= b), "lt": lambda a, b: _bit(a < b), "le": lambda a, b: _bit(a <= b),
-    "eq": lambda a, b: _bit(a == b), "ne": lambda a, b: _bit(a != b),
-    "and": lambda a, b: a * b, "or": lambda a, b: _bit((a + b) > 0), "not": lambda a: 1 - a,
-    "exp": exp, "log": log, "sigmoid": sigmoid, "tanh": tanh, "softplus": softplus, "sqrt": sqrt, "div": div,
-}  # fmt: skip
+    "add": lambda a, b: saturated(a + b),
+    "sub": lambda a, b: saturated(a - b),
+    "mul": lambda a, b, f: saturated(rounded(a * b, f)),
+    "scale": lambda v, m, shift: saturated(rounded(v * m, shift)),
+    "select": lambda bit, v: bit * v,
+    "number": lambda bit, one: bit * one,
+    "minimum": _bound(torch.minimum),
+    "maximum": _bound(torch.maximum),
+    "abs": lambda a: saturated(a.abs()),
+    "sign": lambda a, one: torch.sign(a) * one,
+    "where": lambda bit, a, b: torch.where(_bit(bit) != 0, a, b),
+    "gt": lambda a, b: _bit(a > b),
+    "ge": lambda a, b: _bit(a >= b),
+    "lt": lambda a, b: _bit(a < b),
+    "le": lambda a, b: _bit(a <= b),
+    "eq": lambda a, b: _bit(a == b),
+    "ne": lambda a, b: _bit(a != b),
+    "and": lambda a, b: a * b,
+    "or": lambda a, b: _bit((a + b) > 0),
+    "not": lambda a: 1 - a,
+    "exp": exp,
+    "log": log,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softplus": softplus,
+    "sqrt": sqrt,
+    "div": div,
+}
 """Each operation on tensors or whole numbers."""

@@ -15,7 +15,8 @@ from srnn.kernels.ops import INPUTS, gradient_shapes, gradients, keep, no_second
 @torch.library.custom_op(
     "srnn::scan_models",
     mutates_args=(),
-    schema=f"(str key, {INPUTS}, bool potential, bool backward, int gates, int coeffs, str product) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    schema=f"(str key, {INPUTS}, bool potential, bool backward, int gates, int coeffs, str "
+    "product) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _scan(key: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     *inputs, potential, backward, _, _, product = given
@@ -31,11 +32,14 @@ def _(key: str, *given: Any) -> Any:
 @torch.library.custom_op(
     "srnn::scan_models_backward",
     mutates_args=(),
-    schema=f"(str key, {INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, Tensor? g_potential, Tensor? g_final,"
+    schema=f"(str key, {INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, "
+    "Tensor? g_potential, Tensor? g_final,"
     " bool needs_x, int coeffs, str product) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _scan_backward(key: str, *given: Any) -> tuple[Tensor, ...]:
-    return gpu.kernel(key).backward(Inputs(*given[:7]), given[15], given[7:10], given[10:13], given[13])
+    return gpu.kernel(key).backward(
+        Inputs(*given[:7]), given[15], given[7:10], given[10:13], given[13]
+    )
 
 
 @_scan_backward.register_fake

@@ -1,4 +1,7 @@
-"""Elementwise operations on scalars, in order: what a step is once it is traced. Energy counts them, printers print them."""
+"""Elementwise operations on scalars, in order: what a step is once it is traced.
+
+Energy counts them, printers print them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def currents(gates: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Op:
-    """One elementwise operation: `result = name(*args)`; an argument is the name of a value or a literal number."""
+    """One elementwise operation: `result = name(*args)`; an argument is the name of a value or a
+    literal number.
+    """
 
     result: str
     name: str
@@ -33,7 +38,8 @@ class Op:
 class Graph:
     """A function as operations in order.
 
-    inputs: the names it may use. outputs: for each result, the name of its value or a literal. rsub(a, b) is b - a.
+    inputs: the names it may use. outputs: for each result, the name of its value or a literal.
+    rsub(a, b) is b - a.
     """
 
     inputs: tuple[str, ...]
@@ -76,11 +82,17 @@ class Builder:
         for op in graph.ops:
             if all(a in values or isinstance(a, float) for a in op.args):
                 values[op.result] = self.emit(op.name, *(values.get(a, a) for a in op.args))
-        return {name: values.get(v, v) for name, v in graph.outputs.items() if v in values or isinstance(v, float)}
+        return {
+            name: values.get(v, v)
+            for name, v in graph.outputs.items()
+            if v in values or isinstance(v, float)
+        }
 
 
 def _simplified(name: str, args: tuple[Value, ...]) -> Value | None:
-    """Return what an operation is equal to whatever its values (NaN and infinity included), or None."""
+    """Return what an operation is equal to whatever its values (NaN and infinity included), or
+    None.
+    """
     if name == "pow" and args[1] == 1.0:
         return args[0]
     if name == "mul" and 1.0 in args:

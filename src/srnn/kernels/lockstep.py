@@ -1,9 +1,12 @@
-"""Several models in lockstep: the code of each runs as if it were alone, and what all of them have arrived at is run in one launch.
+"""Several models in lockstep: the code of each runs as if it were alone, and what all of them have
+arrived at is run in one launch.
 
-A recurrent spiking layer leaves most of a GPU idle, so that the layers of eight models in one launch take about as long as one. Every model's code
-is a coroutine on this one thread (greenlet). Where it runs a layer over time (`scan.run`), goes backward (`backward`) or comes to something else that
-is done for all (`jointly`) it waits; when all wait, what is alike is run together, and each gets its own result. What torch keeps for everybody,
-its random numbers and whether gradients are wanted, each has for itself. One that ends or fails, or is somewhere else for a while, keeps nobody
+A recurrent spiking layer leaves most of a GPU idle, so that the layers of eight models in one
+launch take about as long as one. Every model's code is a coroutine on this one thread (greenlet).
+Where it runs a layer over time (`scan.run`), goes backward (`backward`) or comes to something else
+that is done for all (`jointly`) it waits; when all wait, what is alike is run together, and each
+gets its own result. What torch keeps for everybody, its random numbers and whether gradients are
+wanted, each has for itself. One that ends or fails, or is somewhere else for a while, keeps nobody
 from going on.
 """
 
@@ -43,7 +46,9 @@ def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
         except Exception as error:
             return [error]
     if greenlet is None:
-        raise SrnnError('models in one launch need greenlet. Install it with: pip install "srnn[gpu]"')
+        raise SrnnError(
+            'models in one launch need greenlet. Install it with: pip install "srnn[gpu]"'
+        )
     members = [_Member(f) for f in functions]
     before, scan.meeting = scan.meeting, _meet
     state = _State()
@@ -66,9 +71,11 @@ def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
 
 
 def jointly(function: Callable[[list[Any]], Sequence[Any]], mine: Any, alike: Any = None) -> Any:
-    """Return what a function of what several models have, which gives a result for each, gives for `mine`.
+    """Return what a function of what several models have, which gives a result for each, gives for
+    `mine`.
 
-    In lockstep all who have come to the same function with an equal `alike` are in the list, when nobody is left at a layer; else `mine` alone is.
+    In lockstep all who have come to the same function with an equal `alike` are in the list, when
+    nobody is left at a layer; else `mine` alone is.
     """
     member = _here()
     return function([mine])[0] if member is None else member.ask(_Request(function, mine, alike))
@@ -93,15 +100,26 @@ class _Request(NamedTuple):
 
 
 class _State:
-    """What torch keeps for everybody and a model has for itself: random numbers, whether gradients are wanted, types of products, determinism."""
+    """What torch keeps for everybody and a model has for itself: random numbers, whether gradients
+    are wanted, types of products, determinism.
+    """
 
     def __init__(self) -> None:
         self.random, self.gradients = torch.get_rng_state(), torch.is_grad_enabled()
-        self.cuda = None if not torch.cuda.is_initialized() or torch.cuda.is_current_stream_capturing() else torch.cuda.get_rng_state()  # type: ignore[no-untyped-call]
-        self.autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
+        self.cuda = (
+            None
+            if not torch.cuda.is_initialized() or torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
+            else torch.cuda.get_rng_state()
+        )
+        self.autocast = {
+            d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")
+        }
         self.cached = torch.is_autocast_cache_enabled()
         self.precision = torch.get_float32_matmul_precision()
-        self.deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        self.deterministic = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
 
     def put_back(self) -> None:
         torch.set_rng_state(self.random)
@@ -162,12 +180,15 @@ def _here() -> _Member | None:
 
 
 def _meet(job: scan.Job) -> scan.Scanned:
-    answer: scan.Scanned = jointly(scan.run_many, job, scan.alike(job))  # within a backward pass, which the hub runs, alone
+    # within a backward pass, which the hub runs, alone
+    answer: scan.Scanned = jointly(scan.run_many, job, scan.alike(job))
     return answer
 
 
 def _groups(waiting: Sequence[_Member]) -> list[list[_Member]]:
-    """Return those who may be served together: layers that are alike; whatever else once nobody is at a layer."""
+    """Return those who may be served together: layers that are alike; whatever else once nobody is
+    at a layer.
+    """
     requests = [(m, m.request) for m in waiting if m.request is not None]
     layers = [(m, r) for m, r in requests if isinstance(r.mine, scan.Job)]
     found: dict[Any, list[_Member]] = {}

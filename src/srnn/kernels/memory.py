@@ -1,8 +1,9 @@
 """Memory for the kernels' results, used again and again.
 
-The system hands out fresh memory page by page, each set to zero; for arrays as large as a layer's output over time that costs more than the
-arithmetic. Here a buffer goes back on a shelf when the last tensor on it is gone, and the next result of about that size gets it. Shelf and lent
-buffers together never hold more than was lent at once before.
+The system hands out fresh memory page by page, each set to zero; for arrays as large as a layer's
+output over time that costs more than the arithmetic. Here a buffer goes back on a shelf when the
+last tensor on it is gone, and the next result of about that size gets it. Shelf and lent buffers
+together never hold more than was lent at once before.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     if size < SMALL:
         return like.new_empty(tuple(shape))
     buffer = _take(_rounded(size))
-    lent = buffer[:size]  # an array of its own: when the last tensor lets go of it, the buffer is free
+    # an array of its own: when the last tensor lets go of it, the buffer is free
+    lent = buffer[:size]
     weakref.finalize(lent, _give_back, buffer).atexit = False
     tensor = torch.from_numpy(lent).view(like.dtype).view(tuple(shape))
-    if torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory:  # type: ignore[attr-defined]
+    if (
+        torch.are_deterministic_algorithms_enabled()
+        and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    ):
         tensor.fill_(torch.nan)
     return tensor
 
@@ -85,7 +90,8 @@ def _take(size: int) -> Buffer:
 def _give_back(buffer: Buffer) -> None:
     global _lent
     with _lock:
-        _lent = max(0, _lent - buffer.nbytes)  # in a forked child, buffers of its parent come back too
+        # in a forked child, buffers of its parent come back too
+        _lent = max(0, _lent - buffer.nbytes)
         _shelf.append((_requests, buffer))
 
 

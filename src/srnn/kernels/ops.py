@@ -1,4 +1,7 @@
-"""The compiled kernels as operations of torch: autograd, torch.compile, autocast. Loaded at first use, for torch loads much for it."""
+"""The compiled kernels as operations of torch: autograd, torch.compile, autocast.
+
+Loaded at first use, for torch loads much for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from torch.nn import functional
 from srnn._check import ConfigError
 from srnn.kernels import cpu
 
-INPUTS = "Tensor x, Tensor? weight, Tensor? bias, Tensor? recurrent, Tensor constants, Tensor state, Tensor? lengths"
+INPUTS = (
+    "Tensor x, Tensor? weight, Tensor? bias, Tensor? recurrent, Tensor constants, Tensor "
+    "state, Tensor? lengths"
+)
 
 
 def _new(like: Tensor, shape: Sequence[int]) -> Tensor:
@@ -22,7 +28,8 @@ def _new(like: Tensor, shape: Sequence[int]) -> Tensor:
 @torch.library.custom_op(
     "srnn::scan",
     mutates_args=(),
-    schema=f"(str key, {INPUTS}, bool potential, bool backward, int gates, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    schema=f"(str key, {INPUTS}, bool potential, bool backward, int gates, int coeffs) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _scan(key: str, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     *inputs, potential, backward, _, _ = given
@@ -38,11 +45,14 @@ def _(key: str, *given: Any) -> Any:
 @torch.library.custom_op(
     "srnn::scan_backward",
     mutates_args=(),
-    schema=f"(str key, {INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, Tensor? g_potential, Tensor? g_final,"
+    schema=f"(str key, {INPUTS}, Tensor output, Tensor kept, Tensor total, Tensor? g_output, "
+    "Tensor? g_potential, Tensor? g_final,"
     " bool needs_x, int coeffs) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _scan_backward(key: str, *given: Any) -> tuple[Tensor, ...]:
-    return cpu.kernel(key, given[0].dtype).backward(cpu.Inputs(*given[:7]), given[7:10], given[10:13], given[13])
+    return cpu.kernel(key, given[0].dtype).backward(
+        cpu.Inputs(*given[:7]), given[7:10], given[10:13], given[13]
+    )
 
 
 @_scan_backward.register_fake
@@ -50,17 +60,30 @@ def _(key: str, *given: Any) -> Any:
     return gradient_shapes(*given[:6], needs_x=given[13], coeffs=given[14])
 
 
-def gradient_shapes(x: Tensor, *like: Tensor | None, needs_x: bool, coeffs: int) -> tuple[Tensor, ...]:
-    """Return the gradients of x, weight, bias, recurrent, coefficients and state, not set. like: what follows x in `INPUTS`, up to state."""
+def gradient_shapes(
+    x: Tensor, *like: Tensor | None, needs_x: bool, coeffs: int
+) -> tuple[Tensor, ...]:
+    """Return the gradients of x, weight, bias, recurrent, coefficients and state, not set. like:
+    what follows x in `INPUTS`, up to state.
+    """
     *weights, constants, state = like
     assert constants is not None
-    found = (x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (x if needs_x else None, *weights, state))
+    found = (
+        x.new_empty(0) if t is None else t.new_empty(t.shape)
+        for t in (x if needs_x else None, *weights, state)
+    )
     *grads, g_state = found
-    return (*grads, constants.new_empty(*constants.shape[:-2], coeffs, constants.shape[-1]), g_state)
+    return (
+        *grads,
+        constants.new_empty(*constants.shape[:-2], coeffs, constants.shape[-1]),
+        g_state,
+    )
 
 
 def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Keep what the gradients of a scan are computed from. inputs: key, `INPUTS`, potential, backward, gates, coeffs, and what else there is."""
+    """Keep what the gradients of a scan are computed from. inputs: key, `INPUTS`, potential,
+    backward, gates, coeffs, and what else there is.
+    """
     key, *given = inputs[:8]
     ctx.set_materialize_grads(False)
     seen, _, _, kept, total = output
@@ -69,19 +92,31 @@ def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
 
 
 def gradients(operation: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Any, ...]]:
-    """Return what torch calls for the gradients of a scan, which `operation` computes from what `keep` kept."""
+    """Return what torch calls for the gradients of a scan, which `operation` computes from what
+    `keep` kept.
+    """
 
     def back(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         saved, coeffs = ctx.saved_tensors, ctx.rest[0]
         wanted = (None if g is None or not g.numel() else g.contiguous() for g in grads[:3])
-        *found, g_coeffs, g_state = operation(ctx.key, *saved, *wanted, bool(ctx.needs_input_grad[1]), *ctx.rest)
+        *found, g_coeffs, g_state = operation(
+            ctx.key, *saved, *wanted, bool(ctx.needs_input_grad[1]), *ctx.rest
+        )
         g_constants = functional.pad(g_coeffs, (0, 0, 0, saved[4].shape[-2] - coeffs))
-        return None, *(g if g.numel() else None for g in found), g_constants, g_state, *[None] * (4 + len(ctx.rest))
+        return (
+            None,
+            *(g if g.numel() else None for g in found),
+            g_constants,
+            g_state,
+            *[None] * (4 + len(ctx.rest)),
+        )
 
     return back
 
 
-@torch.library.custom_op("srnn::linear", mutates_args=(), schema="(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+@torch.library.custom_op(
+    "srnn::linear", mutates_args=(), schema="(Tensor x, Tensor weight, Tensor? bias) -> Tensor"
+)
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return cpu.linear(x, weight, bias)
 
@@ -92,18 +127,29 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @torch.library.custom_op(
-    "srnn::linear_backward", mutates_args=(), schema="(Tensor grad, Tensor x, Tensor weight, bool[3] needs) -> (Tensor, Tensor, Tensor)"
+    "srnn::linear_backward",
+    mutates_args=(),
+    schema="(Tensor grad, Tensor x, Tensor weight, bool[3] needs) -> (Tensor, Tensor, Tensor)",
 )
-def _linear_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+def _linear_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
     below = cpu.linear(grad, weight, None, transposed=True) if needs[0] else grad.new_empty(0)
-    g_weight, g_bias = cpu.linear_gradients(x, grad, needs[2]) if needs[1] or needs[2] else (grad.new_empty(0), grad.new_empty(0))
+    g_weight, g_bias = (
+        cpu.linear_gradients(x, grad, needs[2])
+        if needs[1] or needs[2]
+        else (grad.new_empty(0), grad.new_empty(0))
+    )
     return below, g_weight if needs[1] else grad.new_empty(0), g_bias
 
 
 @_linear_backward.register_fake
 def _(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Any:
     shapes = (x.shape, weight.shape, weight.shape[:1])
-    return tuple(grad.new_empty(shape if needed else (0,)) for shape, needed in zip(shapes, needs, strict=True))
+    return tuple(
+        grad.new_empty(shape if needed else (0,))
+        for shape, needed in zip(shapes, needs, strict=True)
+    )
 
 
 def _linear_keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -114,7 +160,11 @@ def _linear_keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _linear_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
-    needs = [bool(ctx.needs_input_grad[0]), bool(ctx.needs_input_grad[1]), ctx.biased and bool(ctx.needs_input_grad[2])]
+    needs = [
+        bool(ctx.needs_input_grad[0]),
+        bool(ctx.needs_input_grad[1]),
+        ctx.biased and bool(ctx.needs_input_grad[2]),
+    ]
     found = torch.ops.srnn.linear_backward(grad.contiguous(), x, weight, needs)
     return tuple(g if needed else None for g, needed in zip(found, needs, strict=True))
 

@@ -8,7 +8,20 @@ from typing import NamedTuple
 from srnn.kernels.graph import TAKES_TRUTH, TRUTH, Graph, Op, Value, currents
 from srnn.kernels.trace import Program
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|"}
+_INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+    "eq": "==",
+    "ne": "!=",
+    "and": "&",
+    "or": "|",
+}
 _FORMS: dict[str, Callable[..., str]] = {
     **{name: f"{{}} {sign} {{}}".format for name, sign in _INFIX.items()},
     "rsub": "{1} - {0}".format,
@@ -26,25 +39,51 @@ _CALLS = ("abs", "exp", "expm1", "tanh", "sigmoid", "log", "log1p", "erf", "sqrt
 
 
 _STEP = "const real *restrict I, real *restrict s, real *restrict h, real *restrict pot"
-_ADVANCE = "const real *restrict I, const real *restrict s, const real *restrict h, real *restrict next"
-_ADJOINT = """real *restrict I, const real *restrict s, const real *restrict h, const real *restrict now,
-             const real *restrict gout, const real *restrict gpot, real *restrict gs, real *restrict gh, real *restrict gc"""
-"""Arguments of the three functions after those they share; `neuron_t` of c/scan.c says what they are."""
+_ADVANCE = (
+    "const real *restrict I, const real *restrict s, const real *restrict h, real *restrict next"
+)
+_ADJOINT = (
+    "real *restrict I, const real *restrict s, const real *restrict h, const real *restrict now,\n"
+    "             const real *restrict gout, const real *restrict gpot,\n"
+    "             real *restrict gs, real *restrict gh, real *restrict gc"
+)
+"""Arguments of the three functions after those they share; `neuron_t` of c/scan.c says what they
+are.
+"""
 
 
 class Printed(NamedTuple):
-    """C source of a neuron, and how many values derived from its constants alone it keeps behind them."""
+    """C source of a neuron, and how many values derived from its constants alone it keeps behind
+    them.
+    """
 
     source: str
     derived: int
 
 
 def print_neuron(program: Program) -> Printed:
-    """Return the C source of prepare, step, advance and adjoint (see `c/scan.c`) for a traced neuron."""
+    """Return the C source of prepare, step, advance and adjoint (see `c/scan.c`) for a traced
+    neuron.
+    """
     fixed = program.constant_ops()
-    step, advance, adjoint = (_live(g, g.outputs, fixed) for g in (program.step, program.advance, program.adjoint))
-    used = {a for ops, graph in ((step, program.step), (advance, program.advance), (adjoint, program.adjoint)) for op in ops for a in op.args}
-    used |= {v for graph in (program.step, program.advance, program.adjoint) for v in graph.outputs.values()}
+    step, advance, adjoint = (
+        _live(g, g.outputs, fixed) for g in (program.step, program.advance, program.adjoint)
+    )
+    used = {
+        a
+        for ops, graph in (
+            (step, program.step),
+            (advance, program.advance),
+            (adjoint, program.adjoint),
+        )
+        for op in ops
+        for a in op.args
+    }
+    used |= {
+        v
+        for graph in (program.step, program.advance, program.adjoint)
+        for v in graph.outputs.values()
+    }
     kept = [op.result for op in program.step.ops if op.result in fixed and op.result in used]
     rows = {name: k for k, name in enumerate((*program.constants, *kept))}
     gates = currents(program.gates)
@@ -54,29 +93,49 @@ def print_neuron(program: Program) -> Printed:
 
     states = [f"state.{k}" for k in program.states]
     before = planes("I", gates) | {"s": "s[i]"} | planes("h", states)
-    later = {"now": "now[i]", "gout": "gout[i]", "gpotential": "gpot[i]", "gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
-    earlier = planes("I", [f"g{k}" for k in gates]) | {"gs": "gs[i]"} | planes("gh", [f"g{k}" for k in states])
+    later = {"now": "now[i]", "gout": "gout[i]", "gpotential": "gpot[i]", "gs": "gs[i]"} | planes(
+        "gh", [f"g{k}" for k in states]
+    )
+    earlier = (
+        planes("I", [f"g{k}" for k in gates])
+        | {"gs": "gs[i]"}
+        | planes("gh", [f"g{k}" for k in states])
+    )
     sums = {f"g{name}": f"gc[{k} * NP + n]" for k, name in enumerate(program.coeffs)}
-    printer = _Printer(rows, {op.result for op in program.step.ops if op.name in TRUTH and op.result not in fixed})
+    printer = _Printer(
+        rows, {op.result for op in program.step.ops if op.name in TRUTH and op.result not in fixed}
+    )
     after = {"s": "s[i]"} | planes("h", states) | {"potential": "pot[i]"}
     parts = [
-        f"/* {program.name}, printed from its traced step. Constants: {', '.join(program.constants)}. */",
+        f"/* {program.name}, printed from its traced step. Constants: "
+        f"{', '.join(program.constants)}. */",
         '#include "neuron.h"',
         printer.prepare(fixed, kept),
         printer.function("step", _STEP, step, program.step, before, after),
-        printer.function("advance", _ADVANCE, advance, program.advance, before, planes("next", states)),
-        printer.function("adjoint", _ADJOINT, adjoint, program.adjoint, before | later, earlier, sums),
+        printer.function(
+            "advance", _ADVANCE, advance, program.advance, before, planes("next", states)
+        ),
+        printer.function(
+            "adjoint", _ADJOINT, adjoint, program.adjoint, before | later, earlier, sums
+        ),
     ]
     return Printed("\n\n".join(parts) + "\n", len(kept))
 
 
-def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str], truths: Collection[str] = ()) -> list[str]:
-    """Return the C statements of one neuron's step, numbers being `real`. inputs, outputs: where each value of the graph is read or put.
+def print_statements(
+    graph: Graph,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    truths: Collection[str] = (),
+) -> list[str]:
+    """Return the C statements of one neuron's step, numbers being `real`. inputs, outputs: where
+    each value of the graph is read or put.
 
     truths: outputs that are 0 or 1 and are put as an uint8_t.
     """
     printer = _Printer({}, {op.result for op in graph.ops if op.name in TRUTH})
-    copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}  # a truth value as a number, (x > 0).float()
+    # a truth value as a number, (x > 0).float()
+    copies = {op.result: op.args[0] for op in graph.ops if op.name == "copy"}
     bits = {name: copies.get(str(v), v) for name, v in graph.outputs.items() if name in truths}
     idle = {graph.outputs[name] for name in bits if not _read(graph.outputs[name], graph, bits)}
     ops = [op for op in graph.ops if op.name != "copy" or op.result not in idle]
@@ -87,7 +146,9 @@ def print_statements(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[s
 
 def _read(name: Value, graph: Graph, bits: Mapping[str, Value]) -> bool:
     """Return whether an operation, or an output that is a number, reads a value."""
-    return any(name in op.args for op in graph.ops) or any(v == name for k, v in graph.outputs.items() if k not in bits)
+    return any(name in op.args for op in graph.ops) or any(
+        v == name for k, v in graph.outputs.items() if k not in bits
+    )
 
 
 def _live(graph: Graph, outputs: Iterable[str], fixed: dict[str, Op]) -> list[Op]:
@@ -95,7 +156,9 @@ def _live(graph: Graph, outputs: Iterable[str], fixed: dict[str, Op]) -> list[Op
 
 
 class _Printer:
-    """rows: where constants, and what is derived from them, stand. truths: the values that are 0 or 1 and an int in C."""
+    """rows: where constants, and what is derived from them, stand. truths: the values that are 0 or
+    1 and an int in C.
+    """
 
     def __init__(self, rows: dict[str, int], truths: set[str]) -> None:
         self.rows, self.truths = rows, truths
@@ -116,7 +179,13 @@ class _Printer:
     def _line(self, op: Op, names: dict[str, str]) -> str:
         truths = TAKES_TRUTH.get(op.name, 0)
         args = [self._value(a, names, k < truths) for k, a in enumerate(op.args)]
-        text = args[0] if op.name == "copy" else f"{op.name}_real({', '.join(args)})" if op.name in _CALLS else _FORMS[op.name](*args)
+        text = (
+            args[0]
+            if op.name == "copy"
+            else f"{op.name}_real({', '.join(args)})"
+            if op.name in _CALLS
+            else _FORMS[op.name](*args)
+        )
         return f"const {'int' if op.result in self.truths else 'real'} {op.result} = {text};"
 
     def prepare(self, fixed: dict[str, Op], kept: list[str]) -> str:
@@ -125,18 +194,34 @@ class _Printer:
         for op in reversed(fixed.values()):
             if op.result in wanted:
                 wanted.update(a for a in op.args if isinstance(a, str))
-        names = {name: f"c[{row} * NP + n]" for name, row in self.rows.items() if name not in fixed} | {k: k for k in fixed}
+        names = {
+            name: f"c[{row} * NP + n]" for name, row in self.rows.items() if name not in fixed
+        } | {k: k for k in fixed}
         lines = [self._line(op, names) for op in fixed.values() if op.result in wanted]
         lines += [f"c[{self.rows[k]} * NP + n] = {k};" for k in kept]
         body = "".join(f"\n        {line}" for line in lines)
-        return f"void prepare(long NP, real *c) {{\n    for (long n = 0; n < NP; n++) {{{body}\n    }}\n}}"
+        return (
+            f"void prepare(long NP, real *c) {{\n    for (long n = 0; n < NP; n++) {{{body}\n"
+            f"    }}\n}}"
+        )
 
     def statements(
-        self, ops: Sequence[Op], results: Mapping[str, Value], inputs: Mapping[str, str], outputs: Mapping[str, str], sums: Mapping[str, str]
+        self,
+        ops: Sequence[Op],
+        results: Mapping[str, Value],
+        inputs: Mapping[str, str],
+        outputs: Mapping[str, str],
+        sums: Mapping[str, str],
     ) -> list[str]:
-        """Print operations: read what they use from `inputs`, compute, then set `outputs` and add to `sums`. All three: name → place in C."""
-        used = {a for op in ops for a in op.args if isinstance(a, str)} | {v for v in results.values() if isinstance(v, str)}
-        names = {k: f"{k.replace('.', '_')}_" for k in inputs} | {op.result: op.result for op in ops}
+        """Print operations: read what they use from `inputs`, compute, then set `outputs` and add
+        to `sums`. All three: name → place in C.
+        """
+        used = {a for op in ops for a in op.args if isinstance(a, str)} | {
+            v for v in results.values() if isinstance(v, str)
+        }
+        names = {k: f"{k.replace('.', '_')}_" for k in inputs} | {
+            op.result: op.result for op in ops
+        }
         lines = [f"const real {names[k]} = {where};" for k, where in inputs.items() if k in used]
         lines += [self._line(op, names) for op in ops]
         lines += [f"{where} = {self._value(results[k], names)};" for k, where in outputs.items()]
@@ -153,13 +238,17 @@ class _Printer:
         outputs: dict[str, str],
         sums: dict[str, str] | None = None,
     ) -> str:
-        """Print one function over the recordings of a tile: every input is read before any output is written."""
+        """Print one function over the recordings of a tile: every input is read before any output
+        is written.
+        """
         constants = {k: f"c[{row} * NP + n]" for k, row in self.rows.items()}
         lines = self.statements(ops, graph.outputs, constants | inputs, outputs, sums or {})
         index = ["const long i = r * NP + n;"] if any("i]" in line for line in lines) else []
         body = "".join(f"\n            {line}" for line in (*index, *lines))
         return (
-            f"void {name}(long rows, const unsigned char *live, long NP, long plane, const real *restrict c,\n             {arguments}) {{\n"
-            "    for (long r = 0; r < rows; r++) {\n        if (!live[r]) continue;\n        EACH(n, NP) {"
+            f"void {name}(long rows, const unsigned char *live, long NP, long plane, const "
+            f"real *restrict c,\n             {arguments}) {{\n"
+            "    for (long r = 0; r < rows; r++) {\n        if (!live[r]) continue;\n"
+            "        EACH(n, NP) {"
             f"{body}\n        }}\n    }}\n}}"
         )

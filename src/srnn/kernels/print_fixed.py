@@ -26,10 +26,16 @@ _FORMS: dict[str, Callable[..., str]] = {
 }
 
 
-def print_fixed(step: FixedStep, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
-    """Return the C statements of one neuron's step. inputs, outputs: name → where the value is read or put; tables are inputs too."""
+def print_fixed(
+    step: FixedStep, inputs: Mapping[str, str], outputs: Mapping[str, str]
+) -> list[str]:
+    """Return the C statements of one neuron's step. inputs, outputs: name → where the value is read
+    or put; tables are inputs too.
+    """
     used = {a for op in step.ops for a in op.args} | set(step.outputs.values())
-    names = {k: f"{k.replace('.', '_')}_" for k in inputs} | {op.result: op.result for op in step.ops}
+    names = {k: f"{k.replace('.', '_')}_" for k in inputs} | {
+        op.result: op.result for op in step.ops
+    }
 
     def text(v: Name) -> str:
         return names[v] if isinstance(v, str) else str(v) if v >= 0 else f"({v})"
@@ -40,7 +46,9 @@ def print_fixed(step: FixedStep, inputs: Mapping[str, str], outputs: Mapping[str
     lines = [f"const {kind(k)} {names[k]} = {where};" for k, where in inputs.items() if k in used]
     for op in step.ops:
         args = [text(a) for a in op.args]
-        form = _FORMS[op.name](*args) if op.name in _FORMS else f"{op.name}_fixed({', '.join(args)})"
+        form = (
+            _FORMS[op.name](*args) if op.name in _FORMS else f"{op.name}_fixed({', '.join(args)})"
+        )
         lines.append(f"const {kind(op.result)} {op.result} = {form};")
     for name, where in outputs.items():
         value = step.outputs[name]

@@ -1,11 +1,15 @@
-"""Run any neuron over time. The reference loop below is the definition of a layer; every other backend is compared with it.
+"""Run any neuron over time. The reference loop below is the definition of a layer; every other
+backend is compared with it.
 
-The driver owns what a neuron does not: the products, the activation, the lengths, the choice of backend.
+The driver owns what a neuron does not: the products, the activation, the lengths, the choice of
+backend.
 
     "reference"   a Python loop over time under autograd: any device, any dtype, any neuron
     "cpu"         compiled from the traced step (`srnn.kernels`): float32 and float64 on the CPU
-    "triton"      printed from the same trace for a GPU, float32 and float64; how it runs follows from the size (`kernels.gpu.plan`)
-    "auto"        "cpu" or "triton" where it can run the layer, else "reference"; which, and why, is visible in `choose`
+    "triton"      printed from the same trace for a GPU, float32 and float64; how it runs follows
+                  from the size (`kernels.gpu.plan`)
+    "auto"        "cpu" or "triton" where it can run the layer, else "reference"; which, and why, is
+                  visible in `choose`
 """
 
 from __future__ import annotations
@@ -36,7 +40,9 @@ class Choice(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What a scan returns: output (B, T, N), potential (B, T, N) if it was asked for, and the state after each recording's last step."""
+    """What a scan returns: output (B, T, N), potential (B, T, N) if it was asked for, and the state
+    after each recording's last step.
+    """
 
     output: Tensor
     potential: Tensor | None
@@ -44,33 +50,58 @@ class Scanned(NamedTuple):
 
 
 @cpu.constant_result
-def choose(backend: str, key: str, device: str, dtype: torch.dtype, neurons: int = 0, recurrent: bool = True) -> Choice:
+def choose(
+    backend: str,
+    key: str,
+    device: str,
+    dtype: torch.dtype,
+    neurons: int = 0,
+    recurrent: bool = True,
+) -> Choice:
     """Return the backend that runs a layer when `backend` is asked for, and why.
 
-    key: from `kernels.cpu.register`. device: the type, "cpu" or "cuda". Compiles the kernel where it has not been yet.
+    key: from `kernels.cpu.register`. device: the type, "cpu" or "cuda". Compiles the kernel where
+    it has not been yet.
     neurons, recurrent: of the layer, where the reason shall say how the triton kernels run it.
-    Raises `ConfigError` for an unknown name, and where "cpu" or "triton" is asked for and cannot run the layer.
+    Raises `ConfigError` for an unknown name, and where "cpu" or "triton" is asked for and cannot
+    run the layer.
     """
     check_choice("backend", backend, BACKENDS)
     if backend == "reference":
         return Choice("reference", "asked for")
     name = backend if backend != "auto" else "cpu" if device == "cpu" else "triton"
-    reason = gpu.why_not(key, device, dtype) if name == "triton" else _why_not_cpu(key, device, dtype)
+    reason = (
+        gpu.why_not(key, device, dtype) if name == "triton" else _why_not_cpu(key, device, dtype)
+    )
     if reason is not None and backend == "auto":
         return Choice("reference", reason)
     if reason is not None:
         repair = "" if 'backend="reference"' in reason else ' Use backend="auto" or "reference".'
         raise ConfigError(f'backend="{backend}" cannot run this layer: {reason}.{repair}')
     if name == "triton" and neurons:
-        return Choice("triton", gpu.described(key, gpu.product_type(device, dtype), neurons, recurrent))
-    return Choice(name, "asked for" if backend != "auto" else f"kernel compiled by {cpu.compiler_name()}" if name == "cpu" else "printed for Triton")
+        return Choice(
+            "triton", gpu.described(key, gpu.product_type(device, dtype), neurons, recurrent)
+        )
+    return Choice(
+        name,
+        "asked for"
+        if backend != "auto"
+        else f"kernel compiled by {cpu.compiler_name()}"
+        if name == "cpu"
+        else "printed for Triton",
+    )
 
 
 def transformed() -> bool:
-    """Return whether torch.func or forward-mode differentiation is at work, which the kernels cannot take part in."""
+    """Return whether torch.func or forward-mode differentiation is at work, which the kernels
+    cannot take part in.
+    """
     if torch.compiler.is_compiling():
         return False
-    return torch.autograd.forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+    return (
+        torch.autograd.forward_ad._current_level >= 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:
@@ -88,12 +119,15 @@ def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, backend: str) -> Tensor:
     """Return W x + b for all steps: x (B, T, C), weight (N, C). backend: as chosen.
 
-    On the cpu backend, what is zero in x costs nothing; on the triton backend factors are rounded under autocast, sums are not.
+    On the cpu backend, what is zero in x costs nothing; on the triton backend factors are rounded
+    under autocast, sums are not.
     """
     if backend == "triton":
         product = gpu.product_type(x.device.type, weight.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            return functional.linear(gpu.rounded_to(x.to(weight.dtype), product), gpu.rounded_to(weight, product), bias)
+            return functional.linear(
+                gpu.rounded_to(x.to(weight.dtype), product), gpu.rounded_to(weight, product), bias
+            )
     if backend != "cpu":
         return functional.linear(x, weight, bias)
     y: Tensor = torch.ops.srnn.linear(x.contiguous(), weight.contiguous(), bias)
@@ -116,15 +150,30 @@ def run(
 ) -> Scanned:
     """Run one layer over time.
 
-    current:   (B, T, G·N), the feed-forward part of the input current for all steps, biases included; G = neuron.gates.
-               With weight W (G·N, C) and bias b (G·N,) or None: the layer's input x (B, T, C) in its place; the current is W x + b.
+    current:   (B, T, G·N), the feed-forward part of the input current for all steps, biases
+               included; G = neuron.gates. With weight W (G·N, C) and bias b (G·N,) or None: the
+               layer's input x (B, T, C) in its place; the current is W x + b.
     recurrent: R (G·N, N), multiplying the layer's own output of the step before, or None.
     coeffs:    from `neuron.coeffs`, each (N,) or ().
-    state:     (B, N) tensors: the neuron's states and "s", the output before the first step (may be graded).
-    lengths:   (B,) integers, 0 ≤ L ≤ T, or None = T. From step L on output and potential are 0 and the state is frozen.
+    state:     (B, N) tensors: the neuron's states and "s", the output before the first step (may be
+               graded).
+    lengths:   (B,) integers, 0 ≤ L ≤ T, or None = T. From step L on output and potential are 0 and
+               the state is frozen.
     potential: also return the observable potential of every step.
     """
-    job = Job(neuron, activation, current, recurrent, coeffs, state, weight, bias, lengths, potential, backend)
+    job = Job(
+        neuron,
+        activation,
+        current,
+        recurrent,
+        coeffs,
+        state,
+        weight,
+        bias,
+        lengths,
+        potential,
+        backend,
+    )
     return meeting(job) if meeting is not None else run_many([job])[0]
 
 
@@ -150,16 +199,27 @@ meeting: Callable[[Job], Scanned] | None = None
 
 def alike(job: Job) -> tuple[Any, ...]:
     """Return what jobs that `run_many` takes together have in common."""
-    numbers = tuple(None if t is None else (t.shape, t.dtype) for t in (job.recurrent, job.weight, job.bias, *job.coeffs.values()))
+    numbers = tuple(
+        None if t is None else (t.shape, t.dtype)
+        for t in (job.recurrent, job.weight, job.bias, *job.coeffs.values())
+    )
     sizes = tuple((t.shape[-1], t.dtype, t.device) for t in (job.current, job.state["s"]))
-    return cpu.register(job.neuron, job.activation), tuple(job.coeffs), job.potential, job.backend, numbers, sizes
+    return (
+        cpu.register(job.neuron, job.activation),
+        tuple(job.coeffs),
+        job.potential,
+        job.backend,
+        numbers,
+        sizes,
+    )
 
 
 def run_many(jobs: Sequence[Job]) -> list[Scanned]:
-    """Run the same layer of several models (`alike`), by Triton in one launch, else one after the other. Batches may differ in B and T.
+    """Run the same layer of several models (`alike`), by Triton in one launch, else one after the
+    other. Batches may differ in B and T.
 
-    Each model gets what it gets alone: up to rounding where a product is taken at every step of the loop (`kernels.gpu.plan`: stepwise) or batches
-    differ in B or T, else bit for bit.
+    Each model gets what it gets alone: up to rounding where a product is taken at every step of the
+    loop (`kernels.gpu.plan`: stepwise) or batches differ in B or T, else bit for bit.
     """
     job = jobs[0]
     key = cpu.register(job.neuron, job.activation)
@@ -170,19 +230,35 @@ def run_many(jobs: Sequence[Job]) -> list[Scanned]:
 
 
 def _by_reference(job: Job) -> Scanned:
-    current = job.current if job.weight is None else functional.linear(job.current, job.weight, job.bias)
-    return _reference(job.neuron, job.activation, current, job.recurrent, job.coeffs, job.state, job.lengths, job.potential)
+    current = (
+        job.current if job.weight is None else functional.linear(job.current, job.weight, job.bias)
+    )
+    return _reference(
+        job.neuron,
+        job.activation,
+        current,
+        job.recurrent,
+        job.coeffs,
+        job.state,
+        job.lengths,
+        job.potential,
+    )
 
 
 def _by_cpu(key: str, job: Job) -> Scanned:
     given = _inputs(job)
-    output, seen, final, _, _ = torch.ops.srnn.scan(key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs))
+    output, seen, final, _, _ = torch.ops.srnn.scan(
+        key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs)
+    )
     return _scanned(job, output, seen, final)
 
 
 def _by_triton(key: str, jobs: Sequence[Job]) -> list[Scanned]:
-    """All models in one launch: every input gets a leading axis, recordings and steps that one has less are there and do not count."""
-    jobs = [j._replace(current=j.current.to(j.state["s"].dtype)) for j in jobs]  # of a shorter type under autocast
+    """All models in one launch: every input gets a leading axis, recordings and steps that one has
+    less are there and do not count.
+    """
+    # of a shorter type under autocast
+    jobs = [j._replace(current=j.current.to(j.state["s"].dtype)) for j in jobs]
     job = jobs[0]
     product = gpu.product_type(job.current.device.type, job.current.dtype)
     sizes = [j.current.shape[:2] for j in jobs]
@@ -190,9 +266,18 @@ def _by_triton(key: str, jobs: Sequence[Job]) -> list[Scanned]:
     each = [_inputs(j) for j in jobs]
     if len(set(sizes)) > 1 or len({j.lengths is None for j in jobs}) > 1:
         each = [_padded(given, batch, steps) for given in each]
-    given = [None if t[0] is None else t[0].unsqueeze(0) if len(t) == 1 else torch.stack(t) for t in zip(*each, strict=True)]
+    given = [
+        None if t[0] is None else t[0].unsqueeze(0) if len(t) == 1 else torch.stack(t)
+        for t in zip(*each, strict=True)
+    ]
     output, seen, final, _, _ = torch.ops.srnn.scan_models(
-        key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs), product
+        key,
+        *given,
+        job.potential,
+        _differentiated(given),
+        job.neuron.gates,
+        len(job.coeffs),
+        product,
     )
     shown = seen if job.potential else output
     results = zip(jobs, sizes, output.unbind(), shown.unbind(), final.unbind(), strict=True)
@@ -216,7 +301,8 @@ def _padded(given: list[Tensor | None], batch: int, steps: int) -> list[Tensor |
 
 def _inputs(job: Job) -> list[Tensor | None]:
     """Return what a kernel runs on, in the order of `kernels.cpu.Inputs`."""
-    constants = constants_of(job.activation, job.coeffs, job.state["s"])  # under autocast x may be of a shorter type
+    # under autocast x may be of a shorter type
+    constants = constants_of(job.activation, job.coeffs, job.state["s"])
     before = torch.stack([*(job.state[k] for k in job.neuron.states), job.state["s"]])
     ends = None if job.lengths is None else job.lengths.to(job.current.device, torch.int64)
     given = (job.current, job.weight, job.bias, job.recurrent, constants, before, ends)
@@ -229,14 +315,25 @@ def _differentiated(given: Sequence[Tensor | None]) -> bool:
 
 def _scanned(job: Job, output: Tensor, seen: Tensor, final: Tensor) -> Scanned:
     names = (*job.neuron.states, "s")
-    return Scanned(output, seen if job.potential else None, dict(zip(names, final.unbind(0), strict=True)))
+    return Scanned(
+        output, seen if job.potential else None, dict(zip(names, final.unbind(0), strict=True))
+    )
 
 
 def constants_of(activation: Activation, coeffs: Coeffs, like: Tensor) -> Tensor:
-    """Return the constants of a kernel, (numbers, N): coefficients, then the activation's numbers, of the type of `like` (B, N)."""
+    """Return the constants of a kernel, (numbers, N): coefficients, then the activation's numbers,
+    of the type of `like` (B, N).
+    """
     n = like.shape[-1]
-    held = [like.new_full((n,), v) if isinstance(v, int | float) else v.to(like).expand(n) for v in numbers(activation).values()]
-    return torch.stack([*(c.expand(n) for c in coeffs.values()), *held]) if coeffs or held else like.new_empty(0, n)
+    held = [
+        like.new_full((n,), v) if isinstance(v, int | float) else v.to(like).expand(n)
+        for v in numbers(activation).values()
+    ]
+    return (
+        torch.stack([*(c.expand(n) for c in coeffs.values()), *held])
+        if coeffs or held
+        else like.new_empty(0, n)
+    )
 
 
 def _reference(
@@ -252,8 +349,13 @@ def _reference(
     s, h = state["s"], {name: state[name] for name in neuron.states}
     outputs, potentials = [], []
     steps = current.shape[1]
-    valids = [None] * steps if lengths is None else [(t < lengths.to(current.device)).unsqueeze(-1) for t in range(steps)]
-    for I, v in zip(current.unbind(1), valids, strict=True):  # not current[:, t]: its backward would be quadratic in T
+    valids = (
+        [None] * steps
+        if lengths is None
+        else [(t < lengths.to(current.device)).unsqueeze(-1) for t in range(steps)]
+    )
+    # not current[:, t]: its backward would be quadratic in T
+    for I, v in zip(current.unbind(1), valids, strict=True):
         if recurrent is not None:
             I = torch.addmm(I, s, recurrent.t())
         x, new = neuron.step(I if neuron.gates == 1 else I.chunk(neuron.gates, -1), s, h, coeffs)
@@ -262,10 +364,15 @@ def _reference(
         if v is None:
             s, h = out, new
         else:
-            s, h = torch.where(v, out, s), {name: torch.where(v, new[name], h[name]) for name in neuron.states}
+            s, h = (
+                torch.where(v, out, s),
+                {name: torch.where(v, new[name], h[name]) for name in neuron.states},
+            )
             out = torch.where(v, out, 0.0)
             pot = torch.where(v, pot, 0.0) if pot is not None else None
         outputs.append(out)
         if pot is not None:
             potentials.append(pot)
-    return Scanned(torch.stack(outputs, 1), torch.stack(potentials, 1) if potential else None, {**h, "s": s})
+    return Scanned(
+        torch.stack(outputs, 1), torch.stack(potentials, 1) if potential else None, {**h, "s": s}
+    )

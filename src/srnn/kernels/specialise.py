@@ -1,7 +1,8 @@
 """A traced step for one layer with its constants known: what an exporter prints.
 
-Everything that depends on constants alone is computed here. A constant that is the same for all neurons becomes a literal; 0 · v is 0 (v is finite);
-a state that neither the output nor the potential depends on is left out (η of a neuron that does not adapt).
+Everything that depends on constants alone is computed here. A constant that is the same for all
+neurons becomes a literal; 0 · v is 0 (v is finite); a state that neither the output nor the
+potential depends on is left out (η of a neuron that does not adapt).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from srnn.kernels.trace import Program
 class Special:
     """A step of one layer.
 
-    graph: inputs "I" (or "I0", "I1" …), "s", "state.<name>" and the tables; outputs "s", "state.<name>" and, where it is shown, "potential".
-    tables: constants that differ from neuron to neuron, (N,) each. states: the names of the states that are kept.
+    graph: inputs "I" (or "I0", "I1" …), "s", "state.<name>" and the tables; outputs "s",
+    "state.<name>" and, where it is shown, "potential".
+    tables: constants that differ from neuron to neuron, (N,) each. states: the names of the states
+    that are kept.
     """
 
     graph: Graph
@@ -30,10 +33,13 @@ class Special:
 
 
 def specialise(program: Program, constants: Mapping[str, Tensor], *, potential: bool) -> Special:
-    """Return the step with these constants, "c.<name>" and "a.<path>", each (N,) of one floating type. potential: it is an output too."""
+    """Return the step with these constants, "c.<name>" and "a.<path>", each (N,) of one floating
+    type. potential: it is an output too.
+    """
     known = {name: constants[name] for name in program.constants}
     build, values = Builder(), dict[str, Value]()
-    folded, tables = dict(known), dict(known)  # by the names of the trace, and by those of the result
+    # by the names of the trace, and by those of the result
+    folded, tables = dict(known), dict(known)
     for name in program.step.inputs:
         values[name] = _literal(known[name], name) if name in known else name
     wanted = ("s", *(f"state.{k}" for k in program.states), "potential")
@@ -45,7 +51,11 @@ def specialise(program: Program, constants: Mapping[str, Tensor], *, potential: 
             continue
         args = tuple(values[a] if isinstance(a, str) else a for a in op.args)
         values[op.result] = 0.0 if op.name == "mul" and 0.0 in args else build.emit(op.name, *args)
-    outputs = {name: values[v] if isinstance(v, str) else v for name in wanted for v in (program.step.outputs[name],)}
+    outputs = {
+        name: values[v] if isinstance(v, str) else v
+        for name in wanted
+        for v in (program.step.outputs[name],)
+    }
     graph = Graph((), tuple(build.ops), outputs)
     kept = _needed_states(graph, program.states, potential)
     shown = ("s", *(f"state.{k}" for k in kept), *(("potential",) if potential else ()))
@@ -63,11 +73,15 @@ def _literal(value: Tensor, name: str) -> Value:
 
 
 def _needed_states(graph: Graph, states: tuple[str, ...], potential: bool) -> tuple[str, ...]:
-    """Return the states that the output, or the potential where it is shown, depends on, over any number of steps."""
+    """Return the states that the output, or the potential where it is shown, depends on, over any
+    number of steps.
+    """
     kept: set[str] = set()
     while True:
         shown = ("s", *(("potential",) if potential else ()), *(f"state.{k}" for k in kept))
-        read = {a for op in graph.needed(shown) for a in op.args} | {graph.outputs[name] for name in shown}
+        read = {a for op in graph.needed(shown) for a in op.args} | {
+            graph.outputs[name] for name in shown
+        }
         found = {k for k in states if f"state.{k}" in read}
         if found == kept:
             return tuple(k for k in states if k in kept)

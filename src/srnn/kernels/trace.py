@@ -1,7 +1,9 @@
-"""Trace a neuron's step, and the gradient of that step, into elementwise operations: what energy counts and kernel printers print.
+"""Trace a neuron's step, and the gradient of that step, into elementwise operations: what energy
+counts and kernel printers print.
 
-torch differentiates: the adjoint is the trace of `torch.autograd.grad` through the step. Every trace is taken at two shapes and compared, so that a
-step whose operations depend on the shape is found out.
+torch differentiates: the adjoint is the trace of `torch.autograd.grad` through the step. Every
+trace is taken at two shapes and compared, so that a step whose operations depend on the shape is
+found out.
 """
 
 from __future__ import annotations
@@ -26,20 +28,68 @@ from srnn.kernels.graph import Builder, Graph, Op, Value, currents
 from srnn.neuron import Neuron
 
 _NAMES = {
-    "add": "add", "sub": "sub", "rsub": "rsub", "mul": "mul", "div": "div", "neg": "neg", "reciprocal": "reciprocal",
-    "exp": "exp", "log": "log", "log1p": "log1p", "expm1": "expm1", "sigmoid": "sigmoid", "tanh": "tanh", "erf": "erf", "sqrt": "sqrt",
-    "softplus": "softplus", "relu": "relu", "abs": "abs", "sign": "sign", "sgn": "sign", "pow": "pow",
-    "minimum": "minimum", "maximum": "maximum", "clamp": "clamp", "clamp_min": "maximum", "clamp_max": "minimum", "where": "where",
-    "gt": "gt", "ge": "ge", "lt": "lt", "le": "le", "eq": "eq", "ne": "ne",
-    "logical_and": "and", "logical_or": "or", "logical_not": "not", "bitwise_and": "and", "bitwise_or": "or", "bitwise_not": "not",
-    "ones_like": "literal", "zeros_like": "literal", "full_like": "literal", "scalar_tensor": "literal",
-    "_to_copy": "copy", "clone": "copy", "detach": "alias", "alias": "alias", "masked_fill": "masked_fill",
-}  # fmt: skip
+    "add": "add",
+    "sub": "sub",
+    "rsub": "rsub",
+    "mul": "mul",
+    "div": "div",
+    "neg": "neg",
+    "reciprocal": "reciprocal",
+    "exp": "exp",
+    "log": "log",
+    "log1p": "log1p",
+    "expm1": "expm1",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "erf": "erf",
+    "sqrt": "sqrt",
+    "softplus": "softplus",
+    "relu": "relu",
+    "abs": "abs",
+    "sign": "sign",
+    "sgn": "sign",
+    "pow": "pow",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "clamp": "clamp",
+    "clamp_min": "maximum",
+    "clamp_max": "minimum",
+    "where": "where",
+    "gt": "gt",
+    "ge": "ge",
+    "lt": "lt",
+    "le": "le",
+    "eq": "eq",
+    "ne": "ne",
+    "logical_and": "and",
+    "logical_or": "or",
+    "logical_not": "not",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "bitwise_not": "not",
+    "ones_like": "literal",
+    "zeros_like": "literal",
+    "full_like": "literal",
+    "scalar_tensor": "literal",
+    "_to_copy": "copy",
+    "clone": "copy",
+    "detach": "alias",
+    "alias": "alias",
+    "masked_fill": "masked_fill",
+}
 _LITERALS = {"ones_like": 1.0, "zeros_like": 0.0}
-_BACKWARD = ("tanh_backward", "sigmoid_backward", "threshold_backward", "softplus_backward", "logit_backward")
+_BACKWARD = (
+    "tanh_backward",
+    "sigmoid_backward",
+    "threshold_backward",
+    "softplus_backward",
+    "logit_backward",
+)
 """Operations of gradients that torch itself can write as elementwise ones."""
 _COMPOSITE = ("to", "conj_physical")
-"""What such a rewriting calls and torch, below autograd, no longer takes apart by itself; neither does anything to a real number of that type."""
+"""What such a rewriting calls and torch, below autograd, no longer takes apart by itself; neither
+does anything to a real number of that type.
+"""
 
 
 class TraceError(SrnnError):
@@ -49,22 +99,25 @@ class TraceError(SrnnError):
 def trace_step(neuron: Neuron) -> Graph:
     """Return the step of `neuron` as a graph, constants at full shape.
 
-    inputs: "I" (or "I0", "I1" … for gates), "s", "state.<name>", "c.<name>"; outputs: "x" and each "state.<name>".
-    A clamp is written as maximum and minimum, literals stand in the arguments. Draws nothing from torch's generator.
-    Raises `TraceError` naming an operation that is not elementwise, and where it stands.
+    inputs: "I" (or "I0", "I1" … for gates), "s", "state.<name>", "c.<name>"; outputs: "x" and each
+    "state.<name>". A clamp is written as maximum and minimum, literals stand in the arguments.
+    Draws nothing from torch's generator. Raises `TraceError` naming an operation that is not
+    elementwise, and where it stands.
     """
     return _Model(neuron).step()
 
 
 @dataclass(frozen=True)
 class Program:
-    """A neuron with its activation as a kernel needs it: one list of operations, and three functions made of them.
+    """A neuron with its activation as a kernel needs it: one list of operations, and three
+    functions made of them.
 
     constants: the coefficients c.<name>, then the activation's numbers a.<name>.
     step:    I, s, states → "s", states, "potential".
     advance: I, s, states → states (the output being known).
-    adjoint: I, s, states before the step, "now" (the output after it), "gout", "gpotential", "gs" and "gstate.<name>" (what comes from later steps)
-             → "gI…", "gs", "gstate.<name>" (what goes to earlier ones), "g<coefficient>".
+    adjoint: I, s, states before the step, "now" (the output after it), "gout", "gpotential", "gs"
+             and "gstate.<name>" (what comes from later steps) → "gI…", "gs", "gstate.<name>" (what
+             goes to earlier ones), "g<coefficient>".
     """
 
     name: str
@@ -77,7 +130,9 @@ class Program:
     adjoint: Graph
 
     def constant_ops(self) -> dict[str, Op]:
-        """Return the operations that depend on constants alone, by their results: what is computed once, before the first step."""
+        """Return the operations that depend on constants alone, by their results: what is computed
+        once, before the first step.
+        """
         known, found = set(self.constants), dict[str, Op]()
         for op in self.step.ops:
             if all(isinstance(a, float) or a in known for a in op.args):
@@ -87,7 +142,10 @@ class Program:
 
 
 def trace_program(neuron: Neuron, activation: Activation) -> Program:
-    """Return everything a kernel of this neuron with this activation is printed from. Raises `TraceError` as `trace_step` does."""
+    """Return everything a kernel of this neuron with this activation is printed from.
+
+    Raises `TraceError` as `trace_step` does.
+    """
     model, act = _Model(neuron), _Activation(activation)
     states, names = tuple(f"state.{k}" for k in neuron.states), model.inputs
     constants = (*model.coeffs, *act.numbers)
@@ -98,7 +156,8 @@ def trace_program(neuron: Neuron, activation: Activation) -> Program:
     s = build.inline(act.forward(), {**given, "x": after["x"]})["s"]
     potential = model.potential()
     seen = build.inline(potential, {**given, **after, "s": s})["potential"]
-    # backward: what reaches the output and the states of this step, from its own results and from later steps
+    # backward: what reaches the output and the states of this step, from its own results and from
+    # later steps
     now: dict[str, Value] = {**given, **after, "s": "now", "gpotential": "gpotential"}
     through = build.inline(model.potential_adjoint(), now)
     gs = build.emit("add", build.emit("add", "gout", "gs"), through["gs"])
@@ -126,11 +185,18 @@ class _Model:
     def __init__(self, neuron: Neuron) -> None:
         self.neuron, self.who = neuron, f"{type(neuron).__name__}.step"
         given = (v.tensor() for v in neuron.constants().values() if isinstance(v, Fixed))
-        n = next((v.numel() for v in given if v.dim()), None)  # a list of values fixes the size of the layer
+        # a list of values fixes the size of the layer
+        n = next((v.numel() for v in given if v.dim()), None)
         self.shapes = ((2, n or 3), (4, n or 5))
         with torch.random.fork_rng(devices=[]):
-            params = {k: (v if isinstance(v, Tensor) else v.tensor()).double() for k, v in neuron.init(self.shapes[0][1]).items()}
-            self.coeffs = tuple(f"c.{k}" for k in neuron.coeffs({k: v.expand(self.shapes[0][1]) for k, v in params.items()}))
+            params = {
+                k: (v if isinstance(v, Tensor) else v.tensor()).double()
+                for k, v in neuron.init(self.shapes[0][1]).items()
+            }
+            self.coeffs = tuple(
+                f"c.{k}"
+                for k in neuron.coeffs({k: v.expand(self.shapes[0][1]) for k, v in params.items()})
+            )
         self.currents = currents(neuron.gates)
         self.states = tuple(f"state.{k}" for k in neuron.states)
         self.inputs = (*self.currents, "s", *self.states, *self.coeffs)
@@ -138,7 +204,9 @@ class _Model:
     def _step(self, v: dict[str, Tensor]) -> list[Tensor]:
         I: Any = v["I"] if self.neuron.gates == 1 else tuple(v[k] for k in self.currents)
         state = {k: v[f"state.{k}"] for k in self.neuron.states}
-        x, new = self.neuron.step(I, v["s"], state, {k.removeprefix("c."): v[k] for k in self.coeffs})
+        x, new = self.neuron.step(
+            I, v["s"], state, {k.removeprefix("c."): v[k] for k in self.coeffs}
+        )
         return [x, *(new[k] for k in self.neuron.states)]
 
     def _potential(self, v: dict[str, Tensor]) -> list[Tensor]:
@@ -150,25 +218,38 @@ class _Model:
     def step_adjoint(self) -> Graph:
         results = ("gx", *(f"g{k}" for k in self.states))
         return self._trace(
-            _adjoint(self._step, self.inputs, results), (*self.inputs, *results), tuple(f"g{k}" for k in self.inputs), self.neuron.step
+            _adjoint(self._step, self.inputs, results),
+            (*self.inputs, *results),
+            tuple(f"g{k}" for k in self.inputs),
+            self.neuron.step,
         )
 
     def potential(self) -> Graph:
-        return self._trace(self._potential, ("s", *self.states), ("potential",), self.neuron.potential)
+        return self._trace(
+            self._potential, ("s", *self.states), ("potential",), self.neuron.potential
+        )
 
     def potential_adjoint(self) -> Graph:
         names, results = ("s", *self.states), ("gpotential",)
         f = _adjoint(self._potential, names, results)
-        return self._trace(f, (*names, *results), tuple(f"g{k}" for k in names), self.neuron.potential)
+        return self._trace(
+            f, (*names, *results), tuple(f"g{k}" for k in names), self.neuron.potential
+        )
 
     def _trace(
-        self, f: Callable[[dict[str, Tensor]], list[Tensor]], inputs: tuple[str, ...], outputs: tuple[str, ...], code: Callable[..., Any]
+        self,
+        f: Callable[[dict[str, Tensor]], list[Tensor]],
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        code: Callable[..., Any],
     ) -> Graph:
         return _trace(f, inputs, outputs, self.shapes, self.who, code)
 
 
 class _Activation:
-    """The functions of an activation, traced with all its numbers (those of its surrogate too) as inputs."""
+    """The functions of an activation, traced with all its numbers (those of its surrogate too) as
+    inputs.
+    """
 
     def __init__(self, activation: Activation) -> None:
         self.activation = activation
@@ -184,7 +265,9 @@ class _Activation:
 
     def _trace(self, method: str, output: str) -> Graph:
         def f(v: dict[str, Tensor]) -> list[Tensor]:
-            given = with_numbers(self.activation, {k.removeprefix("a."): v[k] for k in self.numbers})
+            given = with_numbers(
+                self.activation, {k.removeprefix("a."): v[k] for k in self.numbers}
+            )
             return [getattr(given, method)(v["x"])]
 
         who, code = f"{type(self.activation).__name__}.{method}", getattr(self.activation, method)
@@ -209,7 +292,11 @@ def with_numbers(activation: Any, values: dict[str, Tensor]) -> Any:
     for f in dataclasses.fields(activation):
         value = getattr(activation, f.name)
         if dataclasses.is_dataclass(value):
-            inner = {k.removeprefix(f"{f.name}."): v for k, v in values.items() if k.startswith(f"{f.name}.")}
+            inner = {
+                k.removeprefix(f"{f.name}."): v
+                for k, v in values.items()
+                if k.startswith(f"{f.name}.")
+            }
             object.__setattr__(changed, f.name, with_numbers(value, inner))
         elif f.name in values:
             object.__setattr__(changed, f.name, values[f.name])
@@ -217,7 +304,9 @@ def with_numbers(activation: Any, values: dict[str, Tensor]) -> Any:
 
 
 def _adjoint(
-    f: Callable[[dict[str, Tensor]], list[Tensor]], inputs: tuple[str, ...], results: tuple[str, ...]
+    f: Callable[[dict[str, Tensor]], list[Tensor]],
+    inputs: tuple[str, ...],
+    results: tuple[str, ...],
 ) -> Callable[[dict[str, Tensor]], list[Tensor]]:
     """Return the function (inputs, gradients of the results) → gradients of the inputs."""
 
@@ -225,8 +314,16 @@ def _adjoint(
         with torch.enable_grad():
             leaves = {k: v[k].detach().requires_grad_() for k in inputs}
             found = [(y, v[k]) for y, k in zip(f(leaves), results, strict=True) if y.requires_grad]
-            grads = torch.autograd.grad([y for y, _ in found], list(leaves.values()), [g for _, g in found], allow_unused=True)
-        return [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(grads, leaves.values(), strict=True)]
+            grads = torch.autograd.grad(
+                [y for y, _ in found],
+                list(leaves.values()),
+                [g for _, g in found],
+                allow_unused=True,
+            )
+        return [
+            torch.zeros_like(leaf) if g is None else g
+            for g, leaf in zip(grads, leaves.values(), strict=True)
+        ]
 
     return back
 
@@ -239,10 +336,16 @@ def _trace(
     who: str,
     code: Callable[..., Any],
 ) -> Graph:
-    """Trace f at every shape and return the one graph. `code`: the user's function, for messages."""
+    """Trace f at every shape and return the one graph.
+
+    `code`: the user's function, for messages.
+    """
     graphs = [_trace_at(f, inputs, outputs, shape, who, code) for shape in shapes]
     if any(g != graphs[0] for g in graphs):
-        raise TraceError(f'{who} does different things at different shapes (B, N); every operation must be elementwise. Or use backend="reference".')
+        raise TraceError(
+            f"{who} does different things at different shapes (B, N); every "
+            'operation must be elementwise. Or use backend="reference".'
+        )
     return graphs[0]
 
 
@@ -263,12 +366,22 @@ def _trace_at(
     except SrnnError:
         raise
     except Exception as error:  # whatever a user's code may raise
-        raise TraceError(f"{who} cannot be traced: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
-    return Graph(inputs, tuple(recorder.ops), {name: recorder.value(y) for name, y in zip(outputs, results, strict=True)})
+        raise TraceError(
+            f"{who} cannot be traced: {type(error).__name__}: "
+            f"{(str(error).splitlines() or [''])[0]}"
+        ) from error
+    return Graph(
+        inputs,
+        tuple(recorder.ops),
+        {name: recorder.value(y) for name, y in zip(outputs, results, strict=True)},
+    )
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down what torch computes, below autograd. A tensor is known by its memory, which every tensor met keeps until the end."""
+    """Writes down what torch computes, below autograd.
+
+    A tensor is known by its memory, which every tensor met keeps until the end.
+    """
 
     def __init__(self, who: str, code: Callable[..., Any], given: dict[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -277,12 +390,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._met: list[Tensor] = []
 
     def value(self, a: Any) -> Value:
-        """Return the name of a tensor's value; a number, or a tensor of one number that was not computed, is a literal."""
+        """Return the name of a tensor's value; a number, or a tensor of one number that was not
+        computed, is a literal.
+        """
         if not isinstance(a, Tensor):
             return float(a)
         if a.data_ptr() not in self._values:
             if a.dim():
-                raise TraceError(f"{self.who} uses a tensor that is not one of its arguments; make it a constant of the neuron.")
+                raise TraceError(
+                    f"{self.who} uses a tensor that is not one of its arguments; "
+                    "make it a constant of the neuron."
+                )
             return float(a)
         return self._values[a.data_ptr()]
 
@@ -298,27 +416,44 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kind == "lift_fresh":
             return func(*args, **kwargs)
         name = _NAMES.get(kind.removesuffix("_"))
-        dtype, truth = kwargs.get("dtype"), bool(args) and isinstance(args[0], Tensor) and args[0].dtype is torch.bool
-        if kind == "_to_copy" and dtype is torch.float32 and truth:  # (x > 0).float(), on examples that are float64
+        dtype, truth = (
+            kwargs.get("dtype"),
+            bool(args) and isinstance(args[0], Tensor) and args[0].dtype is torch.bool,
+        )
+        # (x > 0).float(), on examples that are float64
+        if kind == "_to_copy" and dtype is torch.float32 and truth:
             kwargs, dtype = {**kwargs, "dtype": torch.float64}, torch.float64
         other = dtype not in (None, torch.bool, torch.float64)
         if name is None or kwargs.get("rounding_mode") is not None or other:
             if kind == "_to_copy":
                 raise TraceError(
-                    f'{self.who}: {func}{self._place()} changes the number type to {dtype}; write .to(x.dtype), or use backend="reference".'
+                    f"{self.who}: {func}{self._place()} changes the number type to "
+                    f'{dtype}; write .to(x.dtype), or use backend="reference".'
                 )
             raise TraceError(
-                f"{self.who}: {func}{self._place()} is not one of the elementwise operations a kernel can be made of; "
+                f"{self.who}: {func}{self._place()} is not one of the elementwise "
+                "operations a kernel can be made of; "
                 'write it with those, or use backend="reference".'
             )
-        before = [self.value(a) for a in args if a is not None and not isinstance(a, list)] if name not in ("literal", "clamp") else []
+        before = (
+            [self.value(a) for a in args if a is not None and not isinstance(a, list)]
+            if name not in ("literal", "clamp")
+            else []
+        )
         if name == "clamp":
-            bounds = [kwargs.get(k, args[i] if len(args) > i else None) for i, k in ((1, "min"), (2, "max"))]
+            bounds = [
+                kwargs.get(k, args[i] if len(args) > i else None)
+                for i, k in ((1, "min"), (2, "max"))
+            ]
             value = self.value(args[0])
         result = func(*args, **kwargs)
         self._met.append(result)
         if name == "literal":
-            value = _LITERALS[kind] if kind in _LITERALS else float(args[0] if kind == "scalar_tensor" else args[1])
+            value = (
+                _LITERALS[kind]
+                if kind in _LITERALS
+                else float(args[0] if kind == "scalar_tensor" else args[1])
+            )
         elif name == "clamp":
             for bound, limit in zip(bounds, ("maximum", "minimum"), strict=True):
                 value = value if bound is None else self._emit(limit, value, self.value(bound))
@@ -326,10 +461,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value = before[0]
         elif name == "copy" and result.dtype is torch.bool:
             value = self._emit("ne", before[0], 0.0)
-        elif name == "softplus" and len(before) > 1:  # softplus(β x) / β, x itself above the threshold
+        # softplus(β x) / β, x itself above the threshold
+        elif name == "softplus" and len(before) > 1:
             beta, threshold = before[1], before[2] if len(before) > 2 else 20.0
             inner = self._emit("mul", before[0], beta)
-            value = self._emit("where", self._emit("gt", inner, threshold), before[0], self._emit("div", self._emit("softplus", inner), beta))
+            value = self._emit(
+                "where",
+                self._emit("gt", inner, threshold),
+                before[0],
+                self._emit("div", self._emit("softplus", inner), beta),
+            )
         elif name == "masked_fill":
             value = self._emit("where", before[1], before[2], before[0])
         else:
@@ -348,10 +489,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.ops[-1].result
 
     def _place(self) -> str:
-        """Return " (file:line)" of the operation now running in the user's function, or "" where it is not there."""
+        """Return " (file:line)" of the operation now running in the user's function, or "" where it
+        is not there.
+        """
         file = inspect.getsourcefile(inspect.unwrap(self.code))
         stack = traceback.extract_stack()
-        inside = max((k for k, frame in enumerate(stack) if frame.filename == __file__ and frame.name == "_trace_at"), default=0)
+        inside = max(
+            (
+                k
+                for k, frame in enumerate(stack)
+                if frame.filename == __file__ and frame.name == "_trace_at"
+            ),
+            default=0,
+        )
         lines = [frame for frame in stack[inside:] if frame.filename == file]
         return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
 

@@ -1,14 +1,20 @@
-"""LIF with a spike-triggered and subthreshold adaptation current (Bittar & Garner 2022), paper form and form of its published code, sparch.
+"""LIF with a spike-triggered and subthreshold adaptation current (Bittar & Garner 2022), paper form
+and form of its published code, sparch.
 
-    paper (eqs 7-9)   u[t] = α u[t-1] + (1-α) (I[t] - w[t-1]) - θ s[t-1]       α in [0.60, 0.96]
-                      w[t] = β w[t-1] + (1-β) a u[t-1] + b s[t-1]              β in [exp(-1/30), exp(-1/120)]
-    sparch            w[t] = β w[t-1] + a u[t-1] + b s[t-1]
-                      u[t] = α (u[t-1] - s[t-1]) + (1-α) (I[t] - w[t])         α in [exp(-1/5), exp(-1/25)]
-    both              x[t] = u[t] - θ,  θ = 1;  a in [-1, 1],  b in [0, 2]     the neuron spikes where x > 0
+    paper (eqs 7-9)  u[t] = α u[t-1] + (1-α) (I[t] - w[t-1]) - θ s[t-1]    α in [0.60, 0.96]
+                     w[t] = β w[t-1] + (1-β) a u[t-1] + b s[t-1]
+                     β in [exp(-1/30), exp(-1/120)]
+    sparch           w[t] = β w[t-1] + a u[t-1] + b s[t-1]
+                     u[t] = α (u[t-1] - s[t-1]) + (1-α) (I[t] - w[t])
+                     α in [exp(-1/5), exp(-1/25)]
+    both             x[t] = u[t] - θ,  θ = 1;  a in [-1, 1],  b in [0, 2]
+                     the neuron spikes where x > 0
 
-The paper spikes at x ≥ 0: `Spike(at_threshold=True)`. All constants are trained, one per neuron, and clamped to their ranges in the forward pass.
-The paper's form is stable below threshold for every a > -1. sparch's is stable only for a > -(1-β), so that about half of its neurons start out
-exponentially unstable: fine for 100 steps, overflow in float32 near 250. `stable=True` raises a to that bound in the forward pass.
+The paper spikes at x ≥ 0: `Spike(at_threshold=True)`. All constants are trained, one per neuron,
+and clamped to their ranges in the forward pass. The paper's form is stable below threshold for
+every a > -1. sparch's is stable only for a > -(1-β), so that about half of its neurons start out
+exponentially unstable: fine for 100 steps, overflow in float32 near 250. `stable=True` raises a to
+that bound in the forward pass.
 """
 
 from __future__ import annotations
@@ -25,7 +31,9 @@ from srnn.neuron import Coeffs, Neuron, Params, State
 
 @dataclass(frozen=True)
 class AdLIF(Neuron):
-    """Adaptive-current LIF, paper form. alpha, beta: decays per step; a: subthreshold, b: spike-triggered adaptation; threshold: θ."""
+    """Adaptive-current LIF, paper form. alpha, beta: decays per step; a: subthreshold, b:
+    spike-triggered adaptation; threshold: θ.
+    """
 
     alpha: Init = Uniform(0.60, 0.96, clamp=True)
     beta: Init = Uniform(math.exp(-1 / 30), math.exp(-1 / 120), clamp=True)
@@ -43,7 +51,10 @@ class AdLIF(Neuron):
 
 @dataclass(frozen=True)
 class SparchAdLIF(Neuron):
-    """Adaptive-current LIF, form of the published code. Constants as in `AdLIF`; stable: keep a ≥ -(1-β)."""
+    """Adaptive-current LIF, form of the published code.
+
+    Constants as in `AdLIF`; stable: keep a ≥ -(1-β).
+    """
 
     alpha: Init = Uniform(math.exp(-1 / 5), math.exp(-1 / 25), clamp=True)
     beta: Init = Uniform(math.exp(-1 / 30), math.exp(-1 / 120), clamp=True)

@@ -5,9 +5,10 @@
     u[t] = α u[t-1] + (1-α) I[t] - θ[t] s[t-1]     potential,   α = exp(-1/τ_m)
     x[t] = u[t] - θ[t]                             the neuron spikes where x > 0
 
-u and θ share one arbitrary unit; τ_m and τ_adp are in steps. The order is that of the published code: the new θ resets the spike of the
-step before. Nothing is detached: the gradient flows through θ, η, the reset and both time constants. No constant is clamped.
-β = 0 is the papers' non-adaptive neuron (the hidden layer of their ECG network): η is still integrated, but nothing reads it.
+u and θ share one arbitrary unit; τ_m and τ_adp are in steps. The order is that of the published
+code: the new θ resets the spike of the step before. Nothing is detached: the gradient flows through
+θ, η, the reset and both time constants. No constant is clamped. β = 0 is the papers' non-adaptive
+neuron (the hidden layer of their ECG network): η is still integrated, but nothing reads it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from srnn.neuron import Coeffs, Neuron, Params, State
 
 @dataclass(frozen=True)
 class ALIF(Neuron):
-    """Adaptive LIF. tau_m, tau_adp: time constants (steps); b0: base threshold; beta: strength of the adaptation."""
+    """Adaptive LIF. tau_m, tau_adp: time constants (steps); b0: base threshold; beta: strength of
+    the adaptation.
+    """
 
     tau_m: Init = Normal(20.0, 5.0)
     tau_adp: Init = Normal(150.0, 10.0)
@@ -33,7 +36,12 @@ class ALIF(Neuron):
     states = ("u", "eta")
 
     def coeffs(self, p: Params) -> Coeffs:
-        return {"alpha": torch.exp(-1 / p["tau_m"]), "rho": torch.exp(-1 / p["tau_adp"]), "b0": p["b0"], "beta": p["beta"]}
+        return {
+            "alpha": torch.exp(-1 / p["tau_m"]),
+            "rho": torch.exp(-1 / p["tau_adp"]),
+            "b0": p["b0"],
+            "beta": p["beta"],
+        }
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         eta = c["rho"] * state["eta"] + (1 - c["rho"]) * s

@@ -1,22 +1,28 @@
-"""Quadratic integrate-and-fire with a recovery current (the reduced form of Izhikevich 2003, 2007), soft reset.
+"""Quadratic integrate-and-fire with a recovery current (the reduced form of Izhikevich 2003, 2007),
+soft reset.
 
 The adaptive model of Bittar & Garner 2022 with f(u) in place of its linear leak; time in steps:
 
     τ_m du/dt = f(u) + I - w,   f(u) = -(u - u_rest)(ϑ - u)          at a spike, u > θ:  u -= θ
     τ_w dw/dt = -w + a (u - u_rest)                                                      w += b
 
-With v = u - u_rest and V = ϑ - u_rest, f = -V v + v²: exponential Euler for the linear part, v² held over the step like an input.
+With v = u - u_rest and V = ϑ - u_rest, f = -V v + v²: exponential Euler for the linear part, v²
+held over the step like an input.
 
-    q[t] = v[t-1] - θ s[t-1], kept within ±(θ - u_rest)                          after the reset, no further out than the peak
-    u[t] = u_rest + α v[t-1] + (1-α)/V (I[t] - w[t-1] + q[t]²) - θ s[t-1]        α = exp(-V/τ_m)
-    w[t] = β w[t-1] + (1-β) a v[t-1] + b s[t-1]                                  β = exp(-1/τ_w)
-    x[t] = u[t] - θ                                                              the neuron spikes where x > 0
+    q[t] = v[t-1] - θ s[t-1], kept within ±(θ - u_rest)
+            after the reset, no further out than the peak
+    u[t] = u_rest + α v[t-1] + (1-α)/V (I[t] - w[t-1] + q[t]²) - θ s[t-1]  α = exp(-V/τ_m)
+    w[t] = β w[t-1] + (1-β) a v[t-1] + b s[t-1]                            β = exp(-1/τ_w)
+    x[t] = u[t] - θ
+            the neuron spikes where x > 0
 
-u, u_rest, ϑ and θ share one arbitrary unit, I and w are in its square; τ_m and τ_w are in steps. ϑ (`critical`, above u_rest) is the
-potential beyond which u runs away by itself where I = w; the rheobase current is V²/4. θ (`threshold`) is the peak: where the spike is
-counted, and what it subtracts. Beyond the peak the continuous model does not exist, so v² stops growing there, on both sides of rest: what
-remains is a linear system with a bounded input. For a > -V it is stable: a bounded input keeps u and w bounded.
-Accurate where τ_m is long against 2 (θ - u_rest) - V, the slope of f at the peak.
+u, u_rest, ϑ and θ share one arbitrary unit, I and w are in its square; τ_m and τ_w are in steps. ϑ
+(`critical`, above u_rest) is the potential beyond which u runs away by itself where I = w; the
+rheobase current is V²/4. θ (`threshold`) is the peak: where the spike is counted, and what it
+subtracts. Beyond the peak the continuous model does not exist, so v² stops growing there, on both
+sides of rest: what remains is a linear system with a bounded input. For a > -V it is stable: a
+bounded input keeps u and w bounded. Accurate where τ_m is long against 2 (θ - u_rest) - V, the
+slope of f at the peak.
 """
 
 from __future__ import annotations
@@ -35,7 +41,8 @@ from srnn.neuron import Coeffs, Neuron, Params, State
 class Izhikevich(Neuron):
     """Quadratic integrate-and-fire with recovery current.
 
-    tau_m, tau_w: time constants of u and w (steps); a: subthreshold, b: spike-triggered recovery; u_rest: resting potential;
+    tau_m, tau_w: time constants of u and w (steps); a: subthreshold, b: spike-triggered recovery;
+    u_rest: resting potential;
     critical: ϑ, above u_rest; threshold: θ, the peak, also what a spike subtracts.
     """
 

@@ -3,8 +3,8 @@
     u[t] = α u[t-1] + (1-α) I[t],   α = exp(-1/τ_m)
     x[t] = u[t]
 
-τ_m is in steps. Bittar & Garner 2022 train α itself, clamped to a range (that of their published code): `AlphaLeaky`. With α = 0 it is a linear
-read-out.
+τ_m is in steps. Bittar & Garner 2022 train α itself, clamped to a range (that of their published
+code): `AlphaLeaky`. With α = 0 it is a linear read-out.
 """
 
 from __future__ import annotations

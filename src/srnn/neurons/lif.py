@@ -3,8 +3,9 @@
     u[t] = (1 - 1/τ_m) (1 - s[t-1]) u[t-1] + I[t]/τ_m     potential, reset to 0 after a spike
     x[t] = u[t] - θ                                       the neuron spikes where x > 0
 
-The reset of a spike is applied at the start of the next step, so `potential` is (1 - s) u. u and θ share one arbitrary unit; τ_m is in steps.
-The paper gives no value for θ; 0.1 is the base threshold of its ECG network.
+The reset of a spike is applied at the start of the next step, so `potential` is (1 - s) u. u and θ
+share one arbitrary unit; τ_m is in steps. The paper gives no value for θ; 0.1 is the base threshold
+of its ECG network.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from srnn.neuron import Coeffs, Neuron, Params, State
 
 @dataclass(frozen=True)
 class LIF(Neuron):
-    """LIF with hard reset and Euler decay. tau_m: membrane time constant (steps, > 1); threshold: θ."""
+    """LIF with hard reset and Euler decay. tau_m: membrane time constant (steps, > 1); threshold:
+    θ.
+    """
 
     tau_m: Init = Normal(20.0, 5.0)
     threshold: Init = 0.1

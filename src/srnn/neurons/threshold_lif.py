@@ -1,12 +1,14 @@
-"""LIF with a moving threshold (Bellec et al. 2018), as Bittar & Garner 2022 compare it with their adaptation current (Table 11).
+"""LIF with a moving threshold (Bellec et al. 2018), as Bittar & Garner 2022 compare it with their
+adaptation current (Table 11).
 
     u[t] = α (u[t-1] - s[t-1]) + (1-α) I[t]              potential, α in [exp(-1/5), exp(-1/25)]
     A[t] = β A[t-1] + (1-β) s[t-1]                       adaptation, β in [exp(-1/30), exp(-1/120)]
     x[t] = u[t] - θ - b A[t],  θ = 1                     the neuron spikes where x > 0
 
-The paper gives no formula ("similar to Bellec 2018"): potential, reset and ranges are those of its adLIF (form of the published code), so that the
-two differ in where the adaptation acts and in nothing else; the range of b, [0, 2], is that of the adLIF's spike-triggered part.
-All constants but θ are trained, one per neuron, and clamped to their ranges in the forward pass.
+The paper gives no formula ("similar to Bellec 2018"): potential, reset and ranges are those of its
+adLIF (form of the published code), so that the two differ in where the adaptation acts and in
+nothing else; the range of b, [0, 2], is that of the adLIF's spike-triggered part. All constants but
+θ are trained, one per neuron, and clamped to their ranges in the forward pass.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from srnn.neuron import Coeffs, Neuron, State
 
 @dataclass(frozen=True)
 class ThresholdLIF(Neuron):
-    """LIF whose threshold rises with every spike. alpha, beta: decays per step; b: strength of the adaptation; threshold: θ."""
+    """LIF whose threshold rises with every spike. alpha, beta: decays per step; b: strength of the
+    adaptation; threshold: θ.
+    """
 
     alpha: Init = Uniform(math.exp(-1 / 5), math.exp(-1 / 25), clamp=True)
     beta: Init = Uniform(math.exp(-1 / 30), math.exp(-1 / 120), clamp=True)

@@ -3,8 +3,9 @@
     u[t] = d (1 - s[t-1]) u[t-1] + I[t]                   d = 0.618 (ECG script), 0.7 (SSC notebook)
     x[t] = u[t] - θ,  θ = 0.5                             the neuron spikes where x > 0
 
-The baseline behind the "LIF" rows of Yin, Corradi & Bohté 2020 and 2021; their text describes another one (`lif.LIF`).
-The reset is applied at the start of the next step, so `potential` is (1 - s) u.
+The baseline behind the "LIF" rows of Yin, Corradi & Bohté 2020 and 2021; their text describes
+another one (`lif.LIF`). The reset is applied at the start of the next step, so `potential` is (1 -
+s) u.
 """
 
 from __future__ import annotations

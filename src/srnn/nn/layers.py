@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srnn import init
-from srnn._check import ConfigError, ShapeError, check_instance, check_lengths, check_range, check_signal, check_sizes, values_hidden
+from srnn._check import (
+    ConfigError,
+    ShapeError,
+    check_instance,
+    check_lengths,
+    check_range,
+    check_signal,
+    check_sizes,
+    values_hidden,
+)
 from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu, scan
 from srnn.kernels.fixed_weights import check_bits, rounded
@@ -33,13 +42,25 @@ from srnn.nn.part import Part as Part
 
 
 class Constants(nn.Module):
-    """The constants of a neuron as parameters and buffers, at plain paths (`layer.constants.tau_m`)."""
+    """The constants of a neuron as parameters and buffers, at plain paths
+    (`layer.constants.tau_m`).
+    """
 
-    def __init__(self, neuron: Neuron, n: int, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        neuron: Neuron,
+        n: int,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self._bounds = {name: init.bounds(value) for name, value in neuron.constants().items()}
         for name, value in neuron.init(n).items():
-            kwargs: dict[str, Any] = {"device": device, "dtype": dtype or torch.get_default_dtype(), "copy": True}
+            kwargs: dict[str, Any] = {
+                "device": device,
+                "dtype": dtype or torch.get_default_dtype(),
+                "copy": True,
+            }
             if isinstance(value, init.Fixed):
                 self.register_buffer(name, value.tensor().to(**kwargs))
             else:
@@ -48,7 +69,10 @@ class Constants(nn.Module):
     def forward(self) -> Params:
         """Return the constants by name, each clamped to its range where it has one."""
         values = {name: getattr(self, name) for name in self._bounds}
-        return {name: values[name] if b is None else torch.clamp(values[name], *b) for name, b in self._bounds.items()}
+        return {
+            name: values[name] if b is None else torch.clamp(values[name], *b)
+            for name, b in self._bounds.items()
+        }
 
 
 class Layer(Part):
@@ -56,20 +80,27 @@ class Layer(Part):
 
     Args:
         inputs, neurons: C and N.
-        neuron:          the model, with its constants (`srnn.ALIF()`, `srnn.ALIF(beta=0.0)` …).
-        activation:      default `Spike(MultiGaussian())`.
-        recurrent:       feed the layer's own output of the step before back through R (N, N).
+        neuron: the model, with its constants (`srnn.ALIF()`, `srnn.ALIF(beta=0.0)` …).
+        activation: default `Spike(MultiGaussian())`.
+        recurrent: feed the layer's own output of the step before back through R (N, N).
         bias, recurrent_bias: b and b_R. Yin's networks have both; they get the same gradient.
-        zero_diagonal:   no neuron feeds itself (Bittar & Garner 2022).
-        weight_init, recurrent_init: callables that fill a matrix in place (`srnn.init`); biases start at 0.
-        norm:            `BatchNorm()` or `LayerNorm()` of W x + b, never of the recurrent part; padded steps take no part.
-        dropout:         probability of dropping an output spike on its way up; the feedback inside the layer is not dropped.
-        sparsity, recurrent_sparsity: fraction of the connections of W and R removed at random, once and for all.
-        bits: W and R are used as integers of so many bits, with a scale for each row (`srnn.kernels.fixed_weights`); None: as they are. What is
-            trained stays as precise as it was, and gets the gradient straight through.
+        zero_diagonal: no neuron feeds itself (Bittar & Garner 2022).
+        weight_init, recurrent_init: callables that fill a matrix in place (`srnn.init`); biases
+            start at 0.
+        norm: `BatchNorm()` or `LayerNorm()` of W x + b, never of the recurrent part; padded steps
+            take no part.
+        dropout: probability of dropping an output spike on its way up; the feedback inside the
+            layer is not dropped.
+        sparsity, recurrent_sparsity: fraction of the connections of W and R removed at random,
+            once and for all.
+        bits: W and R are used as integers of so many bits, with a scale for each row
+            (`srnn.kernels.fixed_weights`); None: as they are. What is trained stays as precise as
+            it was, and gets the gradient straight through.
 
-    A gated cell has W (G·N, C) and R (G·N, N), one block of rows a gate; its matrices are initialised block by block.
-    Parameters: weight, bias, recurrent, recurrent_bias, constants.<name>, norm.<name>. Raises `ConfigError` for settings that cannot work.
+    A gated cell has W (G·N, C) and R (G·N, N), one block of rows a gate; its matrices are
+    initialised block by block.
+    Parameters: weight, bias, recurrent, recurrent_bias, constants.<name>, norm.<name>. Raises
+    `ConfigError` for settings that cannot work.
     """
 
     weight_mask: Tensor | None
@@ -101,18 +132,32 @@ class Layer(Part):
         check_sizes("Layer", inputs, neurons)
         check_instance("Layer", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
         if activation is not None:
-            check_instance("Layer", "activation", activation, Activation, "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())")
+            check_instance(
+                "Layer",
+                "activation",
+                activation,
+                Activation,
+                "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())",
+            )
         self.inputs, self.outputs, self.neurons, self.neuron = inputs, neurons, neurons, neuron
         self.activation = activation if activation is not None else Spike()
         if neuron.hard_reset and not self.activation.unit:
             raise ConfigError(
-                f"{self._who()}: {type(self.activation).__name__} with a hard reset: (1 - s)·u turns negative where s > 1. "
+                f"{self._who()}: {type(self.activation).__name__} with a hard reset: (1 - "
+                "s)·u turns negative where s > 1. "
                 "Use a neuron with a soft reset (ALIF, SoftLIF …), or a Spike activation."
             )
         if not recurrent and (recurrent_bias or zero_diagonal or recurrent_sparsity):
-            raise ConfigError(f"{self._who()}: recurrent_bias, zero_diagonal and recurrent_sparsity need recurrent=True.")
+            raise ConfigError(
+                f"{self._who()}: recurrent_bias, zero_diagonal and "
+                "recurrent_sparsity need recurrent=True."
+            )
         self.dropout = check_range("dropout", dropout, 0.0, 1.0)
-        self.weight_init, self.recurrent_init, self.bits = weight_init, recurrent_init, check_bits("bits", bits)
+        self.weight_init, self.recurrent_init, self.bits = (
+            weight_init,
+            recurrent_init,
+            check_bits("bits", bits),
+        )
         rows = neurons * neuron.gates
         kwargs: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weight = nn.Parameter(torch.empty(rows, inputs, **kwargs))
@@ -120,9 +165,18 @@ class Layer(Part):
         self.recurrent = nn.Parameter(torch.empty(rows, neurons, **kwargs)) if recurrent else None
         self.recurrent_bias = nn.Parameter(torch.empty(rows, **kwargs)) if recurrent_bias else None
         if norm is not None:
-            check_instance("Layer", "norm", norm, (BatchNorm, LayerNorm), "srnn.BatchNorm() or srnn.LayerNorm()")
+            check_instance(
+                "Layer",
+                "norm",
+                norm,
+                (BatchNorm, LayerNorm),
+                "srnn.BatchNorm() or srnn.LayerNorm()",
+            )
         self.norm = norm.build(rows, **kwargs) if norm is not None else None
-        self.register_buffer("weight_mask", _mask(self.weight, neuron.blocks(neuron.input_gates, neurons), "sparsity", sparsity))
+        self.register_buffer(
+            "weight_mask",
+            _mask(self.weight, neuron.blocks(neuron.input_gates, neurons), "sparsity", sparsity),
+        )
         mask = None
         if self.recurrent is not None:
             there = neuron.blocks(neuron.recurrent_gates, neurons)
@@ -134,7 +188,10 @@ class Layer(Part):
         self._check_neuron()
 
     def reset_parameters(self) -> None:
-        """Draw weights and constants anew from torch's global generator; biases are 0. Masks of sparse connectivity stay."""
+        """Draw weights and constants anew from torch's global generator; biases are 0.
+
+        Masks of sparse connectivity stay.
+        """
         device, dtype = self.weight.device, self.weight.dtype
         with torch.no_grad():
             self._fill("weight_init", self.weight)
@@ -149,7 +206,10 @@ class Layer(Part):
 
     @torch.no_grad()
     def _check_neuron(self) -> None:
-        """Run one step and compare what comes with the contract of `srnn.neuron`. Raises `ConfigError` saying what to mend."""
+        """Run one step and compare what comes with the contract of `srnn.neuron`.
+
+        Raises `ConfigError` saying what to mend.
+        """
         neuron, who, names = self.neuron, type(self.neuron).__name__, set(self.neuron.states)
         state = self.start(2)
         s = state.pop("s")
@@ -157,15 +217,20 @@ class Layer(Part):
         x, new = neuron.step(I, s, state, neuron.coeffs(self.constants()))
         if set(new) != names:
             raise ConfigError(
-                f"{who}.step returns the states {', '.join(sorted(new)) or '(none)'}; expected {', '.join(sorted(names))}, as in `states`."
+                f"{who}.step returns the states {', '.join(sorted(new)) or '(none)'}; "
+                f"expected {', '.join(sorted(names))}, as in `states`."
             )
         for name, value in {"x": x, **new}.items():
             if value.shape != s.shape:
                 raise ConfigError(
-                    f"{who}.step: {name} has shape {tuple(value.shape)} for input {tuple(s.shape)}; every operation must be elementwise."
+                    f"{who}.step: {name} has shape {tuple(value.shape)} for input "
+                    f"{tuple(s.shape)}; every operation must be elementwise."
                 )
         if "u" not in names and type(neuron).potential is Neuron.potential:
-            raise ConfigError(f"{who} has no state 'u'; name the membrane potential 'u', or define potential(s, state).")
+            raise ConfigError(
+                f"{who} has no state 'u'; name the membrane potential 'u', or "
+                "define potential(s, state)."
+            )
 
     def _fill(self, what: str, weight: Tensor) -> None:
         """Let an initialiser fill a matrix, gate by gate; refuse one that leaves values unset."""
@@ -175,7 +240,8 @@ class Layer(Part):
             fill(block)
         if not weight.is_meta and not bool(torch.isfinite(weight).all()):
             raise ConfigError(
-                f"{self._who()}: {what}={fill!r} left values unset; expected a callable that fills a tensor in place, as Orthogonal() does."
+                f"{self._who()}: {what}={fill!r} left values unset; expected a callable "
+                "that fills a tensor in place, as Orthogonal() does."
             )
 
     @property
@@ -183,13 +249,24 @@ class Layer(Part):
         return self.activation
 
     def start(self, batch: int) -> State:
-        """Return the neuron's state before the first step for `batch` recordings, each (B, N), with "s" = 0 unless the neuron says otherwise."""
+        """Return the neuron's state before the first step for `batch` recordings, each (B, N), with
+        "s" = 0 unless the neuron says otherwise.
+        """
         given = {"s": 0.0, **self.neuron.start(self.neurons)}
-        values = {k: v.to(self.weight) if isinstance(v, Tensor) else self.weight.new_full((), v) for k, v in given.items()}
+        values = {
+            k: v.to(self.weight) if isinstance(v, Tensor) else self.weight.new_full((), v)
+            for k, v in given.items()
+        }
         return {name: v.detach().expand(batch, self.neurons).clone() for name, v in values.items()}
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: LayerState | None = None,
+        *,
+        potential: bool = False,
+        backend: str = "auto",
     ) -> LayerOutput:
         check_signal(self._who(), x, self.inputs)
         self._check_dtype(x)
@@ -197,7 +274,8 @@ class Layer(Part):
         state = self.checked(state, x.shape[0])
         chosen = self.which_backend(backend).name
         if valid is not None and (chosen != "cpu" or self.norm is not None):
-            x = torch.where(valid.unsqueeze(-1), x, 0.0)  # what lies beyond a length is never read; the cpu kernels see to that themselves
+            # what lies beyond a length is never read; the cpu kernels see to that themselves
+            x = torch.where(valid.unsqueeze(-1), x, 0.0)
         weight, bias, recurrent = self.connections()
         if self.norm is not None:
             x = self.normed(x, weight, bias, valid, backend=chosen)
@@ -214,23 +292,38 @@ class Layer(Part):
             potential=potential,
             backend=chosen,
         )
-        output = functional.dropout(run.output, self.dropout, self.training) if self.dropout else run.output
+        output = (
+            functional.dropout(run.output, self.dropout, self.training)
+            if self.dropout
+            else run.output
+        )
         return LayerOutput(output, run.output, run.potential, run.state)
 
     def weights(self) -> tuple[Tensor, Tensor | None]:
-        """Return W (G·N, C) and R (G·N, N) or None, as the products have them: removed connections are 0, values rounded where `bits` says so."""
+        """Return W (G·N, C) and R (G·N, N) or None, as the products have them: removed connections
+        are 0, values rounded where `bits` says so.
+        """
         weight = _used(self.weight, self.weight_mask, self.bits)
-        return weight, None if self.recurrent is None else _used(self.recurrent, self.recurrent_mask, self.bits)
+        return weight, None if self.recurrent is None else _used(
+            self.recurrent, self.recurrent_mask, self.bits
+        )
 
     def connections(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return W, b and R as the products have them; b_R is in b, unless a norm stands between the two."""
+        """Return W, b and R as the products have them; b_R is in b, unless a norm stands between
+        the two.
+        """
         both = None if self.norm is not None else self.recurrent_bias
         bias = both if self.bias is None else self.bias if both is None else self.bias + both
         weight, recurrent = self.weights()
         return weight, bias, recurrent
 
-    def normed(self, x: Tensor, weight: Tensor, bias: Tensor | None, valid: Tensor | None, *, backend: str) -> Tensor:
-        """Return norm(W x + b) + b_R for all steps, (B, T, G·N), of a layer that has a norm. W, b: of `connections`; backend: as chosen."""
+    def normed(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, valid: Tensor | None, *, backend: str
+    ) -> Tensor:
+        """Return norm(W x + b) + b_R for all steps, (B, T, G·N), of a layer that has a norm.
+
+        W, b: of `connections`; backend: as chosen.
+        """
         assert self.norm is not None
         x = normalised(self.norm, scan.linear(x, weight, bias, backend=backend), valid)
         return x if self.recurrent_bias is None else x + self.recurrent_bias
@@ -238,28 +331,47 @@ class Layer(Part):
     def which_backend(self, backend: str = "auto") -> scan.Choice:
         """Return the backend that runs this layer when `backend` is asked for, and why."""
         if backend == "auto" and scan.transformed():
-            return scan.Choice("reference", "the kernels know neither torch.func nor forward-mode differentiation")
+            return scan.Choice(
+                "reference", "the kernels know neither torch.func nor forward-mode differentiation"
+            )
         key, weight = cpu.register(self.neuron, self.activation), self.weight
-        chosen: scan.Choice = scan.choose(backend, key, weight.device.type, weight.dtype, self.neurons, self.recurrent is not None)
+        chosen: scan.Choice = scan.choose(
+            backend, key, weight.device.type, weight.dtype, self.neurons, self.recurrent is not None
+        )
         return chosen
 
     def _check_dtype(self, x: Tensor) -> None:
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ShapeError(f"{self._who()}: x has dtype {x.dtype}, the layer {self.weight.dtype}. Pass x.to({self.weight.dtype}).")
+            raise ShapeError(
+                f"{self._who()}: x has dtype {x.dtype}, the layer "
+                f"{self.weight.dtype}. Pass x.to({self.weight.dtype})."
+            )
 
     def checked(self, state: LayerState | None, batch: int) -> State:
-        """Return the state it is given, or the start. Raises `ShapeError` where it is not one of this layer for `batch` recordings."""
+        """Return the state it is given, or the start.
+
+        Raises `ShapeError` where it is not one of this layer for `batch` recordings.
+        """
         if state is None:
             return self.start(batch)
         names = (*self.neuron.states, "s")
         if not isinstance(state, dict) or set(state) != set(names):
             got = ", ".join(sorted(state)) if isinstance(state, dict) else type(state).__name__
-            raise ShapeError(f"{self._who()}: state holds {got}; expected {', '.join(names)}: what `start(batch)` or an earlier call returned.")
+            raise ShapeError(
+                f"{self._who()}: state holds {got}; expected {', '.join(names)}: "
+                "what `start(batch)` or an earlier call returned."
+            )
         for name in names:
             if state[name].shape != (batch, self.neurons):
-                raise ShapeError(f"{self._who()}: state[{name!r}] has shape {tuple(state[name].shape)}; expected (B={batch}, N={self.neurons}).")
+                raise ShapeError(
+                    f"{self._who()}: state[{name!r}] has shape "
+                    f"{tuple(state[name].shape)}; expected (B={batch}, N={self.neurons})."
+                )
             if state[name].dtype != self.weight.dtype:
-                raise ShapeError(f"{self._who()}: state[{name!r}] has dtype {state[name].dtype}, the layer {self.weight.dtype}.")
+                raise ShapeError(
+                    f"{self._who()}: state[{name!r}] has dtype {state[name].dtype}, "
+                    f"the layer {self.weight.dtype}."
+                )
         return state
 
     def _who(self) -> str:
@@ -268,14 +380,28 @@ class Layer(Part):
     def extra_repr(self) -> str:
         """Say what the layer is made of."""
         bits = "" if self.bits is None else f", bits={self.bits}"
-        return f"{self.inputs} → {self.neurons}, {self.neuron}, {self.activation}, recurrent={self.recurrent is not None}{bits}"
+        return (
+            f"{self.inputs} → {self.neurons}, {self.neuron}, {self.activation}, "
+            f"recurrent={self.recurrent is not None}{bits}"
+        )
 
 
 class Readout(Layer):
-    """A layer of leaky integrators that neither spikes nor feeds back: `Layer(C, K, Leaky(), Identity(), recurrent=False)`, read by its potential."""
+    """A layer of leaky integrators that neither spikes nor feeds back: `Layer(C, K, Leaky(),
+    Identity(), recurrent=False)`, read by its potential.
+    """
 
-    def __init__(self, inputs: int, classes: int, neuron: Neuron | None = None, **kwargs: Any) -> None:
-        super().__init__(inputs, classes, neuron if neuron is not None else Leaky(), Identity(), recurrent=False, **kwargs)
+    def __init__(
+        self, inputs: int, classes: int, neuron: Neuron | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            inputs,
+            classes,
+            neuron if neuron is not None else Leaky(),
+            Identity(),
+            recurrent=False,
+            **kwargs,
+        )
 
 
 @dataclass(frozen=True)
@@ -307,26 +433,50 @@ class Mean:
 class Bidirectional(Part):
     """A layer run forwards and one run backwards over each recording within its own length.
 
-    `Bidirectional(layer)` gives the backward direction its own, freshly drawn weights; `Bidirectional(layer, layer)` shares them.
-    merge: `Concat()` or `Mean()`. The state is the pair (forward, backward). It cannot run on a stream: the backward direction needs the end.
+    `Bidirectional(layer)` gives the backward direction its own, freshly drawn weights;
+    `Bidirectional(layer, layer)` shares them.
+    merge: `Concat()` or `Mean()`. The state is the pair (forward, backward). It cannot run on a
+    stream: the backward direction needs the end.
     """
 
     whole = "is bidirectional and needs a recording's end before its start"
 
-    def __init__(self, forward_layer: Layer, backward_layer: Layer | None = None, merge: Concat | Mean | None = None) -> None:
+    def __init__(
+        self,
+        forward_layer: Layer,
+        backward_layer: Layer | None = None,
+        merge: Concat | Mean | None = None,
+    ) -> None:
         super().__init__()
         check_instance("Bidirectional", "forward_layer", forward_layer, Layer, "a Layer")
         if backward_layer is not None:
-            check_instance("Bidirectional", "backward_layer", backward_layer, Layer, "a Layer (the merge is merge=srnn.Mean())")
+            check_instance(
+                "Bidirectional",
+                "backward_layer",
+                backward_layer,
+                Layer,
+                "a Layer (the merge is merge=srnn.Mean())",
+            )
         if merge is not None:
-            check_instance("Bidirectional", "merge", merge, (Concat, Mean), "srnn.Concat() or srnn.Mean()")
+            check_instance(
+                "Bidirectional", "merge", merge, (Concat, Mean), "srnn.Concat() or srnn.Mean()"
+            )
         if backward_layer is None:
             backward_layer = copy.deepcopy(forward_layer)
             backward_layer.reset_parameters()
-        if (backward_layer.inputs, backward_layer.neurons) != (forward_layer.inputs, forward_layer.neurons):
-            raise ConfigError(f"Bidirectional: the directions differ in size: {forward_layer._who()} and {backward_layer._who()}.")
+        if (backward_layer.inputs, backward_layer.neurons) != (
+            forward_layer.inputs,
+            forward_layer.neurons,
+        ):
+            raise ConfigError(
+                "Bidirectional: the directions differ in size: "
+                f"{forward_layer._who()} and {backward_layer._who()}."
+            )
         if backward_layer.activation != forward_layer.activation:
-            raise ConfigError(f"Bidirectional: the directions differ in activation: {forward_layer.activation} and {backward_layer.activation}.")
+            raise ConfigError(
+                "Bidirectional: the directions differ in activation: "
+                f"{forward_layer.activation} and {backward_layer.activation}."
+            )
         self.merge = merge if merge is not None else Concat()
         self.forward_layer, self.backward_layer = forward_layer, backward_layer
         self.inputs, self.outputs = forward_layer.inputs, self.merge.width(forward_layer.neurons)
@@ -340,17 +490,32 @@ class Bidirectional(Part):
         return self.forward_layer.start(batch), self.backward_layer.start(batch)
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: LayerState | None = None,
+        *,
+        potential: bool = False,
+        backend: str = "auto",
     ) -> LayerOutput:
-        """Run both directions; arguments and result as in `Layer.forward`, with the pair as state."""
+        """Run both directions; arguments and result as in `Layer.forward`, with the
+        pair as state.
+        """
         check_signal(f"Bidirectional({self.forward_layer._who()})", x, self.inputs)
         if state is None:
             state = self.start(x.shape[0])
         if not isinstance(state, tuple) or len(state) != 2:
-            raise ShapeError(f"Bidirectional: state is a {type(state).__name__}; expected the pair (forward, backward) that `start(batch)` returns.")
-        steps = x.new_full((x.shape[0],), x.shape[1], dtype=torch.long) if lengths is None else lengths
+            raise ShapeError(
+                f"Bidirectional: state is a {type(state).__name__}; expected the "
+                "pair (forward, backward) that `start(batch)` returns."
+            )
+        steps = (
+            x.new_full((x.shape[0],), x.shape[1], dtype=torch.long) if lengths is None else lengths
+        )
         there = self.forward_layer(x, lengths, state[0], potential=potential, backend=backend)
-        back = self.backward_layer(reverse(x, steps), lengths, state[1], potential=potential, backend=backend)
+        back = self.backward_layer(
+            reverse(x, steps), lengths, state[1], potential=potential, backend=backend
+        )
 
         def merged(a: Tensor, b: Tensor) -> Tensor:
             return self.merge(a, reverse(b, steps))
@@ -364,7 +529,9 @@ class Bidirectional(Part):
 
 
 def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse each recording of x (B, T, C) within its own length; padded steps stay where they are."""
+    """Reverse each recording of x (B, T, C) within its own length; padded steps stay where they
+    are.
+    """
     t = torch.arange(x.shape[1], device=x.device)
     ends = lengths.to(x.device).unsqueeze(1)
     index = torch.where(t < ends, ends - 1 - t, t)
@@ -372,7 +539,9 @@ def reverse(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
-    """Return the (B, T) mask of valid steps, or None when every step of every recording is valid."""
+    """Return the (B, T) mask of valid steps, or None when every step of every
+    recording is valid.
+    """
     if lengths is None:
         return None
     check_lengths(who, lengths, x.shape[0], x.shape[1])
@@ -381,7 +550,9 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
 
 
 def _mask(weight: Tensor, there: Tensor, what: str, sparsity: float) -> Tensor | None:
-    """Return the mask of the connections that are `there` but for round(sparsity · size), chosen at random; None when that is all of them."""
+    """Return the mask of the connections that are `there` but for round(sparsity · size), chosen at
+    random; None when that is all of them.
+    """
     keep = there.expand(weight.shape).clone()
     removed = round(check_range(what, sparsity, 0.0, 1.0) * weight.numel())
     if removed:

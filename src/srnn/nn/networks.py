@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from srnn import init
-from srnn._check import ConfigError, ShapeError, check_finite, check_instance, check_range, check_signal
+from srnn._check import (
+    ConfigError,
+    ShapeError,
+    check_finite,
+    check_instance,
+    check_range,
+    check_signal,
+)
 from srnn.activations import Identity, Soft
 from srnn.kernels import scan
 from srnn.kernels.trace import numbers
@@ -29,8 +36,8 @@ NetworkState = tuple[LayerState, ...]
 class Trace:
     """What happened inside, recorded by `Stack(..., record=True)`; padded steps are 0 everywhere.
 
-    input: (B, T, C) as the first layer saw it. outputs, potentials: (B, T, N) for each layer; outputs before dropout, those of a
-    bidirectional layer side by side (B, T, 2N).
+    input: (B, T, C) as the first layer saw it. outputs, potentials: (B, T, N) for each layer;
+    outputs before dropout, those of a bidirectional layer side by side (B, T, 2N).
     lengths: (B,) valid steps. spiking: for each layer, whether its outputs are binary spikes.
     """
 
@@ -46,23 +53,35 @@ class Trace:
         return int(self.lengths.sum())
 
     def rates(self) -> tuple[float, ...]:
-        """Return for each layer the mean output per neuron and valid step: the firing rate in spikes per step, for spiking layers."""
-        return tuple(float(o.detach().double().sum()) / max(1, self.steps * o.shape[-1]) for o in self.outputs)
+        """Return for each layer the mean output per neuron and valid step: the firing rate in
+        spikes per step, for spiking layers.
+        """
+        return tuple(
+            float(o.detach().double().sum()) / max(1, self.steps * o.shape[-1])
+            for o in self.outputs
+        )
 
     def rate(self) -> float:
-        """Return the mean firing rate over all spiking units together, spikes per unit and step (as published by Yin et al. 2021)."""
+        """Return the mean firing rate over all spiking units together, spikes per unit and step (as
+        published by Yin et al. 2021).
+        """
         units = sum(o.shape[-1] for o, s in zip(self.outputs, self.spiking, strict=True) if s)
         return self.spikes() / max(1, self.steps * units)
 
     def spikes(self) -> float:
         """Return the number of spikes emitted by all spiking layers, all recordings."""
-        return sum(float(o.detach().double().sum()) for o, s in zip(self.outputs, self.spiking, strict=True) if s)
+        return sum(
+            float(o.detach().double().sum())
+            for o, s in zip(self.outputs, self.spiking, strict=True)
+            if s
+        )
 
 
 class Output(NamedTuple):
     """What a network returns.
 
-    potential, output: (B, T, K) of the last layer. state: after each recording's own last step. trace: with record=True, else None.
+    potential, output: (B, T, K) of the last layer. state: after each recording's own last step.
+    trace: with record=True, else None.
     """
 
     potential: Tensor
@@ -72,7 +91,8 @@ class Output(NamedTuple):
 
 
 class Stack(nn.Module):
-    """Layers one above the other, evaluated bottom-up within the same step: no delay between layers.
+    """Layers one above the other, evaluated bottom-up within the same step: no delay between
+    layers.
 
     net = Stack(Layer(700, 128, ALIF()), Layer(128, 128, ALIF()), Readout(128, 20))
     out = net(x, lengths=lengths)           # x: (B, T, 700)
@@ -84,10 +104,19 @@ class Stack(nn.Module):
         if not layers:
             raise ConfigError("Stack: no layers; expected at least one.")
         for k, layer in enumerate(layers):
-            check_instance("Stack", f"layer {k}", layer, Part, "Layer, Readout or Bidirectional, as in Stack(first, second)")
+            check_instance(
+                "Stack",
+                f"layer {k}",
+                layer,
+                Part,
+                "Layer, Readout or Bidirectional, as in Stack(first, second)",
+            )
         for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.outputs != above.inputs:
-                raise ConfigError(f"Stack: layer {k} gives {below.outputs} channels, layer {k + 1} takes {above.inputs}; they must be equal.")
+                raise ConfigError(
+                    f"Stack: layer {k} gives {below.outputs} channels, layer "
+                    f"{k + 1} takes {above.inputs}; they must be equal."
+                )
         self.layers = nn.ModuleList(layers)
 
     @property
@@ -109,15 +138,19 @@ class Stack(nn.Module):
         return tuple(layer.start(batch) for layer in self.parts())
 
     def which_backend(self, x: Tensor | None = None, backend: str = "auto") -> scan.Choice:
-        """Return the backend that runs this network, and why; where layers differ, each with its own.
+        """Return the backend that runs this network, and why; where layers differ, each with its
+        own.
 
         x: not looked at; the weights' device and type decide, which x must share.
         """
-        chosen = [layer.which_backend(backend) for layer in single_layers(self)] or [scan.Choice("torch", "no layer of neurons")]
+        chosen = [layer.which_backend(backend) for layer in single_layers(self)] or [
+            scan.Choice("torch", "no layer of neurons")
+        ]
         if len(set(chosen)) == 1:
             return chosen[0]
         return scan.Choice(
-            " + ".join(dict.fromkeys(c.name for c in chosen)), "; ".join(f"layer {k}: {c.name} ({c.reason})" for k, c in enumerate(chosen))
+            " + ".join(dict.fromkeys(c.name for c in chosen)),
+            "; ".join(f"layer {k}: {c.name} ({c.reason})" for k, c in enumerate(chosen)),
         )
 
     def forward(
@@ -132,11 +165,14 @@ class Stack(nn.Module):
     ) -> Output:
         """Run over time.
 
-        x: (B, T, C). lengths: (B,) integers, 0 ≤ L ≤ T, or None = all steps valid; what lies beyond a length is never read (NaN is harmless).
-        state: from `start` or an earlier call. record: keep outputs and potentials of every layer. segment: activation checkpointing: run
-        in segments of that many steps, of which the backward pass keeps the state at the start and computes the rest anew; the same result and
-        the same (untruncated) gradient with less memory. Raises `ShapeError` when something does not fit, `DataError` where a valid step
-        is not finite, `ConfigError` for a network that cannot run in segments.
+        x: (B, T, C). lengths: (B,) integers, 0 ≤ L ≤ T, or None = all steps valid; what lies beyond
+        a length is never read (NaN is harmless).
+        state: from `start` or an earlier call. record: keep outputs and potentials of every layer.
+        segment: activation checkpointing: run in segments of that many steps, of which the backward
+        pass keeps the state at the start and computes the rest anew; the same result and the same
+        (untruncated) gradient with less memory. Raises `ShapeError` when something does not fit,
+        `DataError` where a valid step is not finite, `ConfigError` for a network that cannot run in
+        segments.
         """
         check_signal("Stack", x, self.inputs)
         valid = valid_steps("Stack", x, lengths)
@@ -147,16 +183,31 @@ class Stack(nn.Module):
             state = self.start(x.shape[0])
         if not isinstance(state, tuple) or len(state) != len(self.layers):
             got = f"{len(state)} parts" if isinstance(state, tuple) else f"a {type(state).__name__}"
-            raise ShapeError(f"Stack: state is {got} for {len(self.layers)} layers; pass the tuple that `start(batch)` or a call returned.")
-        run = self._run(x, lengths, state, record, backend) if segment is None else self._segments(x, lengths, state, record, backend, segment)
+            raise ShapeError(
+                f"Stack: state is {got} for {len(self.layers)} layers; pass the "
+                "tuple that `start(batch)` or a call returned."
+            )
+        run = (
+            self._run(x, lengths, state, record, backend)
+            if segment is None
+            else self._segments(x, lengths, state, record, backend, segment)
+        )
         trace = None
         if record:
             counts = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths
             seen = x if valid is None else torch.where(valid.unsqueeze(-1), x, 0.0)
-            trace = Trace(seen, run.outputs, run.potentials, counts, tuple(layer.emits.binary for layer in self.parts()))
+            trace = Trace(
+                seen,
+                run.outputs,
+                run.potentials,
+                counts,
+                tuple(layer.emits.binary for layer in self.parts()),
+            )
         return Output(run.potential, run.output, run.state, trace)
 
-    def _run(self, x: Tensor, lengths: Tensor | None, state: NetworkState, record: bool, backend: str) -> _Run:
+    def _run(
+        self, x: Tensor, lengths: Tensor | None, state: NetworkState, record: bool, backend: str
+    ) -> _Run:
         """Run all layers over the steps of x, one after the other."""
         h, states, outputs, potentials, last = x, [], [], [], len(self.layers) - 1
         for k, layer in enumerate(self.layers):
@@ -169,45 +220,105 @@ class Stack(nn.Module):
         assert run.potential is not None
         return _Run(run.potential, h, tuple(states), tuple(outputs), tuple(potentials))
 
-    def _segments(self, x: Tensor, lengths: Tensor | None, state: NetworkState, record: bool, backend: str, segment: int) -> _Run:
-        """Run segment after segment; of each one only its input and the state at its start are kept for the backward pass."""
+    def _segments(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        state: NetworkState,
+        record: bool,
+        backend: str,
+        segment: int,
+    ) -> _Run:
+        """Run segment after segment; of each one only its input and the state at its start are kept
+        for the backward pass.
+        """
         if not isinstance(segment, int) or isinstance(segment, bool) or segment < 1:
-            raise ConfigError(f"Stack: segment is {segment!r}; expected a whole number of steps, at least 1, or None.")
+            raise ConfigError(
+                f"Stack: segment is {segment!r}; expected a whole number of steps, "
+                "at least 1, or None."
+            )
         self.check_pieces(f"segment={segment}", whole=True)
         layers = single_layers(self)
         names = [(*layer.neuron.states, "s") for layer in layers]
-        state = tuple(layer.checked(part, x.shape[0]) for layer, part in zip(layers, state, strict=True))
-        inner = (v for layer in single_layers(self) for v in numbers(layer.activation).values() if isinstance(v, Tensor))
+        state = tuple(
+            layer.checked(part, x.shape[0]) for layer, part in zip(layers, state, strict=True)
+        )
+        inner = (
+            v
+            for layer in single_layers(self)
+            for v in numbers(layer.activation).values()
+            if isinstance(v, Tensor)
+        )
         parameters = [p for p in (*self.parameters(), *inner) if p.requires_grad]
-        random, contiguous = any(layer.dropout and layer.training for layer in layers), x.is_contiguous()
+        random, contiguous = (
+            any(layer.dropout and layer.training for layer in layers),
+            x.is_contiguous(),
+        )
         parts: list[list[Tensor]] = []
-        for first, piece in zip(range(0, x.shape[1], segment), torch.split(x, segment, 1), strict=True):  # split: one backward for all pieces
+        # split: one backward for all pieces
+        for first, piece in zip(
+            range(0, x.shape[1], segment), torch.split(x, segment, 1), strict=True
+        ):
             valid = piece_lengths(lengths, first, piece)
 
             def run(x: Tensor, *values: Tensor, valid: Tensor | None = valid) -> list[Tensor]:
-                # laid out as the whole is: torch adds the bias in another order where it is not, and the bits would differ
-                made = self._run(x.contiguous() if contiguous else x, valid, _named(names, values), record, backend)
-                return [*_values(names, made.state), made.potential, made.output, *made.outputs, *made.potentials]
+                # laid out as the whole is: torch adds the bias in another order where it is not,
+                # and the bits would differ
+                made = self._run(
+                    x.contiguous() if contiguous else x,
+                    valid,
+                    _named(names, values),
+                    record,
+                    backend,
+                )
+                return [
+                    *_values(names, made.state),
+                    made.potential,
+                    made.output,
+                    *made.outputs,
+                    *made.potentials,
+                ]
 
-            parts.append(recomputed(run, [piece, *_values(names, state)], parameters, random=random))
+            parts.append(
+                recomputed(run, [piece, *_values(names, state)], parameters, random=random)
+            )
             state = _named(names, parts[-1])
-        potential, output, *recorded = (torch.cat(pieces, 1) for pieces in list(zip(*parts, strict=True))[sum(map(len, names)) :])
-        return _Run(potential, output, state, tuple(recorded[: len(recorded) // 2]), tuple(recorded[len(recorded) // 2 :]))
+        potential, output, *recorded = (
+            torch.cat(pieces, 1)
+            for pieces in list(zip(*parts, strict=True))[sum(map(len, names)) :]
+        )
+        return _Run(
+            potential,
+            output,
+            state,
+            tuple(recorded[: len(recorded) // 2]),
+            tuple(recorded[len(recorded) // 2 :]),
+        )
 
     def check_pieces(self, why: str, *, whole: bool) -> None:
-        """Raise `ConfigError` where this network cannot run piece by piece; whole: and give what it gives on all steps together."""
+        """Raise `ConfigError` where this network cannot run piece by piece; whole: and give what it
+        gives on all steps together.
+        """
         for k, layer in enumerate(self.parts()):
             if layer.whole is not None:
                 raise ConfigError(f"{why}: layer {k} {layer.whole}: it cannot run piece by piece.")
-            if whole and isinstance(getattr(layer, "norm", None), nn.BatchNorm1d) and layer.training:
+            if (
+                whole
+                and isinstance(getattr(layer, "norm", None), nn.BatchNorm1d)
+                and layer.training
+            ):
                 raise ConfigError(
-                    f"{why}: the batch norm of layer {k} takes its statistics over all steps together, a segment has only its own. "
-                    "Use LayerNorm(), truncated BPTT (its chunks have their own statistics), or net.eval()."
+                    f"{why}: the batch norm of layer {k} takes its statistics over all "
+                    "steps together, a segment has only its own. "
+                    "Use LayerNorm(), truncated BPTT (its chunks have their own "
+                    "statistics), or net.eval()."
                 )
 
 
 class _Run(NamedTuple):
-    """What the layers give on a stretch of steps; outputs and potentials of every layer where they are recorded."""
+    """What the layers give on a stretch of steps; outputs and potentials of every layer where they
+    are recorded.
+    """
 
     potential: Tensor
     output: Tensor
@@ -227,15 +338,23 @@ def _named(names: Sequence[Sequence[str]], values: Sequence[Tensor]) -> NetworkS
 
 
 def piece_lengths(lengths: Tensor | None, first: int, piece: Tensor) -> Tensor | None:
-    """Return how many steps of `piece` (B, T', C), cut out at step `first`, are valid; (B,) or None = all."""
+    """Return how many steps of `piece` (B, T', C), cut out at step `first`, are valid; (B,) or None
+    = all.
+    """
     return None if lengths is None else (lengths - first).clamp(0, piece.shape[1])
 
 
 def detached(state: NetworkState) -> NetworkState:
-    """Return the same state without its history: no gradient flows back into the steps before it."""
+    """Return the same state without its history: no gradient flows back into the
+    steps before it.
+    """
 
     def cut(part: LayerState) -> LayerState:
-        return tuple(cut(p) for p in part) if isinstance(part, tuple) else {name: value.detach() for name, value in part.items()}  # type: ignore[return-value]
+        return (
+            tuple(cut(p) for p in part)  # type: ignore[return-value]
+            if isinstance(part, tuple)
+            else {name: value.detach() for name, value in part.items()}
+        )
 
     return tuple(cut(part) for part in state)
 
@@ -248,9 +367,10 @@ def single_layers(net: Stack) -> list[Layer]:
 def count_parameters(net: Stack) -> tuple[int, int]:
     """Return (used, unused) trained numbers: a number is unused when no output can depend on it.
 
-    Examples are τ_adp where β is fixed at 0, the diagonal of a zero-diagonal R, connections removed by sparsity. They are found by differentiating
-    a smooth copy of the network (`Soft`, float64, everything trained, the input and a graded start drawn at random) and counting the zeros of
-    the gradient: the count depends on how the network is built, not on the values it holds.
+    Examples are τ_adp where β is fixed at 0, the diagonal of a zero-diagonal R, connections removed
+    by sparsity. They are found by differentiating a smooth copy of the network (`Soft`, float64,
+    everything trained, the input and a graded start drawn at random) and counting the zeros of the
+    gradient: the count depends on how the network is built, not on the values it holds.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
@@ -264,10 +384,15 @@ def count_parameters(net: Stack) -> tuple[int, int]:
             for layer in single_layers(probe):
                 _randomise(layer)
             x = torch.randn(2, 5, net.inputs, dtype=torch.float64)
-            out = probe(x, state=tuple(_random_state(s) for s in probe.start(2)), backend="reference")
+            out = probe(
+                x, state=tuple(_random_state(s) for s in probe.start(2)), backend="reference"
+            )
             probe.zero_grad()
             (out.potential.sin().sum() + out.output.sin().sum()).backward()
-            silent = [mask if p.grad is None else mask & (p.grad == 0) for mask, p in zip(silent, probe.parameters(), strict=True)]
+            silent = [
+                mask if p.grad is None else mask & (p.grad == 0)
+                for mask, p in zip(silent, probe.parameters(), strict=True)
+            ]
             if not any(bool(mask.any()) for mask in silent):
                 break
     unused = sum(int(mask.sum()) for mask in silent)
@@ -275,7 +400,9 @@ def count_parameters(net: Stack) -> tuple[int, int]:
 
 
 _PROBES = 24
-"""Draws until a weight counts as unused: in one of them, a ReLU inside a step may happen to be silent, or a constant to lie at its bound."""
+"""Draws until a weight counts as unused: in one of them, a ReLU inside a step may happen to be
+silent, or a constant to lie at its bound.
+"""
 
 
 @torch.no_grad()
@@ -298,24 +425,30 @@ def _random_state(state: LayerState) -> LayerState:
     return {k: torch.rand_like(v) for k, v in state.items()}
 
 
-# ── where a network starts ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── where a network starts ────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Zeros:
-    """Start every recording from the neurons' own start (zero, for most), with no spike before the first step."""
+    """Start every recording from the neurons' own start (zero, for most), with no spike before the
+    first step.
+    """
 
-    def __call__(self, net: Stack, batch: int, generator: torch.Generator | None = None) -> NetworkState:
+    def __call__(
+        self, net: Stack, batch: int, generator: torch.Generator | None = None
+    ) -> NetworkState:
         """Return the state for `batch` recordings."""
         return net.start(batch)
 
 
 @dataclass(frozen=True)
 class UniformStart:
-    """Start the potentials of every recording anew from U[low, high); with graded=True the output before the first step is that same number.
+    """Start the potentials of every recording anew from U[low, high); with graded=True the output
+    before the first step is that same number.
 
-    The published scripts start so, in training and in evaluation (Yin: U[0, 1)·b0, the output at -1 being the same graded tensor). Here a
-    generator may be passed, so that an evaluation gives the same result every time.
+    The published scripts start so, in training and in evaluation (Yin: U[0, 1)·b0, the output at -1
+    being the same graded tensor). Here a generator may be passed, so that an evaluation gives the
+    same result every time.
     """
 
     low: float = 0.0
@@ -326,15 +459,24 @@ class UniformStart:
         """Refuse an empty range."""
         check_range("start.high", self.high, self.low)
 
-    def __call__(self, net: Stack, batch: int, generator: torch.Generator | None = None) -> NetworkState:
+    def __call__(
+        self, net: Stack, batch: int, generator: torch.Generator | None = None
+    ) -> NetworkState:
         """Return the state for `batch` recordings."""
 
         def draw(state: LayerState) -> LayerState:
             if isinstance(state, tuple):
                 return tuple(draw(part) for part in state)  # type: ignore[return-value]
             if "u" not in state:
-                raise ConfigError("UniformStart: a layer has no potential u to draw; start it from Zeros, or pass a state of your own.")
-            u = torch.rand(state["s"].shape, generator=generator, dtype=torch.float64) * (self.high - self.low) + self.low
+                raise ConfigError(
+                    "UniformStart: a layer has no potential u to draw; start it "
+                    "from Zeros, or pass a state of your own."
+                )
+            u = (
+                torch.rand(state["s"].shape, generator=generator, dtype=torch.float64)
+                * (self.high - self.low)
+                + self.low
+            )
             u = u.to(state["s"])
             return {**state, "u": u, "s": u if self.graded else state["s"]}
 

@@ -14,7 +14,9 @@ from srnn._check import ShapeError
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Batch normalisation of W x + b over recordings and valid steps (Bittar & Garner 2022: momentum 0.05)."""
+    """Batch normalisation of W x + b over recordings and valid steps (Bittar & Garner 2022:
+    momentum 0.05).
+    """
 
     momentum: float = 0.05
     eps: float = 1e-5
@@ -37,7 +39,9 @@ class LayerNorm:
 
 @torch.no_grad()
 def evaluated(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Return (scale, shift), float64: what a batch norm makes of x when it evaluates is scale · x + shift."""
+    """Return (scale, shift), float64: what a batch norm makes of x when it evaluates is scale · x +
+    shift.
+    """
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
@@ -60,16 +64,25 @@ def normalised(norm: nn.Module, current: Tensor, valid: Tensor | None) -> Tensor
     return out
 
 
-_ONE = "BatchNorm: one valid step in the whole batch has no variance; expected at least two, or net.eval()."
+_ONE = (
+    "BatchNorm: one valid step in the whole batch has no variance; expected at least two, or "
+    "net.eval()."
+)
 
 
 def _together(norm: nn.BatchNorm1d, current: Tensor, valid: Tensor | None) -> Tensor:
-    """Batch norm with the statistics of all processes' valid steps: what one process makes of the whole batch."""
+    """Batch norm with the statistics of all processes' valid steps: what one process makes of the
+    whole batch.
+    """
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
     assert norm.momentum is not None
-    live = torch.ones_like(current[..., :1]) if valid is None else valid.unsqueeze(-1).to(current.dtype)
+    live = (
+        torch.ones_like(current[..., :1])
+        if valid is None
+        else valid.unsqueeze(-1).to(current.dtype)
+    )
     count = int(processes.summed(live.detach().double().sum()))
     if count == 1:
         raise ShapeError(_ONE)

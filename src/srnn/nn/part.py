@@ -1,4 +1,6 @@
-"""The contract of what a network is stacked from: (B, T, C) → (B, T, N) over time, with explicit state."""
+"""The contract of what a network is stacked from: (B, T, C) → (B, T, N) over time, with explicit
+state.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ LayerState = State | tuple[State, State]
 class LayerOutput(NamedTuple):
     """What a part returns.
 
-    output: (B, T, N) after dropout. emitted: before it; of a bidirectional layer both directions side by side, (B, T, 2N).
+    output: (B, T, N) after dropout. emitted: before it; of a bidirectional layer both directions
+    side by side, (B, T, 2N).
     potential: (B, T, N) or None. state: after each recording's own last step.
     """
 
@@ -27,9 +30,11 @@ class LayerOutput(NamedTuple):
 
 
 class Part(nn.Module):
-    """A module with `inputs` and `outputs` channels that can stand in a `Stack`; it keeps no state of its own.
+    """A module with `inputs` and `outputs` channels that can stand in a `Stack`; it keeps no state
+    of its own.
 
-    whole: why it cannot run piece by piece (on a stream, in segments), in words that follow its name; None where it can.
+    whole: why it cannot run piece by piece (on a stream, in segments), in words that follow its
+    name; None where it can.
     """
 
     inputs: int
@@ -46,11 +51,18 @@ class Part(nn.Module):
         return {}
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None, *, potential: bool = False, backend: str = "auto"
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: LayerState | None = None,
+        *,
+        potential: bool = False,
+        backend: str = "auto",
     ) -> LayerOutput:
         """Run over time.
 
-        x: (B, T, C). lengths: (B,) valid steps of each recording, or None = T. state: from `start` or an earlier call, or None = start.
-        Raises `ShapeError` when x, lengths or state do not fit.
+        x: (B, T, C). lengths: (B,) valid steps of each recording, or None = T. state: from `start`
+        or an earlier call, or None = start. Raises `ShapeError` when x, lengths or state do not
+        fit.
         """
         raise NotImplementedError

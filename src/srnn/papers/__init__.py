@@ -1,4 +1,5 @@
-"""Every published table and figure as rows of (task, settings, published numbers); `srnn reproduce NAME` fills them in.
+"""Every published table and figure as rows of (task, settings, published numbers);
+`srnn reproduce NAME` fills them in.
 
 A paper is a module with TABLES; a table is called PAPER-table2 or PAPER-fig4a.
 """
@@ -16,7 +17,9 @@ PAPERS = ("yin2020", "yin2021", "bittar2022")
 
 def tables() -> tuple[Table, ...]:
     """Return all tables, in the order of the papers."""
-    return tuple(table for paper in PAPERS for table in importlib.import_module(f"{__name__}.{paper}").TABLES)
+    return tuple(
+        table for paper in PAPERS for table in importlib.import_module(f"{__name__}.{paper}").TABLES
+    )
 
 
 def load(name: str) -> Table:

@@ -1,8 +1,10 @@
 """What the papers claim, as comparisons of rows, and whether our runs bear it out.
 
-A comparison says that one row is above another in some number. It *holds* where the difference of the means is larger than twice its standard error,
-√(sd₁²/n₁ + sd₂²/n₂), is *reversed* where it is so far below, and else *within the spread* of the seeds. Of single runs only the difference is said.
-That one is as good as the other holds where the means are no further apart than is claimed, and is reversed where they are by more than that error.
+A comparison says that one row is above another in some number. It *holds* where the difference of
+the means is larger than twice its standard error, √(sd₁²/n₁ + sd₂²/n₂), is *reversed* where it is
+so far below, and else *within the spread* of the seeds. Of single runs only the difference is said.
+That one is as good as the other holds where the means are no further apart than is claimed, and is
+reversed where they are by more than that error.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from srnn.papers.results import Measured, Result
 
 @dataclass(frozen=True)
 class Compare:
-    """Row `above` of a table against row `below`, by a number of theirs. times: the claim is that it is at least so many times as much.
+    """Row `above` of a table against row `below`, by a number of theirs. times: the claim is that
+    it is at least so many times as much.
 
     at_most: the claim is that it is no more than so many points above.
     """
@@ -40,7 +43,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a comparison: "holds", "reversed", "within the spread", "less than that", "one run", "not measured"; the numbers in words."""
+    """What came of a comparison: "holds", "reversed", "within the spread", "less than that", "one
+    run", "not measured"; the numbers in words.
+    """
 
     kind: str
     above: str
@@ -50,7 +55,9 @@ class Verdict:
 
 def judge(comparison: Compare, results: Mapping[tuple[str, str], Result]) -> Verdict:
     """Return whether a comparison holds. results: by table and row."""
-    upper, lower = (results.get((comparison.table, name)) for name in (comparison.above, comparison.below))
+    upper, lower = (
+        results.get((comparison.table, name)) for name in (comparison.above, comparison.below)
+    )
     above = comparison.above if upper is None else upper.row.label
     below = comparison.below if lower is None else lower.row.label
     a, b = (None if r is None else r.ours.get(comparison.metric) for r in (upper, lower))
@@ -61,17 +68,34 @@ def judge(comparison: Compare, results: Mapping[tuple[str, str], Result]) -> Ver
     if comparison.times is not None:
         ratio = a.mean / b.mean
         kind = "holds" if ratio >= comparison.times else "less than that"
-        return Verdict(kind, above, below, f"{comparison.metric.replace('_', ', ')}: {ratio:.3g} times ({both})")
+        return Verdict(
+            kind,
+            above,
+            below,
+            f"{comparison.metric.replace('_', ', ')}: {ratio:.3g} times ({both})",
+        )
     difference = a.mean - b.mean
-    said = f"{difference:+.1f} points ({both})" if comparison.metric == "accuracy" else f"{difference:+.3g} ({both})"
+    said = (
+        f"{difference:+.1f} points ({both})"
+        if comparison.metric == "accuracy"
+        else f"{difference:+.3g} ({both})"
+    )
     if a.sd is None or b.sd is None:
         return Verdict("one run", above, below, said)
     error = math.sqrt(a.sd**2 / a.n + b.sd**2 / b.n)
     if comparison.at_most is not None:
         beyond = difference - comparison.at_most
-        kind = "holds" if beyond <= 0 else "within the spread" if beyond <= 2 * error else "reversed"
+        kind = (
+            "holds" if beyond <= 0 else "within the spread" if beyond <= 2 * error else "reversed"
+        )
         return Verdict(kind, above, below, f"{said}; claimed: at most {comparison.at_most:g}")
-    kind = "within the spread" if abs(difference) <= 2 * error else "holds" if difference > 0 else "reversed"
+    kind = (
+        "within the spread"
+        if abs(difference) <= 2 * error
+        else "holds"
+        if difference > 0
+        else "reversed"
+    )
     return Verdict(kind, above, below, said)
 
 
@@ -92,4 +116,8 @@ def tally(verdicts: list[Verdict]) -> str:
         return "not measured"
     if len(set(kinds)) == 1:
         return kinds[0]
-    return ", ".join(f"{kinds.count(k)} × {k}" for k in ("holds", "within the spread", "less than that", "reversed", "one run") if k in kinds)
+    return ", ".join(
+        f"{kinds.count(k)} × {k}"
+        for k in ("holds", "within the spread", "less than that", "reversed", "one run")
+        if k in kinds
+    )

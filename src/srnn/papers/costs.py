@@ -1,4 +1,6 @@
-"""What the networks of a table cost, counted without training at the published firing rate, beside the published numbers."""
+"""What the networks of a table cost, counted without training at the published firing rate, beside
+the published numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ RATIOS = ("energy_ratio", "error_ratio", "efficiency")
 
 @dataclass(frozen=True)
 class Compared:
-    """A metric of a row: as printed (None: not published), as computed (None: not known), and what there is to say."""
+    """A metric of a row: as printed (None: not published), as computed (None: not known), and what
+    there is to say.
+    """
 
     metric: str
     published: str | None
@@ -27,21 +31,35 @@ class Compared:
         """Return "equal", "explained", "DIFFERS", or "" where there is nothing to compare."""
         if self.published is None or self.computed is None:
             return ""
-        return "equal" if agrees(self.published, self.computed) else "explained" if self.why else "DIFFERS"
+        return (
+            "equal"
+            if agrees(self.published, self.computed)
+            else "explained"
+            if self.why
+            else "DIFFERS"
+        )
 
 
 def costs(table: Table) -> dict[str, list[Compared]]:
-    """Return for each row the metrics `table.costs`. Builds every network; trains nothing and reads no data."""
+    """Return for each row the metrics `table.costs`.
+
+    Builds every network; trains nothing and reads no data.
+    """
     counted = {row.name: count(row, table.rules) for row in table.rows}
     found = {}
     for row in table.rows:
         computed = counted[row.name] | _ratios(table, row, counted)
-        found[row.name] = [Compared(m, row.published.get(m), computed.get(m), row.explained.get(m, "")) for m in table.costs]
+        found[row.name] = [
+            Compared(m, row.published.get(m), computed.get(m), row.explained.get(m, ""))
+            for m in table.costs
+        ]
     return found
 
 
 def count(row: Row, rules: str) -> dict[str, float]:
-    """Return parameters, mac, ac and energy per step of a row's network; ac and energy of spiking ones only where the row has a rate."""
+    """Return parameters, mac, ac and energy per step of a row's network; ac and energy of spiking
+    ones only where the row has a rate.
+    """
     if row.builds is None and (row.task is None or row.cannot):
         return {}
     net = row.builds() if row.builds is not None else row.resolved().build()
@@ -50,7 +68,12 @@ def count(row: Row, rules: str) -> dict[str, float]:
     spiking = any(part.emits.binary for part in net.parts())
     activity = energy.Activity.assumed(net, row.rate or 0.0)
     if row.analog_macs:
-        counted = energy.count(net, replace(activity, events=False), energy.Yin2021(analog_input_mac=True), every=row.every)
+        counted = energy.count(
+            net,
+            replace(activity, events=False),
+            energy.Yin2021(analog_input_mac=True),
+            every=row.every,
+        )
     else:
         counted = energy.counts(net, activity, every=row.every)[rules]
     numbers |= {"mac": counted.mac}
@@ -60,10 +83,19 @@ def count(row: Row, rules: str) -> dict[str, float]:
 
 
 def _parameters(net: Stack, sparsity: float) -> int:
-    """Count trained numbers as the papers do: what nothing reads too (a zero diagonal, τ_adp where β = 0), less that share of the sparse matrices."""
+    """Count trained numbers as the papers do: what nothing reads too (a zero diagonal, τ_adp where
+    β = 0), less that share of the sparse matrices.
+    """
     numbers, pool = sum(p.numel() for p in net.parameters()), 0
     for layer in single_layers(net):
-        both = [(m, mask) for m, mask in ((layer.weight, layer.weight_mask), (layer.recurrent, layer.recurrent_mask)) if m is not None]
+        both = [
+            (m, mask)
+            for m, mask in (
+                (layer.weight, layer.weight_mask),
+                (layer.recurrent, layer.recurrent_mask),
+            )
+            if m is not None
+        ]
         pool += sum(m.numel() for m, _ in both) if layer.weight_mask is not None else 0
         if layer.neuron.gates > 1:  # blocks that a gate does not have
             numbers -= sum(int((~mask.bool()).sum()) for _, mask in both if mask is not None)
@@ -75,8 +107,11 @@ def _ratios(table: Table, row: Row, counted: dict[str, dict[str, float]]) -> dic
         return {}
     other = table.row(row.against)
     pair = energy.Comparison(
-        counted[other.name].get("energy") or None, counted[row.name].get("energy") or None, _error(other), _error(row)
-    )  # fmt: skip
+        counted[other.name].get("energy") or None,
+        counted[row.name].get("energy") or None,
+        _error(other),
+        _error(row),
+    )
     return {name: ratio for name in RATIOS if (ratio := getattr(pair, name)) is not None}
 
 
@@ -87,7 +122,14 @@ def _error(row: Row) -> float | None:
 def as_json(found: dict[str, list[Compared]]) -> list[dict[str, Any]]:
     """Return costs as plain values."""
     return [
-        {"row": name, "metric": c.metric, "published": c.published, "computed": c.computed, "verdict": c.verdict, "why": c.why}
+        {
+            "row": name,
+            "metric": c.metric,
+            "published": c.published,
+            "computed": c.computed,
+            "verdict": c.verdict,
+            "why": c.why,
+        }
         for name, compared in found.items()
         for c in compared
         if c.published is not None or c.computed is not None

@@ -4,7 +4,8 @@
     RUNS/<task>/<key>/seed0.log  what its process said
     RUNS/<task>/<key>/rows.json  which rows of which tables it serves, and their settings
 
-The key is drawn from every setting that is not at the default of its class, so that a setting added to the package later moves no run.
+The key is drawn from every setting that is not at the default of its class, so that a setting added
+to the package later moves no run.
 """
 
 from __future__ import annotations
@@ -47,23 +48,40 @@ class Job:
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is. other: a finished run of settings that have changed since. message: the error, or where it is."""
+    """How far a run is. other: a finished run of settings that have changed since. message: the
+    error, or where it is.
+    """
 
     kind: Literal["finished", "stopped", "running", "diverged", "failed", "other", "none"]
     message: str = ""
     metrics: dict[str, Any] | None = None
 
 
-def jobs_of(table: Table, row: Row, runs: Path, seeds: Sequence[int], more: Sequence[str] = ()) -> list[Job]:
+def jobs_of(
+    table: Table, row: Row, runs: Path, seeds: Sequence[int], more: Sequence[str] = ()
+) -> list[Job]:
     """Return the runs a row wants. Raises `ConfigError` for settings that do not fit its task."""
     if row.task is None or row.cannot:
         return []
     jobs = []
     for seed in seeds:
         for fold in range(table.folds) if table.folds else (None,):
-            settings = (*row.settings, *more, *(() if fold is None else (f"fold=[{fold},{table.folds}]",)))
+            settings = (
+                *row.settings,
+                *more,
+                *(() if fold is None else (f"fold=[{fold},{table.folds}]",)),
+            )
             task = row.resolved(settings[len(row.settings) :])
-            jobs.append(Job(row.name, task, settings, seed, fold, runs / task.name / key(task) / f"seed{seed}"))
+            jobs.append(
+                Job(
+                    row.name,
+                    task,
+                    settings,
+                    seed,
+                    fold,
+                    runs / task.name / key(task) / f"seed{seed}",
+                )
+            )
     return jobs
 
 
@@ -80,7 +98,13 @@ def _moved(node: Any) -> Any:
     moved: dict[str, Any] = {"is": type(node).__name__}
     for f in fields(node):
         mine = getattr(node, f.name)
-        usual = f.default if f.default is not MISSING else f.default_factory() if f.default_factory is not MISSING else MISSING
+        usual = (
+            f.default
+            if f.default is not MISSING
+            else f.default_factory()
+            if f.default_factory is not MISSING
+            else MISSING
+        )
         beside = isinstance(node, Task) and (f.name in Task.locked or f.name in _BESIDE)
         if not beside and (usual is MISSING or mine != usual):
             moved[f.name] = _moved(mine)
@@ -104,7 +128,9 @@ def state_of(job: Job) -> State:
 
 
 def _changed(stored: Any, now: Any, path: str = "") -> list[str]:
-    """Return the settings of a stored run that are not those of now; one that the run did not know yet is as it always was."""
+    """Return the settings of a stored run that are not those of now; one that the run did not know
+    yet is as it always was.
+    """
     if not (isinstance(stored, dict) and isinstance(now, dict)):
         return [] if stored == now else [f"{path}: {stored!r}, now {now!r}"]
     found = []
@@ -121,7 +147,10 @@ def write_index(table: Table, jobs: Iterable[Job]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{path.parent} cannot be created: {error.strerror}. Choose a folder you may write to with --runs.") from error
+            raise RunError(
+                f"{path.parent} cannot be created: {error.strerror}. Choose a folder "
+                "you may write to with --runs."
+            ) from error
         try:
             known: dict[str, Any] = json.loads(path.read_text())
         except (OSError, ValueError):
@@ -139,7 +168,10 @@ class Presence:
         self.data_dir, self._known = data_dir, dict[str, str]()
 
     def missing(self, task: Task) -> str:
-        """Return the loader's own words where the data of a task are not here, else nothing. A glance: damage shows when it is trained."""
+        """Return the loader's own words where the data of a task are not here, else nothing.
+
+        A glance: damage shows when it is trained.
+        """
         kind = json.dumps(describe(task.data), sort_keys=True)
         if kind not in self._known:
             self._known[kind] = self._ask(task)

@@ -1,4 +1,6 @@
-"""Train many runs in parallel processes, one thread each; a signal stops all of them with their checkpoints written."""
+"""Train many runs in parallel processes, one thread each; a signal stops all of them with their
+checkpoints written.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _PAUSE, _PATIENCE = 0.1, 120.0
 
 @dataclass
 class Pool:
-    """workers: processes at a time. say: is given a line for each run that ends. presence: which data are here."""
+    """workers: processes at a time. say: is given a line for each run that ends. presence: which
+    data are here.
+    """
 
     workers: int
     presence: Presence
@@ -33,8 +37,13 @@ class Pool:
     """Runs that ended with an error, by their folders."""
 
     def train(self, jobs: Sequence[Job]) -> None:
-        """Train what is not finished, each folder once, in this order. Raises `KeyboardInterrupt` after SIGINT or SIGTERM, when all have stopped."""
-        waiting = list({job.path: job for job in jobs if state_of(job).kind in ("none", "stopped")}.values())
+        """Train what is not finished, each folder once, in this order.
+
+        Raises `KeyboardInterrupt` after SIGINT or SIGTERM, when all have stopped.
+        """
+        waiting = list(
+            {job.path: job for job in jobs if state_of(job).kind in ("none", "stopped")}.values()
+        )
         total, active = len(waiting), list[_Running]()
         with signals_interrupt():
             try:
@@ -62,7 +71,11 @@ class Pool:
         state = state_of(job) if kind == "finished" else State("failed", message)
         m = state.metrics or {}
         key = "test_accuracy" if "test_accuracy" in m else "validation_accuracy"
-        result = f"{100 * m[key]:.2f} %" if key in m else f"{kind}: {message.splitlines()[0] if message else ''}"
+        result = (
+            f"{100 * m[key]:.2f} %"
+            if key in m
+            else (f"{kind}: {message.splitlines()[0] if message else ''}")
+        )
         self.say(f"[{count}] {job.task.name}, {job.title}: {result} ({running.seconds:.0f} s)")
 
 
@@ -75,15 +88,28 @@ class _Running:
 
     @staticmethod
     def start(job: Job, data_dir: str | Path | None, backend: str) -> _Running:
-        order = {"task": job.task.name, "settings": job.settings, "seed": job.seed, "out": str(job.path), "backend": backend,
-                 "test": job.fold is None, "data_dir": None if data_dir is None else str(data_dir)}  # fmt: skip
+        order = {
+            "task": job.task.name,
+            "settings": job.settings,
+            "seed": job.seed,
+            "out": str(job.path),
+            "backend": backend,
+            "test": job.fold is None,
+            "data_dir": None if data_dir is None else str(data_dir),
+        }
         try:
             job.path.parent.mkdir(parents=True, exist_ok=True)
             log = open(_log(job), "ab")  # noqa: SIM115 (closed when the process ends)
         except OSError as error:
-            raise RunError(f"{_log(job)} cannot be written: {error.strerror}. Choose a folder you may write to with --runs.") from error
+            raise RunError(
+                f"{_log(job)} cannot be written: {error.strerror}. Choose a folder "
+                "you may write to with --runs."
+            ) from error
         command = [sys.executable, "-m", "srnn.papers.worker", json.dumps(order)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)  # Ctrl-C is for us to pass on
+        # Ctrl-C is for us to pass on
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
         return _Running(job, process, log, time.monotonic())
 
     @property
@@ -98,7 +124,9 @@ class _Running:
             said = json.loads(lines[-1])
             return str(said["kind"]), str(said["message"])
         except (IndexError, ValueError, KeyError, TypeError):
-            return "failed", f"the process ended with code {self.process.returncode}; see {_log(self.job)}"
+            return "failed", (
+                f"the process ended with code {self.process.returncode}; see {_log(self.job)}"
+            )
 
 
 def _log(job: Job) -> Path:
@@ -106,7 +134,9 @@ def _log(job: Job) -> Path:
 
 
 def _stop(active: Sequence[_Running]) -> None:
-    """Ask the processes to write their checkpoints and stop; end those that do not, or all when asked a second time."""
+    """Ask the processes to write their checkpoints and stop; end those that do not, or all when
+    asked a second time.
+    """
     for running in active:
         with contextlib.suppress(ProcessLookupError):
             running.process.send_signal(signal.SIGINT)

@@ -1,8 +1,11 @@
-"""What was measured before, on a machine whose run folders are gone: a JSON file beside the page of claims, read and written again with it.
+"""What was measured before, on a machine whose run folders are gone: a JSON file beside the page of
+claims, read and written again with it.
 
-    {"<command of the part>": {"<row>": {"protocol": "…", "ours": {"accuracy": {"mean": 85.5, "sd": 0.5, "n": 3}, …}}}}
+    {"<command of the part>": {"<row>": {"protocol": "…", "ours": {"accuracy": {"mean": 85.5, "sd":
+    0.5, "n": 3}, …}}}}
 
-A part with other rows, seeds or settings has another command, so that numbers never stand under settings they were not measured with.
+A part with other rows, seeds or settings has another command, so that numbers never stand under
+settings they were not measured with.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ def read(path: Path) -> Record:
             for entry in of_part.values():
                 str(entry["protocol"]), _measured(entry)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{path} is no record of measurements ({type(error).__name__}: {error}). Restore it, or delete it to start anew.") from error
+        raise RunError(
+            f"{path} is no record of measurements ({type(error).__name__}: {error}). "
+            "Restore it, or delete it to start anew."
+        ) from error
     return record
 
 
@@ -44,7 +50,10 @@ def rows(record: Record) -> set[tuple[str, str]]:
 
 def recalled(found: Sequence[Found], record: Record) -> list[Found]:
     """Return the results, those of the record in place of rows of which fewer runs are here."""
-    return [(part, table, [_recalled(r, record.get(part.command, {}).get(r.row.name)) for r in results]) for part, table, results in found]
+    return [
+        (part, table, [_recalled(r, record.get(part.command, {}).get(r.row.name)) for r in results])
+        for part, table, results in found
+    ]
 
 
 def _recalled(result: Result, entry: dict[str, Any] | None) -> Result:
@@ -58,14 +67,21 @@ def _recalled(result: Result, entry: dict[str, Any] | None) -> Result:
 
 
 def _measured(entry: dict[str, Any]) -> dict[str, Measured]:
-    return {name: Measured(float(m["mean"]), None if m["sd"] is None else float(m["sd"]), int(m["n"])) for name, m in entry["ours"].items()}
+    return {
+        name: Measured(float(m["mean"]), None if m["sd"] is None else float(m["sd"]), int(m["n"]))
+        for name, m in entry["ours"].items()
+    }
 
 
 def text(found: Sequence[Found]) -> str:
-    """Return the record of what these results say, as it is written: of rows all of whose runs are known."""
+    """Return the record of what these results say, as it is written: of rows all of whose runs are
+    known.
+    """
     record: Record = {}
     for part, _, results in found:
-        of_part = {r.row.name: _entry(r) for r in results if r.ours and r.ours["accuracy"].n >= r.seeds}
+        of_part = {
+            r.row.name: _entry(r) for r in results if r.ours and r.ours["accuracy"].n >= r.seeds
+        }
         if of_part:
             record[part.command] = of_part
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
@@ -73,7 +89,9 @@ def text(found: Sequence[Found]) -> str:
 
 def _entry(result: Result) -> dict[str, Any]:
     ours = {
-        name: {"mean": _digits(m.mean), "sd": None if m.sd is None else _digits(m.sd), "n": m.n} for name in _KEPT if (m := result.ours.get(name))
+        name: {"mean": _digits(m.mean), "sd": None if m.sd is None else _digits(m.sd), "n": m.n}
+        for name in _KEPT
+        if (m := result.ours.get(name))
     }
     return {"protocol": result.protocol, "ours": ours}
 

@@ -29,14 +29,21 @@ class Measured:
     @staticmethod
     def of(values: Sequence[float]) -> Measured:
         """Return mean and standard deviation (None of a single run)."""
-        return Measured(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values), tuple(values))
+        return Measured(
+            statistics.mean(values),
+            statistics.stdev(values) if len(values) > 1 else None,
+            len(values),
+            tuple(values),
+        )
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row with its runs. cannot: why it cannot be run here. simulated: its data is, so that nothing published stands beside it.
+    """A row with its runs. cannot: why it cannot be run here. simulated: its data is, so that
+    nothing published stands beside it.
 
-    recorded: of so many runs the numbers are known (`srnn.papers.record`), while their folders are not here.
+    recorded: of so many runs the numbers are known (`srnn.papers.record`), while their folders are
+    not here.
     """
 
     row: Row
@@ -65,13 +72,17 @@ class Result:
 
     @property
     def kinds(self) -> list[tuple[str, str]]:
-        """How many runs are how far, and what the first of each kind says: ("2 diverged", "Epoch 3 …")."""
+        """How many runs are how far, and what the first of each kind says: ("2 diverged", "Epoch 3
+        …").
+        """
         found = []
         names = {"finished": "run", "other": "of other settings", "none": "to train"}
         for kind in ("finished", "diverged", "failed", "other", "running", "stopped", "none"):
             those = [s for s in self.states if s.kind == kind]
             if those:
-                word = names.get(kind, kind) + ("s" if kind == "finished" and len(those) > 1 else "")
+                word = names.get(kind, kind) + (
+                    "s" if kind == "finished" and len(those) > 1 else ""
+                )
                 found.append((f"{len(those)} {word}", those[0].message))
         return found
 
@@ -85,11 +96,19 @@ class Result:
         return ", ".join(f"{what} ({message})" if message else what for what, message in self.kinds)
 
     def interval(self, of: str) -> tuple[float, float] | str:
-        """Return the 95 % credible interval of "ours" (mean over runs) or the "published" accuracy, in %; or why there is none."""
+        """Return the 95 % credible interval of "ours" (mean over runs) or the "published" accuracy,
+        in %; or why there is none.
+        """
         if self.per_step:
             return PER_STEP
         known = self.published.get("accuracy") if of == "published" else None
-        accuracy = value(known) if known is not None else self.ours["accuracy"].mean if of == "ours" and "accuracy" in self.ours else None
+        accuracy = (
+            value(known)
+            if known is not None
+            else self.ours["accuracy"].mean
+            if of == "ours" and "accuracy" in self.ours
+            else None
+        )
         n = self.recordings
         if of == "published" and "recordings" in self.published:
             n = int(value(self.published["recordings"]))
@@ -100,26 +119,43 @@ class Result:
 
 
 def read(
-    table: Table, runs: Path, seeds: Sequence[int], more: Sequence[str], presence: Presence, failed: Mapping[Path, State] | None = None
+    table: Table,
+    runs: Path,
+    seeds: Sequence[int],
+    more: Sequence[str],
+    presence: Presence,
+    failed: Mapping[Path, State] | None = None,
 ) -> list[Result]:
-    """Return the results of a table from the run folders. failed: what ended with an error just now."""
-    return [_result(table, row, jobs_of(table, row, runs, seeds, more), presence, failed or {}) for row in table.rows]
+    """Return the results of a table from the run folders. failed: what ended with an error just
+    now.
+    """
+    return [
+        _result(table, row, jobs_of(table, row, runs, seeds, more), presence, failed or {})
+        for row in table.rows
+    ]
 
 
-def _result(table: Table, row: Row, jobs: Sequence[Job], presence: Presence, failed: Mapping[Path, State]) -> Result:
+def _result(
+    table: Table, row: Row, jobs: Sequence[Job], presence: Presence, failed: Mapping[Path, State]
+) -> Result:
     if not jobs:
         return Result(row, (), 0, row.cannot)
     states = tuple(failed.get(job.path) or state_of(job) for job in jobs)
     finished = [s.metrics for s in states if s.metrics is not None]
     cannot = presence.missing(jobs[0].task) if all(s.kind == "none" for s in states) else ""
     task = jobs[0].task
-    found: dict[str, Any] = {"simulated": task.data.simulated, "paths": tuple(job.path for job in jobs)}
+    found: dict[str, Any] = {
+        "simulated": task.data.simulated,
+        "paths": tuple(job.path for job in jobs),
+    }
     if finished:
         found |= {
             "ours": _numbers(table, row, finished),
             "simulated": any(m["simulated"] for m in finished),
             "protocol": _protocol(table, finished),
-            "recordings": sum(m["validation_recordings"] for m in finished) if table.folds else finished[0]["test_recordings"],
+            "recordings": sum(m["validation_recordings"] for m in finished)
+            if table.folds
+            else finished[0]["test_recordings"],
             "per_step": isinstance(task.decode, PerStep),
         }
     return Result(row, states, len(jobs), cannot, **found)
@@ -131,7 +167,11 @@ def _numbers(table: Table, row: Row, finished: Sequence[dict[str, Any]]) -> dict
         if all(f"test_{name}" in m for m in finished):
             numbers[name] = [100 * m[f"test_{name}"] for m in finished]
     numbers["parameters"] = [float(m["parameters"]) for m in finished]
-    for name, key in (("rate", "firing_rate"), ("spikes_per_step", "sops_per_step"), ("spikes_per_sample", "sops_per_sample")):
+    for name, key in (
+        ("rate", "firing_rate"),
+        ("spikes_per_step", "sops_per_step"),
+        ("spikes_per_sample", "sops_per_sample"),
+    ):
         if all(key in m for m in finished):
             numbers[name] = [m[key] for m in finished]
     for rules in (table.rules, "measured"):
@@ -143,9 +183,15 @@ def _numbers(table: Table, row: Row, finished: Sequence[dict[str, Any]]) -> dict
 
 
 def _protocol(table: Table, finished: Sequence[dict[str, Any]]) -> str:
-    """Say how our numbers came about: how many runs, what selected the checkpoint, how many epochs."""
+    """Say how our numbers came about: how many runs, what selected the checkpoint,
+    how many epochs.
+    """
     epochs = sorted({m["epochs"] for m in finished})
-    over = f"{epochs[0]} epoch{'s' * (epochs[0] > 1)}" if len(epochs) == 1 else f"{epochs[0]}…{epochs[-1]} epochs"
+    over = (
+        f"{epochs[0]} epoch{'s' * (epochs[0] > 1)}"
+        if len(epochs) == 1
+        else f"{epochs[0]}…{epochs[-1]} epochs"
+    )
     what = f"folds of {table.folds}" if table.folds else "seeds" if len(finished) > 1 else "seed"
     selected = ", ".join(sorted({m["selected_by"] for m in finished}))
     return f"n = {len(finished)} {what}, {over}, selected by {selected}"

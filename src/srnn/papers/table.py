@@ -14,7 +14,10 @@ from srnn.tasks.settings import override
 from srnn.tasks.task import Task
 
 Numbers = Mapping[str, str]
-"""Metric → number as printed: "85.9", "13,804", "1.9k". Accuracies are in %, costs are per step, energies in pJ."""
+"""Metric → number as printed: "85.9", "13,804", "1.9k".
+
+Accuracies are in %, costs are per step, energies in pJ.
+"""
 
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6}
 LITERATURE = "literature: another paper's network"
@@ -27,7 +30,9 @@ def value(printed: str) -> float:
 
 def unit(printed: str) -> float:
     """Return what one more in the last printed digit is worth: 100 for "1.9k"."""
-    return float(10.0 ** -len(printed.rstrip("kKM").partition(".")[2]) * _SCALES.get(printed[-1], 1.0))
+    return float(
+        10.0 ** -len(printed.rstrip("kKM").partition(".")[2]) * _SCALES.get(printed[-1], 1.0)
+    )
 
 
 def agrees(printed: str, computed: float) -> bool:
@@ -39,13 +44,17 @@ def agrees(printed: str, computed: float) -> bool:
 class Row:
     """A row of a table, or a point of a figure.
 
-    name: a slug, unique in its table. label: as the paper calls it. sees: what the network sees of a recording. task, settings: what is trained, as
-    `srnn train TASK --set …`. cannot: why the row is only printed; one without a task says so. published: numbers as printed; published_sees: what
-    the published network saw, where that differs. rate: the published or implied firing rate that a count without training assumes. against: the row
-    whose energy and error the ratios are relative to. explained: metric → why the computed number is not the published one; note: anything else.
-    stands_for: the row of another data set that a row of ours stands in for; such a row has no published number.
-    at: coordinates in a figure. Of the published count: analog_macs: it charges the analog input as MACs; builds: the network, where no setting of
-    the task makes it; every: parts evaluated once in so many steps.
+    name: a slug, unique in its table. label: as the paper calls it. sees: what the network sees of
+    a recording. task, settings: what is trained, as `srnn train TASK --set …`. cannot: why the row
+    is only printed; one without a task says so. published: numbers as printed; published_sees: what
+    the published network saw, where that differs. rate: the published or implied firing rate that a
+    count without training assumes. against: the row whose energy and error the ratios are relative
+    to. explained: metric → why the computed number is not the published one; note: anything else.
+    stands_for: the row of another data set that a row of ours stands in for; such a row has no
+    published number.
+    at: coordinates in a figure. Of the published count: analog_macs: it charges the analog input as
+    MACs; builds: the network, where no setting of the task makes it; every: parts evaluated once in
+    so many steps.
     """
 
     name: str
@@ -69,9 +78,14 @@ class Row:
     def __post_init__(self) -> None:
         """Refuse rows that could mislead."""
         if self.stands_for and self.published:
-            raise ConfigError(f"row {self.name}: it stands in for {self.stands_for!r} on other data, so that it has no published number.")
+            raise ConfigError(
+                f"row {self.name}: it stands in for {self.stands_for!r} on other "
+                "data, so that it has no published number."
+            )
         if self.task is None and not self.cannot:
-            raise ConfigError(f"row {self.name}: it has neither a task nor a reason why it cannot be run.")
+            raise ConfigError(
+                f"row {self.name}: it has neither a task nor a reason why it cannot be run."
+            )
         for printed in self.published.values():
             value(printed)
 
@@ -85,9 +99,11 @@ class Row:
 class Picture:
     """How the numbers of a table are drawn.
 
-    bars: rows side by side, by their coordinates "series" (else the task) and "category" (else the label); grid: over the coordinates y and x of
-    the rows; pareto: accuracy over energy. Of the first run of each row: time_constants, before and after training; streaming, a recording as it
-    is decoded; of all runs: anytime, accuracy if the decision were taken at each step. shows: the metric.
+    bars: rows side by side, by their coordinates "series" (else the task) and "category" (else the
+    label); grid: over the coordinates y and x of the rows; pareto: accuracy over energy. Of the
+    first run of each row: time_constants, before and after training; streaming, a recording as it
+    is decoded; of all runs: anytime, accuracy if the decision were taken at each step. shows: the
+    metric.
     """
 
     kind: Literal["bars", "grid", "pareto", "time_constants", "streaming", "anytime"]
@@ -100,9 +116,10 @@ class Picture:
 class Table:
     """A published table or figure.
 
-    name: as `srnn reproduce` takes it. costs: the metrics that are counted without training, by the rule set `rules`. metric: what "ours" is:
-    of a grid the validation accuracy, over `folds` parts of the training data, the test part left alone. protocol: how the published numbers came
-    about. assigned: the reference keeps no text or number of this panel; what it compares is our reading.
+    name: as `srnn reproduce` takes it. costs: the metrics that are counted without training, by the
+    rule set `rules`. metric: what "ours" is: of a grid the validation accuracy, over `folds` parts
+    of the training data, the test part left alone. protocol: how the published numbers came about.
+    assigned: the reference keeps no text or number of this panel; what it compares is our reading.
     """
 
     name: str
@@ -124,16 +141,21 @@ class Table:
             raise ConfigError(f"{self.name}: two rows are called {sorted(twice)[0]!r}.")
         for row in self.rows:
             if row.against is not None and row.against not in names:
-                raise ConfigError(f"{self.name}: {row.name} is compared with {row.against!r}, which is no row of it.")
+                raise ConfigError(
+                    f"{self.name}: {row.name} is compared with {row.against!r}, "
+                    "which is no row of it."
+                )
 
     def row(self, name: str) -> Row:
         """Return the row called `name`."""
         return next(row for row in self.rows if row.name == name)
 
     def only(self, rows: Iterable[str] = (), tasks: Iterable[str] = ()) -> Table:
-        """Return the table with the rows that fit a pattern of `rows` and are of one of `tasks`; all where these are empty.
+        """Return the table with the rows that fit a pattern of `rows` and are of one of `tasks`;
+        all where these are empty.
 
-        A ratio to a row that is left out is left out too. Raises `ConfigError` where no row is left.
+        A ratio to a row that is left out is left out too. Raises `ConfigError` where no row is
+        left.
         """
         patterns, wanted = tuple(rows), tuple(tasks)
         known = ", ".join(row.name for row in self.rows)
@@ -143,11 +165,15 @@ class Table:
         kept = [
             row
             for row in self.rows
-            if (not patterns or any(fnmatchcase(row.name, p) for p in patterns)) and (not wanted or row.task in wanted)
-        ]  # fmt: skip
+            if (not patterns or any(fnmatchcase(row.name, p) for p in patterns))
+            and (not wanted or row.task in wanted)
+        ]
         if not kept:
             raise ConfigError(
-                f"{self.name} has no such row on {', '.join(wanted)}. Tasks: {', '.join(sorted({r.task for r in self.rows if r.task}))}."
+                f"{self.name} has no such row on {', '.join(wanted)}. Tasks: "
+                f"{', '.join(sorted({r.task for r in self.rows if r.task}))}."
             )
         names = {row.name for row in kept}
-        return replace(self, rows=tuple(r if r.against in names else replace(r, against=None) for r in kept))
+        return replace(
+            self, rows=tuple(r if r.against in names else replace(r, against=None) for r in kept)
+        )

@@ -1,6 +1,8 @@
-"""One training in a process of its own: `python -m srnn.papers.worker '{"task": …, "settings": […], "seed": 0, …}'`.
+"""One training in a process of its own: `python -m srnn.papers.worker '{"task": …, "settings": […],
+"seed": 0, …}'`.
 
-Goes on with a run that was stopped. The last line of its output is JSON: {"kind": …, "message": …}, with one of the kinds of CODES.
+Goes on with a run that was stopped. The last line of its output is JSON: {"kind": …, "message": …},
+with one of the kinds of CODES.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ def main(order: dict[str, Any]) -> str:
     torch.set_num_threads(1)
     out, kind, message = Path(order["out"]), "finished", ""
     try:
-        task, seed, resume = override(load(order["task"]), order["settings"]), order["seed"], (out / "task.json").exists()
+        task, seed, resume = (
+            override(load(order["task"]), order["settings"]),
+            order["seed"],
+            (out / "task.json").exists(),
+        )
         if resume:  # as that run was started: settings that move no result may have changed
             task, seed = Run.open(out).task()
         fit(
@@ -56,7 +62,11 @@ def main(order: dict[str, Any]) -> str:
 
 
 def _say(row: dict[str, Any]) -> None:
-    print(f"epoch {row['epoch']} loss {row['loss']:.4f} validation {100 * row['validation_accuracy']:.2f} % {row['seconds']:.1f} s", flush=True)
+    print(
+        f"epoch {row['epoch']} loss {row['loss']:.4f} validation "
+        f"{100 * row['validation_accuracy']:.2f} % {row['seconds']:.1f} s",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Reports: one HTML file of a run, or of several side by side, that needs nothing but itself (extra "report": matplotlib, Jinja2).
+"""Reports: one HTML file of a run, or of several side by side, that needs nothing but itself (extra
+"report": matplotlib, Jinja2).
 
     folder ─read_run→ Read ─look→ Watched ─pictures, sheets→ sections ─page→ HTML
 
-What cannot be shown is said where it would stand, with the reason. Everything that comes from data and settings is text, never markup: the page has
-no script, no link to another host, and a content security policy that allows neither.
+What cannot be shown is said where it would stand, with the reason. Everything that comes from data
+and settings is text, never markup: the page has no script, no link to another host, and a content
+security policy that allows neither.
 """
 
 from __future__ import annotations

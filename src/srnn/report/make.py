@@ -33,11 +33,16 @@ class Report:
 
     def write_figures(self, folder: Path) -> list[Path]:
         """Write every figure as an SVG file of its own. Raises `SrnnError`."""
-        return [figures.save(figure, folder / f"{name}.svg") for name, figure in self.figures.items()]
+        return [
+            figures.save(figure, folder / f"{name}.svg") for name, figure in self.figures.items()
+        ]
 
 
-def compose(paths: Sequence[Path], data_dir: str | Path | None = None, out: Path | None = None) -> Report:
-    """Return the report of one run, or of several. out: where it will be written, for links to the reports of single runs.
+def compose(
+    paths: Sequence[Path], data_dir: str | Path | None = None, out: Path | None = None
+) -> Report:
+    """Return the report of one run, or of several. out: where it will be written, for links to the
+    reports of single runs.
 
     Raises `RunError` for a folder that is no run or is damaged, `SrnnError` without matplotlib.
     """
@@ -59,7 +64,9 @@ def _one(r: Read) -> Report:
     pictures = {name: s.figure for name, s in drawn.items() if isinstance(s, Shown)}
     if r.metrics is not None:
         matrix = r.metrics[f"{r.part}_confusion"]
-        pictures["confusion"] = figures.confusion(matrix, r.task.classes, simulated=r.simulated, title=r.name)
+        pictures["confusion"] = figures.confusion(
+            matrix, r.task.classes, simulated=r.simulated, title=r.name
+        )
     return Report(page, {"runs": [numbers]}, pictures)
 
 
@@ -67,6 +74,9 @@ def _many(runs: Sequence[Read], out: Path | None) -> Report:
     sections, numbers, drawn = several.sections(runs, out)
     tasks = ", ".join(dict.fromkeys(r.task.name for r in runs))
     marks = list(dict.fromkeys(m for r in runs for m in single.marks(r)))
-    lead = f"{len(runs)} runs in {len(numbers['groups'])} groups; runs of a group have the same settings but the seed."
+    lead = (
+        f"{len(runs)} runs in {len(numbers['groups'])} groups; runs of a group have the same "
+        "settings but the seed."
+    )
     page = Page(f"{len(runs)} runs: {tasks}", lead, marks, sections)
     return Report(page, numbers, drawn)

@@ -1,4 +1,6 @@
-"""What a page is built of, and how it becomes HTML: a template with autoescape, so that text is never markup."""
+"""What a page is built of, and how it becomes HTML: a template with autoescape, so that text is
+never markup.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: the first cell of a row names it. numbers: columns that are set to the right. links: of first cells, by their text."""
+    """A table: the first cell of a row names it. numbers: columns that are set to the right. links:
+    of first cells, by their text.
+    """
 
     caption: str
     columns: Sequence[str]
@@ -50,7 +54,10 @@ class Heat:
     @property
     def rows(self) -> list[tuple[str, list[tuple[int, float]]]]:
         """(class, (count, share of the row) of every cell)."""
-        return [(name, [(n, n / max(1, sum(row))) for n in row]) for name, row in zip(self.classes, self.counts, strict=True)]
+        return [
+            (name, [(n, n / max(1, sum(row))) for n in row])
+            for name, row in zip(self.classes, self.counts, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,16 @@ class Page:
         try:
             from jinja2 import Environment, PackageLoader, StrictUndefined
         except ImportError:
-            raise SrnnError('A report needs Jinja2. Install it with: pip install "srnn[report]"') from None
+            raise SrnnError(
+                'A report needs Jinja2. Install it with: pip install "srnn[report]"'
+            ) from None
         loader = PackageLoader("srnn.report", "templates")
-        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment = Environment(
+            loader=loader,
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         css = loader.get_source(environment, "page.css")[0]
         return environment.get_template("page.html").render(page=self, css=css)

@@ -1,4 +1,6 @@
-"""The figures of a run: the one place that decides what is drawn, and says why something cannot be."""
+"""The figures of a run: the one place that decides what is drawn, and says why
+something cannot be.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ BINS = 60
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure. numbers: that it shows; says: the same in words, for those who do not see it; caption: what stands under it."""
+    """A figure. numbers: that it shows; says: the same in words, for those who do not see it;
+    caption: what stands under it.
+    """
 
     figure: Any
     numbers: dict[str, Any]
@@ -47,17 +51,25 @@ def draw(r: Read, w: Watched | None) -> dict[str, Shown | str]:
 
 def _learning(r: Read, w: Watched | None) -> Shown:
     if not r.rows:
-        raise NotShown("log.jsonl holds no epoch: no learning curves." if r.task.epochs else "Nothing was trained: no learning curves.")
+        raise NotShown(
+            "log.jsonl holds no epoch: no learning curves."
+            if r.task.epochs
+            else "Nothing was trained: no learning curves."
+        )
     first, last = r.rows[0], r.rows[-1]
     best = max(r.rows, key=lambda row: row["validation_accuracy"])
     says = (
-        f"Validation accuracy goes from {percent(first['validation_accuracy'])} in epoch 1 to {percent(last['validation_accuracy'])} in epoch "
-        f"{last['epoch']}; its highest is {percent(best['validation_accuracy'])} in epoch {best['epoch']}. Training loss goes from "
+        f"Validation accuracy goes from {percent(first['validation_accuracy'])} in epoch 1 "
+        f"to {percent(last['validation_accuracy'])} in epoch "
+        f"{last['epoch']}; its highest is {percent(best['validation_accuracy'])} in epoch "
+        f"{best['epoch']}. Training loss goes from "
         f"{first['loss']:.4g} to {last['loss']:.4g}."
     )
     figure = figures.learning(r.rows, spiking=r.spiking, simulated=r.simulated)
     keys = ("loss", "train_accuracy", "validation_loss", "validation_accuracy", "firing_rates")
-    return Shown(figure, {k: [row[k] for row in r.rows] for k in keys}, "Learning curves", says, says)
+    return Shown(
+        figure, {k: [row[k] for row in r.rows] for k in keys}, "Learning curves", says, says
+    )
 
 
 def _seen(r: Read, w: Watched | None) -> Watched:
@@ -75,26 +87,50 @@ def _anytime(r: Read, given: Watched | None) -> Shown:
     if each:  # many single steps: means over stretches of time
         wide = -(-len(curve) // BINS)
         padded = np.pad(curve, (0, -len(curve) % wide), constant_values=np.nan).reshape(-1, wide)
-        curve, step = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in padded]), None if step is None else wide * step
+        curve, step = (
+            np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in padded]),
+            None if step is None else wide * step,
+        )
     known = np.flatnonzero(np.isfinite(curve))
     if not known.size:
         raise NotShown("No recording that was looked at has a label.")
     curve = np.interp(np.arange(len(curve)), known, curve[known])
-    figure, numbers = analysis.anytime({who: curve}, step_seconds=step, chance=1 / len(r.task.classes), simulated=r.simulated)
+    figure, numbers = analysis.anytime(
+        {who: curve}, step_seconds=step, chance=1 / len(r.task.classes), simulated=r.simulated
+    )
     settled = int(numbers[who]["settled_step"])
     part = (
-        f"{w.used:,} of the {w.there:,} recordings of the {r.part} part" if w.used < w.there else f"all {w.there:,} recordings of the {r.part} part"
+        f"{w.used:,} of the {w.there:,} recordings of the {r.part} part"
+        if w.used < w.there
+        else f"all {w.there:,} recordings of the {r.part} part"
     )
     end = percent(float(curve[-1]))
     if each:
-        says = f"Fraction of right decisions at each time since the start of a recording, over {part}, in stretches of {wide} steps."
+        says = (
+            "Fraction of right decisions at each time since the start of a recording, over "
+            f"{part}, in stretches of {wide} steps."
+        )
     else:
         says = (
-            f"Accuracy if the decision were taken at each step, over {part}: it ends at {end}, and is within one point of that from "
-            f"step {settled:,} of {len(curve):,} on{_lasting(settled, step)}. A recording that has ended keeps its decision."
+            f"Accuracy if the decision were taken at each step, over {part}: it ends at "
+            f"{end}, and is within one point of that from "
+            f"step {settled:,} of {len(curve):,} on{_lasting(settled, step)}. A recording "
+            "that has ended keeps its decision."
         )
-    return Shown(figure, {"curve": analysis.style.plain(curve), "step_seconds": step, "recordings": w.used, "of": w.there, "accuracy": w.accuracy,
-                          "settled_step": settled}, "Any-time accuracy", says, says + " " + _agreement(r, w))  # fmt: skip
+    return Shown(
+        figure,
+        {
+            "curve": analysis.style.plain(curve),
+            "step_seconds": step,
+            "recordings": w.used,
+            "of": w.there,
+            "accuracy": w.accuracy,
+            "settled_step": settled,
+        },
+        "Any-time accuracy",
+        says,
+        says + " " + _agreement(r, w),
+    )
 
 
 def step_seconds(r: Read) -> float | None:
@@ -109,27 +145,48 @@ def _lasting(steps: int, step: float | None) -> str:
 def _agreement(r: Read, w: Watched) -> str:
     """Say how what was looked at relates to the result on record."""
     if r.metrics is None:
-        return f"Accuracy on these recordings with the best checkpoint so far: {percent(w.accuracy)}."
+        return (
+            f"Accuracy on these recordings with the best checkpoint so far: {percent(w.accuracy)}."
+        )
     kept = r.metrics[f"{r.part}_accuracy"]
     if w.used < w.there:
-        return f"Accuracy on these recordings: {percent(w.accuracy)}; on the whole part, in metrics.json: {percent(kept)}."
+        return (
+            f"Accuracy on these recordings: {percent(w.accuracy)}; on the whole part, in "
+            f"metrics.json: {percent(kept)}."
+        )
     if abs(kept - w.accuracy) < 1e-9:
-        return f"Evaluated anew for this figure, the accuracy is that of metrics.json, {percent(kept)}."
-    return f"Evaluated anew for this figure, the accuracy is {percent(w.accuracy)}; metrics.json has {percent(kept)}, from another device or version."
+        return (
+            "Evaluated anew for this figure, the accuracy is that of metrics.json, "
+            f"{percent(kept)}."
+        )
+    return (
+        f"Evaluated anew for this figure, the accuracy is {percent(w.accuracy)}; metrics.json "
+        f"has {percent(kept)}, from another device or version."
+    )
 
 
 def _recording(r: Read, given: Watched | None) -> Shown:
     w = _seen(r, given)
     s, label = w.sample, np.asarray(w.sample.label)
     figure = figures.recording(
-        s, r.task.classes, predicted=w.predicted, confidence=w.confidence, spikes=w.spikes, simulated=r.simulated, title=s.name
+        s,
+        r.task.classes,
+        predicted=w.predicted,
+        confidence=w.confidence,
+        spikes=w.spikes,
+        simulated=r.simulated,
+        title=s.name,
     )
     counts = w.predicted >= 0
     emitted = [int(np.count_nonzero(layer)) for layer in w.spikes]
-    said = f"{s.name}, the first recording of the {r.part} part: {len(s.signal):,} steps{_lasting(len(s.signal), step_seconds(r))}"
+    said = (
+        f"{s.name}, the first recording of the {r.part} part: {len(s.signal):,} "
+        f"steps{_lasting(len(s.signal), step_seconds(r))}"
+    )
     said += f", class {r.task.classes[int(label)]}" if not label.ndim and label >= 0 else ""
     said += (
-        f". Spikes emitted: {', '.join(f'{n:,} by layer {k}' for k, n in zip(_spiking(r), emitted, strict=True))}."
+        ". Spikes emitted: "
+        f"{', '.join(f'{n:,} by layer {k}' for k, n in zip(_spiking(r), emitted, strict=True))}."
         if emitted
         else ". Nothing spikes."
     )
@@ -137,12 +194,25 @@ def _recording(r: Read, given: Watched | None) -> Shown:
     if label.ndim:
         labelled = counts & (label >= 0)
         right = float((w.predicted == label)[labelled].mean()) if labelled.any() else None
-        said += f" Of its labelled steps that count {percent(right)} are decided right." if right is not None else ""
+        said += (
+            (f" Of its labelled steps that count {percent(right)} are decided right.")
+            if right is not None
+            else ""
+        )
     else:
         said += f" Decision at the end: {final}, confidence {float(w.confidence[-1]):.2f}."
     shown = "From above: what the network is given, the spikes of each layer"
-    caption = f"{said} {shown if emitted else 'From above: what the network is given'}, what it decides at each step, and how sure it is."
-    return Shown(figure, {"name": s.name, "steps": len(s.signal), "spikes": emitted, "decision": final}, "One recording", said, caption)
+    caption = (
+        f"{said} {shown if emitted else 'From above: what the network is given'}, what it "
+        "decides at each step, and how sure it is."
+    )
+    return Shown(
+        figure,
+        {"name": s.name, "steps": len(s.signal), "spikes": emitted, "decision": final},
+        "One recording",
+        said,
+        caption,
+    )
 
 
 def _spiking(r: Read) -> list[int]:
@@ -154,10 +224,13 @@ def _firing(r: Read, given: Watched | None) -> Shown:
         raise NotShown("No layer of this network spikes: there are no firing rates.")
     w = _seen(r, given)
     names = [f"layer {k}" for k in _spiking(r)]
-    figure, numbers = analysis.activity(w.trace, names, step_seconds=step_seconds(r), simulated=r.simulated)
+    figure, numbers = analysis.activity(
+        w.trace, names, step_seconds=step_seconds(r), simulated=r.simulated
+    )
     count = len(w.trace.lengths)
     says = (
-        f"Spikes over time of {count:,} recordings of the {r.part} part: {numbers['sops_per_step']:.3g} spikes a step and "
+        f"Spikes over time of {count:,} recordings of the {r.part} part: "
+        f"{numbers['sops_per_step']:.3g} spikes a step and "
         f"{numbers['sops_per_sample']:,.0f} a recording by all layers together."
     )
     return Shown(figure, numbers, "Spikes over time", says, says)
@@ -167,21 +240,37 @@ def _constants(r: Read, w: Watched | None) -> Shown:
     if r.net is None or r.before is None:
         raise NotShown("The run has no checkpoint yet, so there is no network to look at.")
     try:
-        figure, numbers = analysis.time_constants(r.before, r.net, step_seconds=step_seconds(r), simulated=r.simulated)
+        figure, numbers = analysis.time_constants(
+            r.before, r.net, step_seconds=step_seconds(r), simulated=r.simulated
+        )
     except ConfigError:
-        raise NotShown("This network has no time constants: none of its layers has a constant called tau.") from None
+        raise NotShown(
+            "This network has no time constants: none of its layers has a constant called tau."
+        ) from None
     told = [
-        f"{name} of {layer}: mean {np.mean(c['before']):.3g} → {np.mean(c['after']):.3g}" for layer, cs in numbers.items() for name, c in cs.items()
+        f"{name} of {layer}: mean {np.mean(c['before']):.3g} → {np.mean(c['after']):.3g}"
+        for layer, cs in numbers.items()
+        for name, c in cs.items()
     ]
-    start = "The run began with given weights." if r.run.checkpoint("start").exists() else "Before training: drawn again from the seed."
+    start = (
+        "The run began with given weights."
+        if r.run.checkpoint("start").exists()
+        else ("Before training: drawn again from the seed.")
+    )
     unit = "" if step_seconds(r) is None else f" (one is {1000 * r.task.step_seconds:.3g} ms)"
     says = f"Time constants in steps{unit}. {'; '.join(told)}."
-    return Shown(figure, numbers, "Time constants before and after training", says, f"{says} {start}")
+    return Shown(
+        figure, numbers, "Time constants before and after training", says, f"{says} {start}"
+    )
 
 
 FIGURES: dict[str, Callable[[Read, Watched | None], Shown]] = {
-    "learning": _learning, "anytime": _anytime, "recording": _recording, "firing": _firing, "constants": _constants,
-}  # fmt: skip
+    "learning": _learning,
+    "anytime": _anytime,
+    "recording": _recording,
+    "firing": _firing,
+    "constants": _constants,
+}
 
 
 def percent(x: float) -> str:

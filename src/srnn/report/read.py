@@ -18,16 +18,33 @@ from srnn.tasks.settings import differences, settings_to, varied
 from srnn.tasks.task import Parts, Task
 from srnn.training.runs import DIVERGED, Run, load_checkpoint, load_weights
 
-_NEEDED = frozenset({
-    "classes", "best_epoch", "epochs", "selected_by", "validation_accuracy", "firing_rate", "firing_rates", "input_rate", "input_events",
-    "sops_per_step", "sops_per_sample", "parameters", "parameters_unused", "energy", "published", "data_note",
-})  # fmt: skip
+_NEEDED = frozenset(
+    {
+        "classes",
+        "best_epoch",
+        "epochs",
+        "selected_by",
+        "validation_accuracy",
+        "firing_rate",
+        "firing_rates",
+        "input_rate",
+        "input_events",
+        "sops_per_step",
+        "sops_per_sample",
+        "parameters",
+        "parameters_unused",
+        "energy",
+        "published",
+        "data_note",
+    }
+)
 """What metrics.json must hold."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """A run. metrics: None until it is finished. net: with the weights of the selected checkpoint, None before the first; before: as it began.
+    """A run. metrics: None until it is finished. net: with the weights of the selected checkpoint,
+    None before the first; before: as it began.
 
     parts: its data, None where they are not at hand, and then why.
     """
@@ -49,7 +66,10 @@ class Read:
     @property
     def name(self) -> str:
         """What a reader calls it."""
-        return f"{self.task.name}{' compressed' if self.task.compression is not None else ''}, seed {self.seed}"
+        return (
+            f"{self.task.name}{' compressed' if self.task.compression is not None else ''}, "
+            f"seed {self.seed}"
+        )
 
     @property
     def simulated(self) -> bool:
@@ -58,14 +78,24 @@ class Read:
 
     @property
     def part(self) -> Literal["test", "validation"]:
-        """The part that may be looked at: the test part only after the selected checkpoint was evaluated on it."""
-        return "test" if self.metrics is not None and "test_accuracy" in self.metrics else "validation"
+        """The part that may be looked at: the test part only after the selected checkpoint was
+        evaluated on it.
+        """
+        return (
+            "test" if self.metrics is not None and "test_accuracy" in self.metrics else "validation"
+        )
 
     @property
     def activity(self) -> Activity | None:
         """The activity that was measured when the run was evaluated."""
         m = self.metrics
-        return None if m is None else Activity(m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"])
+        return (
+            None
+            if m is None
+            else Activity(
+                m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"]
+            )
+        )
 
     @property
     def spiking(self) -> tuple[bool, ...]:
@@ -79,13 +109,20 @@ class Read:
         for k, part in enumerate((self.net or self.task.build()).parts()):
             inner = getattr(part, "forward_layer", part)
             neuron = getattr(inner, "neuron", None)
-            kind = type(part).__name__ if neuron is None else type(neuron).__name__ + (", both directions" if inner is not part else "")
+            kind = (
+                type(part).__name__
+                if neuron is None
+                else type(neuron).__name__ + (", both directions" if inner is not part else "")
+            )
             found.append(f"layer {k + 1}: {part.outputs} {kind}")
         return found
 
 
 def runs_in(path: Path) -> list[Path]:
-    """Return the run folders that `path` stands for: itself, or those in it. Raises `RunError` where there is none."""
+    """Return the run folders that `path` stands for: itself, or those in it.
+
+    Raises `RunError` where there is none.
+    """
     if (path / "task.json").is_file():
         return [path]
     found = sorted(p.parent for p in path.glob("*/task.json")) if path.is_dir() else []
@@ -95,14 +132,28 @@ def runs_in(path: Path) -> list[Path]:
 
 
 def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
-    """Read a run folder and the data it was trained on. Raises `RunError` where the folder is damaged; data that are not there are no error."""
+    """Read a run folder and the data it was trained on.
+
+    Raises `RunError` where the folder is damaged; data that are not there are no error.
+    """
     run = Run.open(path)
     task, seed = run.task()
     metrics = run.read("metrics.json") if (path / "metrics.json").exists() else None
     if metrics is not None and (missing := _NEEDED - set(metrics)):
-        raise RunError(f"{path / 'metrics.json'} is damaged: it has no {', '.join(sorted(missing))}. Write it anew with srnn train --resume.")
+        raise RunError(
+            f"{path / 'metrics.json'} is damaged: it has no "
+            f"{', '.join(sorted(missing))}. Write it anew with srnn train --resume."
+        )
     diverged = (path / DIVERGED).exists()
-    state: Any = "finished" if metrics is not None else "running" if run.in_use() else "diverged" if diverged else "stopped"
+    state: Any = (
+        "finished"
+        if metrics is not None
+        else "running"
+        if run.in_use()
+        else "diverged"
+        if diverged
+        else "stopped"
+    )
     message = str(run.read(DIVERGED)["message"]) if state == "diverged" else ""
     net, before = None, None
     if run.checkpoint("best").exists():
@@ -115,11 +166,27 @@ def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
         run.check_data(parts)
     except SrnnError as error:
         parts, why = None, str(error).splitlines()[0]
-    return Read(run, task, seed, run.rows(), run.read("env.json"), state, message, metrics, net, before, parts, why, data_dir)
+    return Read(
+        run,
+        task,
+        seed,
+        run.rows(),
+        run.read("env.json"),
+        state,
+        message,
+        metrics,
+        net,
+        before,
+        parts,
+        why,
+        data_dir,
+    )
 
 
 def _before(run: Run, task: Task, seed: int) -> Stack:
-    """Return the network as the run began: with the weights it was given, or drawn again from its seed."""
+    """Return the network as the run began: with the weights it was given, or drawn again from its
+    seed.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = task.build()
@@ -130,7 +197,9 @@ def _before(run: Run, task: Task, seed: int) -> Stack:
 
 @dataclass(frozen=True)
 class Told:
-    """How a run is told on a command line. variant: of the task, or None; settings: after it; None where no settings express the task."""
+    """How a run is told on a command line. variant: of the task, or None; settings: after it; None
+    where no settings express the task.
+    """
 
     variant: str | None
     settings: tuple[str, ...] | None
@@ -145,10 +214,14 @@ class Told:
 def told(r: Read) -> Told:
     """Return the variant and the fewest settings that make the task of a run.
 
-    What a task takes from the data is not said again, where the data are at hand to check that it comes out the same.
+    What a task takes from the data is not said again, where the data are at hand to check that it
+    comes out the same.
     """
     usual = tasks.load(r.task.name)
-    found = [(name, settings_to(r.task, varied(usual, name) if name else usual)) for name in (None, *(v.name for v in usual.variants))]
+    found = [
+        (name, settings_to(r.task, varied(usual, name) if name else usual))
+        for name in (None, *(v.name for v in usual.variants))
+    ]
     known = [(name, settings) for name, settings in found if settings is not None]
     if not known:
         return Told(None, None)
@@ -175,11 +248,18 @@ def _unresolved(r: Read, settings: list[str]) -> list[str]:
 
 
 def moved(r: Read) -> list[str] | None:
-    """Return what differs from the task as it comes, as settings; None where that cannot be said in settings."""
+    """Return what differs from the task as it comes, as settings; None where that cannot be said in
+    settings.
+    """
     return settings_to(r.task, tasks.load(r.task.name))
 
 
 def other_network(r: Read) -> bool:
     """Whether the network is not the one that the task comes with."""
     usual = tasks.load(r.task.name)
-    return bool(differences({"n": r.task.network, "c": r.task.compression}, {"n": usual.network, "c": usual.compression}))
+    return bool(
+        differences(
+            {"n": r.task.network, "c": r.task.compression},
+            {"n": usual.network, "c": usual.compression},
+        )
+    )

@@ -1,8 +1,10 @@
-"""What a sweep searches: one field of a task's settings, its range or values, read from text and checked against the field's type.
+"""What a sweep searches: one field of a task's settings, its range or values, read from text and
+checked against the field's type.
 
-optimiser.lr=1e-3:1e-1:log     a number between two, on a logarithmic scale; whole numbers for a field that holds such
-batch=4,8,16                   one of some values
-start=Zeros,UniformStart       one of some choices
+  optimiser.lr=1e-3:1e-1:log a number between two, on a logarithmic scale; whole numbers for a field
+                             that holds such
+  batch=4,8,16               one of some values
+  start=Zeros,UniformStart   one of some choices
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One searched field: between `low` and `high`, or one of `values` (as `--set` takes them). text: as it was given."""
+    """One searched field: between `low` and `high`, or one of `values` (as `--set` takes them).
+    text: as it was given.
+    """
 
     path: str
     text: str
@@ -45,12 +49,17 @@ class Dimension:
 
 
 def parse(task: Task, texts: Iterable[str]) -> tuple[Dimension, ...]:
-    """Read --search options. Raises `ConfigError` naming the field, what was given and what fits."""
+    """Read --search options.
+
+    Raises `ConfigError` naming the field, what was given and what fits.
+    """
     found: list[Dimension] = []
     for text in texts:
         path, sep, given = (part.strip() for part in text.partition("="))
         if not (sep and path and given):
-            raise ConfigError(f"--search {text!r}: expected field=low:high, field=low:high:log or field=a,b,c.")
+            raise ConfigError(
+                f"--search {text!r}: expected field=low:high, field=low:high:log or field=a,b,c."
+            )
         if any(d.path == path for d in found):
             raise ConfigError(f"--search {path} is given twice.")
         values = _split(given)
@@ -59,11 +68,19 @@ def parse(task: Task, texts: Iterable[str]) -> tuple[Dimension, ...]:
 
 
 def check_honest(task: Task) -> None:
-    """Raise `ConfigError` for settings under which the validation accuracy says nothing about new data."""
+    """Raise `ConfigError` for settings under which the validation accuracy says nothing about new
+    data.
+    """
     if task.refit:
-        raise ConfigError("refit trains on the validation part, so that its accuracy cannot choose settings. Search without it, refit afterwards.")
+        raise ConfigError(
+            "refit trains on the validation part, so that its accuracy cannot "
+            "choose settings. Search without it, refit afterwards."
+        )
     if task.published_protocol and task.published_selection != "validation":
-        raise ConfigError(f"published_protocol selects on the {task.published_selection} part; a sweep looks at the validation part only.")
+        raise ConfigError(
+            f"published_protocol selects on the {task.published_selection} part; a "
+            "sweep looks at the validation part only."
+        )
 
 
 def _split(given: str) -> list[str]:
@@ -79,7 +96,10 @@ def _split(given: str) -> list[str]:
 
 
 def _value(task: Task, path: str, text: str) -> Any:
-    """Return what a field holds after `--set path=text`. Raises `ConfigError` when it cannot be set so."""
+    """Return what a field holds after `--set path=text`.
+
+    Raises `ConfigError` when it cannot be set so.
+    """
     try:
         changed: Any = override(task, [f"{path}={text}"])
         check_honest(changed)
@@ -107,17 +127,29 @@ def _range(task: Task, path: str, given: str) -> Dimension:
     ends = [part.strip() for part in given.split(":")]
     if len(ends) not in (2, 3) or "" in ends:
         _value(task, path, given)  # what is wrong with the field comes first
-        raise ConfigError(f"--search {path}={given}: that is one value. Expected low:high, low:high:log or at least two values a,b.")
+        raise ConfigError(
+            f"--search {path}={given}: that is one value. Expected low:high, "
+            "low:high:log or at least two values a,b."
+        )
     if len(ends) == 3 and ends[2] != "log":
-        raise ConfigError(f"--search {path}={given}: expected nothing or 'log' after low:high, not {ends[2]!r}.")
+        raise ConfigError(
+            f"--search {path}={given}: expected nothing or 'log' after low:high, not {ends[2]!r}."
+        )
     low, high = (_value(task, path, end) for end in ends[:2])
     for end, value in zip(ends, (low, high), strict=False):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"--search {path}={given}: {end!r} gives {path} no number; give the values: {path}=a,b,c.")
+            raise ConfigError(
+                f"--search {path}={given}: {end!r} gives {path} no number; give "
+                f"the values: {path}=a,b,c."
+            )
     if isinstance(low, float) or isinstance(high, float):
         low, high = float(low), float(high)
     if not low < high or math.isinf(high - low):
         raise ConfigError(f"--search {path}={given}: expected low < high, got {low} and {high}.")
     if len(ends) == 3 and low <= 0:
-        raise ConfigError(f"--search {path}={given}: a logarithmic range starts above 0, not at {low}.")
-    return Dimension(path, f"{path}={low!r}:{high!r}{':log' * (len(ends) == 3)}", low, high, len(ends) == 3)
+        raise ConfigError(
+            f"--search {path}={given}: a logarithmic range starts above 0, not at {low}."
+        )
+    return Dimension(
+        path, f"{path}={low!r}:{high!r}{':log' * (len(ends) == 3)}", low, high, len(ends) == 3
+    )

@@ -1,8 +1,10 @@
 """The page, its API and its WebSocket, and who may see them.
 
-Who binds to loopback serves this machine: requests must name it (Host: localhost, 127.0.0.1, [::1]), so that a page of somebody else whose name was
-turned to this machine (DNS rebinding) gets nothing. Elsewhere a token is asked for on page, API and WebSocket, and Host must be an address, or this
-machine's name. A WebSocket must come from a page of this server (Origin), or from no page at all.
+Who binds to loopback serves this machine: requests must name it (Host: localhost, 127.0.0.1,
+[::1]), so that a page of somebody else whose name was turned to this machine (DNS rebinding) gets
+nothing. Elsewhere a token is asked for on page, API and WebSocket, and Host must be an address, or
+this machine's name. A WebSocket must come from a page of this server (Origin), or from no page at
+all.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ FILES = {
 
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
@@ -84,7 +87,11 @@ class Guard:
             return True
         if self.token is None:
             return False
-        return _is_address(name) or name in {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+        return _is_address(name) or name in {
+            self.host.lower(),
+            socket.gethostname().lower(),
+            socket.getfqdn().lower(),
+        }
 
     def own(self, connection: HTTPConnection) -> bool:
         """Say whether a request comes from a page of this server, or from no page."""
@@ -113,7 +120,10 @@ class _Headers:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in HEADERS.items())]
+                message["headers"] = [
+                    *message["headers"],
+                    *((k.encode(), v.encode()) for k, v in HEADERS.items()),
+                ]
             await send(message)
 
         if self._guard.named(Request(scope)):
@@ -122,21 +132,31 @@ class _Headers:
         await PlainTextResponse("This server is not called so.\n", 421)(scope, receive, sent)
 
 
-def make(player: Player, hub: Hub, guard: Guard, about: dict[str, Any], ready: Callable[[], None]) -> ASGIApp:
-    """Return the application. about: what a viewer is told first. ready: called once requests are answered."""
+def make(
+    player: Player, hub: Hub, guard: Guard, about: dict[str, Any], ready: Callable[[], None]
+) -> ASGIApp:
+    """Return the application. about: what a viewer is told first. ready: called once requests are
+    answered.
+    """
     desk = _Desk(player, hub, about)
 
     def known(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
         async def checked(request: Request) -> Response:
             if not guard.knows(request):
-                return PlainTextResponse("Wrong token. Open the address that srnn serve printed.\n", 401)
+                return PlainTextResponse(
+                    "Wrong token. Open the address that srnn serve printed.\n", 401
+                )
             return answer(request)
 
         return checked
 
     def file(request: Request) -> Response:
         name = request.path_params["name"]
-        return FileResponse(STATIC / name, media_type=FILES[name]) if name in FILES else PlainTextResponse("Not found\n", 404)
+        return (
+            FileResponse(STATIC / name, media_type=FILES[name])
+            if name in FILES
+            else PlainTextResponse("Not found\n", 404)
+        )
 
     async def static(request: Request) -> Response:  # the same for everybody, and no secret
         return file(request)
@@ -164,7 +184,9 @@ def make(player: Player, hub: Hub, guard: Guard, about: dict[str, Any], ready: C
         player.stop()
 
     routes = [
-        Route("/", known(lambda request: FileResponse(STATIC / "index.html", media_type="text/html"))),
+        Route(
+            "/", known(lambda request: FileResponse(STATIC / "index.html", media_type="text/html"))
+        ),
         Route("/static/{name}", static),
         Route("/api/state", known(lambda request: JSONResponse({**about, "state": hub.state()}))),
         WebSocketRoute("/live", look),
@@ -224,14 +246,25 @@ class _Desk:
     def _take(self, message: Message, viewer: Viewer) -> None:
         if message.get("bytes") is not None:
             if self._speaks is not viewer:
-                raise RefusedError('Sound from a viewer who is not the microphone. First send {"source": "microphone"}.')
+                raise RefusedError(
+                    "Sound from a viewer who is not the microphone. First send "
+                    '{"source": "microphone"}.'
+                )
             self._player.hear(controls.heard(message["bytes"]))
             return
         asked = controls.command(message["text"])
         if asked.what == "source":
-            if asked.value not in self._about["sources"] or (asked.value == "microphone" and self._speaks not in (None, viewer)):
-                why = "another viewer's microphone is on" if asked.value == "microphone" and self._speaks is not None else "there is no such source"
-                raise RefusedError(f"{asked.value!r}: {why}. Sources: {', '.join(self._about['sources'])}.")
+            if asked.value not in self._about["sources"] or (
+                asked.value == "microphone" and self._speaks not in (None, viewer)
+            ):
+                why = (
+                    "another viewer's microphone is on"
+                    if asked.value == "microphone" and self._speaks is not None
+                    else "there is no such source"
+                )
+                raise RefusedError(
+                    f"{asked.value!r}: {why}. Sources: {', '.join(self._about['sources'])}."
+                )
             self._speaks = viewer if asked.value == "microphone" else None
         if not self._player.command(asked):
             raise RefusedError("Too many commands wait; try again.")

@@ -17,7 +17,8 @@ NOISE = 3.0
 """The most noise there is, in deviations of the signal."""
 
 FORM = (
-    '{"pause": true|false}, {"speed": 0.25 … 100}, {"recording": NUMBER from 0}, {"source": NAME}, {"noise": 0 … 3}, '
+    '{"pause": true|false}, {"speed": 0.25 … 100}, {"recording": NUMBER from 0}, '
+    '{"source": NAME}, {"noise": 0 … 3}, '
     '{"lead": NUMBER from 0, or null}, {"reset": true}'
 )
 
@@ -69,7 +70,9 @@ def _fits(what: str, value: Any) -> bool:
 def heard(data: bytes) -> Array:
     """Return the samples of a binary message, float32 in [-1, 1]. Raises `RefusedError`."""
     if not data or len(data) > LONGEST or len(data) % 4:
-        raise RefusedError(f"{len(data)} bytes of sound; expected float32 samples, at most {LONGEST} bytes.")
+        raise RefusedError(
+            f"{len(data)} bytes of sound; expected float32 samples, at most {LONGEST} bytes."
+        )
     samples = np.frombuffer(data, "<f4")
     if not np.isfinite(samples).all():
         raise RefusedError("Sound that is not finite.")

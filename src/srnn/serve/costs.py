@@ -1,4 +1,6 @@
-"""What the network did in the last seconds, and what it cost: firing rates and operations by the rules of `srnn.energy`, beside a dense LSTM."""
+"""What the network did in the last seconds, and what it cost: firing rates and operations by the
+rules of `srnn.energy`, beside a dense LSTM.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ class _Chunk(NamedTuple):
 
 
 class Costs:
-    """Sums over the last steps. rate: steps a second. Operations are a step's, as `srnn energy` has them, times that."""
+    """Sums over the last steps. rate: steps a second.
+
+    Operations are a step's, as `srnn energy` has them, times that.
+    """
 
     def __init__(self, net: Stack, task: Task, rate: float) -> None:
         self._net, self._rate = net, rate
@@ -39,7 +44,14 @@ class Costs:
         """Take in steps (T, C) and the output of every layer for them, (1, T, N)."""
         magnitude = np.abs(steps)
         sums = tuple(float(o.sum(dtype=np.float64)) for o in outputs)
-        self._chunks.append(_Chunk(len(steps), float(magnitude.sum(dtype=np.float64)), bool(((magnitude == 0) | (magnitude == 1)).all()), sums))
+        self._chunks.append(
+            _Chunk(
+                len(steps),
+                float(magnitude.sum(dtype=np.float64)),
+                bool(((magnitude == 0) | (magnitude == 1)).all()),
+                sums,
+            )
+        )
         self._steps += len(steps)
         while self._steps - self._chunks[0].steps >= SECONDS * self._rate:
             self._steps -= self._chunks.popleft().steps
@@ -70,7 +82,12 @@ class Costs:
         if activity is None:
             return {}
         count = energy.count(self._net, activity, energy.Measured(), self._process)
-        return {"input_rate": activity.input, "rates": list(activity.layers), "rate": activity.network, "cost": self._told(count)}
+        return {
+            "input_rate": activity.input,
+            "rates": list(activity.layers),
+            "rate": activity.network,
+            "cost": self._told(count),
+        }
 
     def _told(self, count: energy.Count) -> dict[str, Any]:
         """Return operations and energy (pJ) a step, and a second."""

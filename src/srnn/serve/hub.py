@@ -1,4 +1,6 @@
-"""From the player to the viewers: each has a short queue, of which the oldest frame goes when it is full. Nobody is waited for."""
+"""From the player to the viewers: each has a short queue, of which the oldest frame goes when it is
+full. Nobody is waited for.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ class Viewer:
 class Hub:
     """All viewers of one stream. window: steps that who joins is shown.
 
-    frames: made so far. left_out: not sent to viewers who are gone. refused: messages that were none, by reason.
+    frames: made so far. left_out: not sent to viewers who are gone. refused: messages that were
+    none, by reason.
     """
 
     def __init__(self, window: int) -> None:
@@ -118,7 +121,12 @@ class Hub:
     def state(self) -> dict[str, Any]:
         """Return the last state, with what the hub knows."""
         left_out = self.left_out + sum(viewer.left_out for viewer in self.viewers)
-        counts = {"viewers": len(self.viewers), "frames": self.frames, "left_out": left_out, "refused": sum(self.refused.values())}
+        counts = {
+            "viewers": len(self.viewers),
+            "frames": self.frames,
+            "left_out": left_out,
+            "refused": sum(self.refused.values()),
+        }
         return {**self.last, "type": "state", **counts}
 
     def _keep(self, frame: bytes) -> None:
@@ -126,7 +134,9 @@ class Hub:
         n = int(json.loads(frame[4 : 4 + size])["n"])
         self._recent.append((n, frame))
         self._steps += n
-        while len(self._recent) > 1 and (self._steps - self._recent[0][0] >= self.window or len(self._recent) > KEPT):
+        while len(self._recent) > 1 and (
+            self._steps - self._recent[0][0] >= self.window or len(self._recent) > KEPT
+        ):
             self._steps -= self._recent.popleft()[0]
 
     def join(self) -> Viewer:

@@ -1,4 +1,7 @@
-"""The thread that plays: it takes what is due by its clock, runs the network, and hands frames on. It waits for nobody."""
+"""The thread that plays: it takes what is due by its clock, runs the network, and hands frames on.
+
+It waits for nobody.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ TICK = 1 / 30
 TELL = 0.5
 """Seconds from one report on rates and cost to the next."""
 BEHIND = 0.25
-"""Seconds that are made up for after a stall; what is longer is let go, so that a slow machine plays slower."""
+"""Seconds that are made up for after a stall; what is longer is let go, so that a slow machine
+plays slower.
+"""
 TIMELESS = 5.0
 """Steps a second below which steps are no time (images): they are played at `PACE` a second."""
 PACE = 100.0
@@ -51,9 +56,11 @@ class _Made(NamedTuple):
 
 
 class Player:
-    """One network, one thing that is played. publish: called with each frame (bytes) and each state (a dictionary), from this thread.
+    """One network, one thing that is played. publish: called with each frame (bytes) and each state
+    (a dictionary), from this thread.
 
-    `command`, `hear`, `start` and `stop` are for other threads; `play` is for who drives it in place of its own.
+    `command`, `hear`, `start` and `stop` are for other threads; `play` is for who drives it in
+    place of its own.
     """
 
     def __init__(
@@ -66,7 +73,9 @@ class Player:
         backend: str = "auto",
     ) -> None:
         start = task.start(net, 1, torch.Generator().manual_seed(seed))
-        self.stream = Stream(net, decision=task.decode.running(), start=start, backend=backend, record=True)
+        self.stream = Stream(
+            net, decision=task.decode.running(), start=start, backend=backend, record=True
+        )
         self.task, self.net, self.sources = task, net, {s.key: s for s in sources}
         self.rate = pace(task)
         self.costs = Costs(net, task, self.rate)
@@ -87,7 +96,9 @@ class Player:
         self._load(0)
 
     def _shown(self) -> list[Rows]:
-        """Return how the input and each layer are shown: those that are no events on the scale of the first recording."""
+        """Return how the input and each layer are shown: those that are no events on the scale of
+        the first recording.
+        """
         try:
             first = self._first_steps()
         except SrnnError:
@@ -128,7 +139,9 @@ class Player:
         return True
 
     def hear(self, samples: Array) -> None:
-        """Put in what a microphone gives, (n,) in [-1, 1]; nothing happens where none is the source."""
+        """Put in what a microphone gives, (n,) in [-1, 1]; nothing happens where none is the
+        source.
+        """
         listens = self._listening
         if listens is not None:
             listens.hear(samples)
@@ -138,7 +151,8 @@ class Player:
     def _run(self) -> None:
         try:
             self._loop()
-        except BaseException as error:  # who serves must know: a page that stands still looks like a network that is silent
+        # who serves must know: a page that stands still looks like a network that is silent
+        except BaseException as error:
             self.failed = error
 
     def _loop(self) -> None:
@@ -216,7 +230,12 @@ class Player:
     def _begin(self, name: str, truth: int | Array) -> None:
         self._number += 1
         self.stream.reset()
-        about = {"number": self._number, "index": self._index, "name": name, "truth": None if np.ndim(truth) else int(truth)}
+        about = {
+            "number": self._number,
+            "index": self._index,
+            "name": name,
+            "truth": None if np.ndim(truth) else int(truth),
+        }
         self._begins = [b for b in self._begins if b[0] != self._held] + [(self._held, about)]
 
     @property
@@ -225,7 +244,9 @@ class Player:
         return sum(len(m.label) for m in self._made)
 
     def play(self, seconds: float, due: float = 0.0) -> int:
-        """Play what is due after so many seconds, and send it; return how many steps that was. due: when the first of them was."""
+        """Play what is due after so many seconds, and send it; return how many steps that was. due:
+        when the first of them was.
+        """
         owed = seconds * self._speed * self.rate
         if self._listening is not None:
             for piece in self._listening.take(0, self._disturbance, self._random):
@@ -256,7 +277,11 @@ class Player:
         head = {"step": self._steps, "source": self._source, "begins": now, "clock": due}
         signal, label, truth, shares = (np.concatenate([m[k] for m in made]) for k in (0, 1, 2, 4))
         rows = [np.concatenate(parts) for parts in zip(*(m.rows for m in made), strict=True)]
-        self._made, self._begins, self._steps = [], [(0, about) for _, about in later], self._steps + n
+        self._made, self._begins, self._steps = (
+            [],
+            [(0, about) for _, about in later],
+            self._steps + n,
+        )
         self._publish(pack(head, signal, label, truth, rows, shares))
         return n
 
@@ -267,7 +292,8 @@ class Player:
             return
         first = int(self.stream.steps[0])
         made = self.stream.push(piece.steps[None])
-        if not np.isfinite(made.confidence).all():  # a state that is not finite would stay so for good
+        # a state that is not finite would stay so for good
+        if not np.isfinite(made.confidence).all():
             self._diverged += 1
             self.stream.reset()
             return
@@ -280,7 +306,10 @@ class Player:
             counts = (true >= 0) & (label >= 0)
             self._known += int(counts.sum())
             self._right += int((label == true)[counts].sum())
-        rows = [self.rows[0](piece.steps), *(r(o[0]) for r, o in zip(self.rows[1:], outputs, strict=False))]
+        rows = [
+            self.rows[0](piece.steps),
+            *(r(o[0]) for r, o in zip(self.rows[1:], outputs, strict=False)),
+        ]
         self._made.append(_Made(piece.signal, label, true, rows, shares))
 
     def _ended(self, truth: int | Array) -> None:
@@ -299,11 +328,15 @@ class Player:
                 "source": self._source,
                 "index": self._index,
                 "count": len(self.sources[self._source]) if self._source in self.sources else 0,
-                "name": self._feed.name if self._feed is not None and self._listening is None else self._source,
+                "name": self._feed.name
+                if self._feed is not None and self._listening is None
+                else self._source,
                 "noise": self._disturbance.noise,
                 "lead": self._disturbance.lead,
                 "leads": self._leads(),
-                "noise_on": "events" if self._feed is not None and self._feed.track.events and self._listening is None else "signal",
+                "noise_on": "events"
+                if self._feed is not None and self._feed.track.events and self._listening is None
+                else "signal",
                 "note": self._note,
                 "error": self._error,
                 "steps": self._steps,
@@ -322,6 +355,10 @@ class Player:
         ecg = self.task.name in ("ecg", "ecg_sim")
         names = []
         for k, block in enumerate(self._feed.track.blocks):
-            plain = f"channel {block.start + 1}" if len(block) == 1 else f"channels {block.start + 1}–{block.stop}"
+            plain = (
+                f"channel {block.start + 1}"
+                if len(block) == 1
+                else (f"channels {block.start + 1}–{block.stop}")
+            )
             names.append(f"lead {'ab'[k]}" if ecg and len(self._feed.track.blocks) == 2 else plain)
         return names

@@ -32,19 +32,31 @@ LEAST, MOST = 400, 1600
 SEND_BUFFER = 1 << 17
 """Bytes that the system keeps for a viewer who does not read: what is late is not worth more."""
 LAST_WORDS = 0.5
-"""Seconds that viewers have at the end to close; who does not read is cut off, which is no error."""
-logging.getLogger("uvicorn.error").addFilter(lambda record: not str(record.msg).startswith("Cancel %s running task"))
+"""Seconds that viewers have at the end to close; who does not read is cut off, which
+is no error.
+"""
+logging.getLogger("uvicorn.error").addFilter(
+    lambda record: not str(record.msg).startswith("Cancel %s running task")
+)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises `ConfigError` where the port is in use, or cannot be had."""
+    """Return a socket that listens.
+
+    Raises `ConfigError` where the port is in use, or cannot be had.
+    """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         made = socket.create_server(address[:2], family=family)
     except OSError as error:
         elsewhere = "" if error.errno == errno.EADDRINUSE else ", and an address of this machine"
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigError(f"{host}, port {port}: {why}. Choose another one, or --port 0 for a free one{elsewhere}.") from error
+        raise ConfigError(
+            f"{host}, port {port}: {why}. Choose another one, or --port 0 for a "
+            f"free one{elsewhere}."
+        ) from error
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     return made
 
@@ -63,29 +75,51 @@ def is_loopback(host: str) -> bool:
 
 
 class Server:
-    """A live page on a socket that `bind` made for `host`. token: asked for, None = nobody is asked. about: what the page says of the run,
-    to which is added what it must know of the network.
+    """A live page on a socket that `bind` made for `host`. token: asked for, None = nobody is
+    asked. about: what the page says of the run, to which is added what it must know of the network.
 
     url: to open, the token in it. run: serves until `stop`, or a signal.
     """
 
-    def __init__(self, listener: socket.socket, host: str, token: str | None, player: Player, hub: Hub, about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        host: str,
+        token: str | None,
+        player: Player,
+        hub: Hub,
+        about: dict[str, Any],
+    ) -> None:
         self._listener, self.player, self.hub = listener, player, hub
         port = listener.getsockname()[1]
         shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
-        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
-        self._guard, self.about = Guard(host, token), {**about, **described(player), "window": hub.window}
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/" + (
+            f"?token={quote(token, safe='')}" if token else ""
+        )
+        self._guard, self.about = (
+            Guard(host, token),
+            {**about, **described(player), "window": hub.window},
+        )
         self._server: uvicorn.Server | None = None
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve. ready: called when requests are answered. Raises what the player failed with."""
         config = uvicorn.Config(
             make(self.player, self.hub, self._guard, self.about, ready),
-            ws="websockets-sansio", ws_max_size=4 * LONGEST, ws_per_message_deflate=False, ws_max_queue=16, http="h11",
-            log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=LAST_WORDS, lifespan="on",
-        )  # fmt: skip
+            ws="websockets-sansio",
+            ws_max_size=4 * LONGEST,
+            ws_per_message_deflate=False,
+            ws_max_queue=16,
+            http="h11",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=LAST_WORDS,
+            lifespan="on",
+        )
         self._server = uvicorn.Server(config)
-        self._server.handle_exit = lambda number, frame: self.stop()  # a second Ctrl-C changes nothing: the end takes two seconds at most
+        # a second Ctrl-C changes nothing: the end takes two seconds at most
+        self._server.handle_exit = lambda number, frame: self.stop()
         asyncio.run(self._serve(self._server))
         if self.player.failed is not None:
             raise self.player.failed
@@ -121,19 +155,38 @@ def described(player: Player) -> dict[str, Any]:
     if len(player.rows) - 1 == len(parts) and len(parts) > 1:
         names[-1] = "output"
     layers = [
-        {"name": name, "neurons": rows.channels, "rows": rows.rows, "group": rows.group, "spiking": bool(part.emits.binary)}
+        {
+            "name": name,
+            "neurons": rows.channels,
+            "rows": rows.rows,
+            "group": rows.group,
+            "spiking": bool(part.emits.binary),
+        }
         for name, rows, part in zip(names, player.rows[1:], parts, strict=False)
     ]
     seen = player.rows[0]
-    sources = {key: {"title": s.title, "count": len(s), "note": s.note} for key, s in player.sources.items()}
+    sources = {
+        key: {"title": s.title, "count": len(s), "note": s.note}
+        for key, s in player.sources.items()
+    }
     if hears(task):
-        sources["microphone"] = {"title": "Microphone", "count": 0, "note": "", "rate": task.data.shape.rate}
+        sources["microphone"] = {
+            "title": "Microphone",
+            "count": 0,
+            "note": "",
+            "rate": task.data.shape.rate,
+        }
     return {
         "task": task.name,
         "summary": task.summary,
         "simulated": task.data.simulated,
         "classes": list(task.classes),
-        "input": {"channels": seen.channels, "rows": seen.rows, "group": seen.group, "sound": hears(task)},
+        "input": {
+            "channels": seen.channels,
+            "rows": seen.rows,
+            "group": seen.group,
+            "sound": hears(task),
+        },
         "layers": layers,
         "rate": player.rate,
         "timeless": player.rate != task.shape.rate,

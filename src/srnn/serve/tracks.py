@@ -1,4 +1,6 @@
-"""What can be played: the test part of the run's task, a simulated ECG, a file; and how a microphone would be heard."""
+"""What can be played: the test part of the run's task, a simulated ECG, a file; and how a
+microphone would be heard.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from srnn.serve.playing import Array, Listening, Track, blocks
 from srnn.stream.encoding import Endless, SpikeTrains, Windows
 from srnn.stream.parse import Lines, Repair
 from srnn.stream.sources import open_sound, open_source
-from srnn.tasks.encoders import EventBins, FilterbankFrames, LevelCrossings, LogMelFrames, PixelPopulation, Shape, as_is
+from srnn.tasks.encoders import (
+    EventBins,
+    FilterbankFrames,
+    LevelCrossings,
+    LogMelFrames,
+    PixelPopulation,
+    Shape,
+    as_is,
+)
 from srnn.tasks.task import Task
 
 CURVES = 8
@@ -26,7 +36,9 @@ SIMULATED = 64
 
 
 class Tracks(Protocol):
-    """Some recordings. key: its name for a machine, title for people; note: what must be known about how they are played."""
+    """Some recordings. key: its name for a machine, title for people; note: what must be known
+    about how they are played.
+    """
 
     @property
     def key(self) -> str: ...
@@ -47,12 +59,18 @@ class Tracks(Protocol):
 def track(task: Task, recording: Recording, first: int | None = None) -> tuple[Track, str]:
     """Return how a recording is played, and what must be known about it.
 
-    Sample by sample through the streaming encoder, where there is one; else as it was encoded as a whole. The decisions are those of the whole
-    recording, where nothing disturbs it. first: samples whose mean and deviation z-scores are taken by, None = all of them.
+    Sample by sample through the streaming encoder, where there is one; else as it was encoded as a
+    whole. The decisions are those of the whole recording, where nothing disturbs it. first: samples
+    whose mean and deviation z-scores are taken by, None = all of them.
     """
     encode, label = task.encode, recording.label
     if isinstance(recording, Sample):
-        shape = replace(task.data.shape, channels=recording.signal.shape[1], rate=recording.rate, events=recording.events)
+        shape = replace(
+            task.data.shape,
+            channels=recording.signal.shape[1],
+            rate=recording.rate,
+            events=recording.events,
+        )
         plain = encode is None or (isinstance(encode, LevelCrossings) and recording.events)
         width = 2 if isinstance(encode, LevelCrossings) and recording.events else 1
         channels = recording.signal.shape[1]
@@ -63,17 +81,38 @@ def track(task: Task, recording: Recording, first: int | None = None) -> tuple[T
         try:
             encoder()
         except ConfigError as error:
-            note = f"Recordings are encoded as a whole before they are played: {str(error).split('. ')[0].rstrip('.')}."
+            note = (
+                "Recordings are encoded as a whole before they are played: "
+                f"{str(error).split('. ')[0].rstrip('.')}."
+            )
         else:
             curve = not plain and not recording.events and channels <= CURVES
             per_step = 1.0 if plain else recording.rate / task.shape.rate
             signal = recording.signal
-            return Track(recording.name, signal, encoder, per_step, label, recording.events, curve, blocks(channels, width)), ""
+            return Track(
+                recording.name,
+                signal,
+                encoder,
+                per_step,
+                label,
+                recording.events,
+                curve,
+                blocks(channels, width),
+            ), ""
     else:
         note = "Recordings are encoded before they are played: spikes are put into steps."
     made = task.encoded(recording)
     channels = made.signal.shape[1]
-    return Track(made.name, made.signal, lambda: as_is(channels), 1.0, made.label, made.events, False, blocks(channels)), note
+    return Track(
+        made.name,
+        made.signal,
+        lambda: as_is(channels),
+        1.0,
+        made.label,
+        made.events,
+        False,
+        blocks(channels),
+    ), note
 
 
 def _encoder(task: Task, shape: Shape, sample: Sample, first: int | None) -> Streaming:
@@ -83,7 +122,8 @@ def _encoder(task: Task, shape: Shape, sample: Sample, first: int | None) -> Str
         n = min(first or len(sample.signal), len(sample.signal))
         made = encode.streaming(shape, n)
         if isinstance(made, Chain):
-            made.parts[0].push(sample.signal[:n])  # mean and deviation are known before the first sample is played
+            # mean and deviation are known before the first sample is played
+            made.parts[0].push(sample.signal[:n])
         return made
     if isinstance(encode, PixelPopulation | LogMelFrames):
         return encode.streaming(shape, sample.name)
@@ -127,13 +167,17 @@ class SimulatedEcg:
         return SIMULATED
 
     def __getitem__(self, index: int) -> Track:
-        sample = ecg_sim.generate(1, steps=self.steps, rate=self.task.shape.rate, seed=1_000_000 + index)[0]
+        sample = ecg_sim.generate(
+            1, steps=self.steps, rate=self.task.shape.rate, seed=1_000_000 + index
+        )[0]
         return track(self.task, replace(sample, name=f"patient {index + 1}"))[0]
 
 
 @dataclass(frozen=True)
 class OneFile:
-    """A file: sound, or lines of numbers as `srnn stream` reads them; nothing is known of what it says."""
+    """A file: sound, or lines of numbers as `srnn stream` reads them; nothing is known of what it
+    says.
+    """
 
     tracks: tuple[Track, ...]
     note: str
@@ -152,11 +196,20 @@ class OneFile:
         shape, sound = task.data.shape, path.suffix.lower() in (".wav", ".flac")
         if sound:
             source, channels, rate = open_sound(path)
-            if channels != shape.channels or (task.shape.events and isinstance(task.encode, EventBins)):
-                raise ConfigError(f"{path} is sound of {channels} channels; {task.name} takes {_wanted(task)}.")
+            if channels != shape.channels or (
+                task.shape.events and isinstance(task.encode, EventBins)
+            ):
+                raise ConfigError(
+                    f"{path} is sound of {channels} channels; {task.name} takes {_wanted(task)}."
+                )
             if rate != shape.rate:
-                raise ConfigError(f"{path} has {rate} samples a second; expected {shape.rate:g}. Resample it: sox IN -r {shape.rate:g} OUT.")
-            x = np.concatenate([np.frombuffer(data, "<f4").reshape(-1, channels) for data in source.chunks()])
+                raise ConfigError(
+                    f"{path} has {rate} samples a second; expected {shape.rate:g}. "
+                    f"Resample it: sox IN -r {shape.rate:g} OUT."
+                )
+            x = np.concatenate(
+                [np.frombuffer(data, "<f4").reshape(-1, channels) for data in source.chunks()]
+            )
             return OneFile._signal(task, path, x)
         spikes = isinstance(task.encode, EventBins)
         columns = 2 if spikes else shape.channels
@@ -169,20 +222,37 @@ class OneFile:
         if not len(x):
             why = f"line {bad[0].first} is {bad[0].text!r}" if bad else "it is empty"
             raise DataError(f"{path} holds no sample ({why}); expected lines of {_wanted(task)}.")
-        note = f"Lines left out, for they are no samples: {sum(b.lines for b in bad)}, the first of them line {bad[0].first}." if bad else ""
-        return OneFile._spikes(task, path, x, note) if spikes else OneFile._signal(task, path, x, note)
+        note = (
+            (
+                f"Lines left out, for they are no samples: {sum(b.lines for b in bad)}, the first "
+                f"of them line {bad[0].first}."
+            )
+            if bad
+            else ""
+        )
+        return (
+            OneFile._spikes(task, path, x, note) if spikes else OneFile._signal(task, path, x, note)
+        )
 
     @staticmethod
     def _signal(task: Task, path: Path, x: Array, note: str = "") -> OneFile:
         shape = task.data.shape
-        made, how = track(task, Sample(x.astype(np.float32), -1, shape.rate, path.name, events=shape.events), shape.steps)
+        made, how = track(
+            task,
+            Sample(x.astype(np.float32), -1, shape.rate, path.name, events=shape.events),
+            shape.steps,
+        )
         return OneFile((made,), " ".join(filter(None, (how, note))), path.name)
 
     @staticmethod
     def _spikes(task: Task, path: Path, x: Array, note: str) -> OneFile:
         encode, channels = task.encode, task.shape.channels
         assert isinstance(encode, EventBins)
-        trains = SpikeTrains(encode.streaming(task.data.shape), encode.steps * encode.step_seconds, task.data.shape.channels)
+        trains = SpikeTrains(
+            encode.streaming(task.data.shape),
+            encode.steps * encode.step_seconds,
+            task.data.shape.channels,
+        )
         whole, parts = [], list[Array]()
         for steps, end in [*trains.push(x), *trains.flush()]:
             parts.append(steps)
@@ -190,7 +260,17 @@ class OneFile:
                 whole.append(np.concatenate(parts))
                 parts = []
         tracks = tuple(
-            Track(f"{path.name}, {k + 1}", w, lambda: as_is(channels), 1.0, -1, True, False, blocks(channels)) for k, w in enumerate(whole)
+            Track(
+                f"{path.name}, {k + 1}",
+                w,
+                lambda: as_is(channels),
+                1.0,
+                -1,
+                True,
+                False,
+                blocks(channels),
+            )
+            for k, w in enumerate(whole)
         )
         return OneFile(tracks, note, path.name)
 
@@ -213,7 +293,9 @@ def listening(task: Task) -> tuple[Listening, str]:
     per_step = shape.rate / task.shape.rate
     try:
         heard = Endless(encode.streaming(shape))
-        return Listening(heard, per_step, shape.rate, whole=False), "A new word begins after a quarter of a second of quiet."
+        return Listening(heard, per_step, shape.rate, whole=False), (
+            "A new word begins after a quarter of a second of quiet."
+        )
     except ConfigError:
         seconds = getattr(encode, "seconds", None) or 1.0
 
@@ -221,4 +303,6 @@ def listening(task: Task) -> tuple[Listening, str]:
             return encode(Sample(x.astype(np.float32), 0, shape.rate, "microphone")).signal
 
         windows = Windows(whole, int(seconds * shape.rate))
-        return Listening(windows, per_step, shape.rate, whole=True), f"Every {seconds:g} s are encoded as a whole: what you see is that late."
+        return Listening(windows, per_step, shape.rate, whole=True), (
+            f"Every {seconds:g} s are encoded as a whole: what you see is that late."
+        )

@@ -1,4 +1,6 @@
-"""Between a source and the network: a queue with a bound, and a clock that paces files; percentiles in constant memory."""
+"""Between a source and the network: a queue with a bound, and a clock that paces files; percentiles
+in constant memory.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ POLICIES = ("block", "drop-oldest")
 class Bounded(Generic[T]):
     """A queue of items that together hold at most `limit` samples (one item at least).
 
-    policy: "block", who puts waits until there is room; "drop-oldest": what waits longest is dropped to make room, and counted in `dropped`.
+    policy: "block", who puts waits until there is room; "drop-oldest": what waits longest is
+    dropped to make room, and counted in `dropped`.
     """
 
     def __init__(self, limit: int, policy: str) -> None:
@@ -80,7 +83,9 @@ _LEAST = 1e-8
 
 
 class Percentiles:
-    """Percentiles of times, within 1 %, in constant memory: counts on a logarithmic scale from 10 ns to 20 minutes."""
+    """Percentiles of times, within 1 %, in constant memory: counts on a logarithmic scale from 10
+    ns to 20 minutes.
+    """
 
     def __init__(self) -> None:
         self._counts = np.zeros(2560, np.int64)
@@ -90,13 +95,23 @@ class Percentiles:
         """Take in a time, so many times."""
         place = int(np.log(max(seconds, _LEAST) / _LEAST) / np.log(_GROWTH))
         self._counts[min(place, len(self._counts) - 1)] += count
-        self._largest, self._total, self.count = max(self._largest, seconds), self._total + seconds * count, self.count + count
+        self._largest, self._total, self.count = (
+            max(self._largest, seconds),
+            self._total + seconds * count,
+            self.count + count,
+        )
 
     def summary(self) -> dict[str, float | None]:
         """Return mean, p50, p95, p99 and max, in microseconds."""
         if not self.count:
             return dict.fromkeys(("mean", "p50", "p95", "p99", "max"))
         sums = np.cumsum(self._counts)
-        at = {name: int(np.searchsorted(sums, q * self.count)) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+        at = {
+            name: int(np.searchsorted(sums, q * self.count))
+            for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        }
         found = {name: min(_LEAST * _GROWTH ** (k + 0.5), self._largest) for name, k in at.items()}
-        return {k: round(1e6 * v, 3) for k, v in {"mean": self._total / self.count, **found, "max": self._largest}.items()}
+        return {
+            k: round(1e6 * v, 3)
+            for k, v in {"mean": self._total / self.count, **found, "max": self._largest}.items()
+        }

@@ -1,6 +1,8 @@
-"""From what the last layer does to scores, a class and a confidence at every step: the decoders of `srnn.decode` in their running form.
+"""From what the last layer does to scores, a class and a confidence at every step: the decoders of
+`srnn.decode` in their running form.
 
-All sums are kept in float64, one step after the other, so that they do not depend on how a stream is cut into chunks.
+All sums are kept in float64, one step after the other, so that they do not depend on how a stream
+is cut into chunks.
 
     per_step        log_softmax(u[t])                 confidence softmax(u[t])
     softmax_sum     Σ softmax(u)                      its share: Σ softmax(u) / number of steps
@@ -28,12 +30,16 @@ POOLS = ("per_step", "softmax_sum", "mean", "last", "max_over_time", "spike_coun
 
 @dataclass(frozen=True)
 class Decision:
-    """How a stream decides. read: the last layer's "potential" or "output"; pool: see the module's text; skip: first steps that do not count.
+    """How a stream decides. read: the last layer's "potential" or "output"; pool: see the module's
+    text; skip: first steps that do not count.
 
-    scale: factor on scores that are the logits of a softmax, as the loss has it. A task's `decode.running()` is the one it was trained with.
+    scale: factor on scores that are the logits of a softmax, as the loss has it. A task's
+    `decode.running()` is the one it was trained with.
     """
 
-    pool: Literal["per_step", "softmax_sum", "mean", "last", "max_over_time", "spike_count"] = "per_step"
+    pool: Literal["per_step", "softmax_sum", "mean", "last", "max_over_time", "spike_count"] = (
+        "per_step"
+    )
     read: Literal["potential", "output"] = "potential"
     skip: int = 0
     scale: float = 1.0
@@ -46,7 +52,9 @@ class Decision:
         check_range("Decision(scale)", self.scale, 0.0, open_low=True)
 
     def shares(self, scores: Floats) -> Floats:
-        """Return the probabilities (…, K) of scores that count, whose greatest is the confidence."""
+        """Return the probabilities (…, K) of scores that count, whose greatest is the
+        confidence.
+        """
         if self.pool == "per_step":
             return np.exp(scores)
         if self.pool == "softmax_sum":
@@ -57,10 +65,12 @@ class Decision:
 class Event(NamedTuple):
     """Something that happened on a stream.
 
-    kind: "class", the leading class is another one (or the first); "confident", its confidence reached the threshold; "unsure", it fell below it
-    again; "decided", it held for `hold` steps: the any-time decision, once until the stream is reset.
-    stream: which one of the batch. step: steps since its last reset. label: the class; confidence: of it, at that step. since: the first step of what
-    is told (for "decided" the step at which the confidence came).
+    kind: "class", the leading class is another one (or the first); "confident", its confidence
+    reached the threshold; "unsure", it fell below it again; "decided", it held for `hold` steps:
+    the any-time decision, once until the stream is reset.
+    stream: which one of the batch. step: steps since its last reset. label: the class; confidence:
+    of it, at that step. since: the first step of what is told (for "decided" the step at which the
+    confidence came).
     """
 
     kind: str
@@ -72,7 +82,9 @@ class Event(NamedTuple):
 
 
 class Pool:
-    """The running scores of `batch` streams of `classes` classes. total: sums, means or maxima so far; count: steps that count; seen: all steps."""
+    """The running scores of `batch` streams of `classes` classes. total: sums, means or maxima so
+    far; count: steps that count; seen: all steps.
+    """
 
     def __init__(self, decision: Decision, batch: int, classes: int) -> None:
         self.decision = decision
@@ -84,8 +96,11 @@ class Pool:
         """Begin anew."""
         self.total[rows], self.count[rows], self.seen[rows] = self._start, 0, 0
 
-    def add(self, u: Floats, lengths: Whole | None) -> tuple[Floats, Floats, NDArray[np.bool_] | None]:
-        """Take in u (B, T, K), of each stream its first `lengths` steps; return scores and probabilities (B, T, K), and which steps count.
+    def add(
+        self, u: Floats, lengths: Whole | None
+    ) -> tuple[Floats, Floats, NDArray[np.bool_] | None]:
+        """Take in u (B, T, K), of each stream its first `lengths` steps; return scores and
+        probabilities (B, T, K), and which steps count.
 
         The last is (B, T), or None for all. Where a step does not count, both are 0.
         """
@@ -100,7 +115,10 @@ class Pool:
         if counts is None:
             self.count += steps
         else:
-            scores, shares = np.where(counts[..., None], scores, 0.0), np.where(counts[..., None], shares, 0.0)
+            scores, shares = (
+                np.where(counts[..., None], scores, 0.0),
+                np.where(counts[..., None], shares, 0.0),
+            )
             self.count += counts.sum(1)
         self.seen += steps if lengths is None else lengths
         return scores, shares, counts
@@ -115,7 +133,16 @@ class Pool:
         if d.pool == "last":
             return u, _softmax(d.scale * u)
         if d.pool == "max_over_time":
-            run = np.maximum.accumulate(np.concatenate([self.total[:, None], u if counts is None else np.where(counts[..., None], u, -np.inf)], 1), 1)
+            run = np.maximum.accumulate(
+                np.concatenate(
+                    [
+                        self.total[:, None],
+                        u if counts is None else np.where(counts[..., None], u, -np.inf),
+                    ],
+                    1,
+                ),
+                1,
+            )
             self.total = run[:, -1].copy()
             scores = np.where(np.isfinite(run[:, 1:]), run[:, 1:], 0.0)
             return scores, _softmax(d.scale * scores)
@@ -126,7 +153,9 @@ class Pool:
         self.total = sums[:, -1].copy()
         if d.pool == "spike_count":
             return sums, _softmax(d.scale * sums)
-        n = self.count[:, None] + (np.arange(1, u.shape[1] + 1) if counts is None else np.cumsum(counts, 1))
+        n = self.count[:, None] + (
+            np.arange(1, u.shape[1] + 1) if counts is None else np.cumsum(counts, 1)
+        )
         means = sums / np.maximum(n, 1)[..., None]
         return (sums, means) if d.pool == "softmax_sum" else (means, _softmax(d.scale * means))
 
@@ -140,25 +169,36 @@ def _softmax(x: Floats) -> Floats:
 class Watch:
     """Finds events in the classes and confidences of `batch` streams.
 
-    label: the leading class, -1 before the first. sure: that class while its confidence is at or above the threshold, else -1. since: the step at
-    which `sure` became what it is. decided: the any-time decision, -1 before it, and decided_at its step.
+    label: the leading class, -1 before the first. sure: that class while its confidence is at or
+    above the threshold, else -1. since: the step at which `sure` became what it is. decided: the
+    any-time decision, -1 before it, and decided_at its step.
     """
 
     names = ("label", "sure", "since", "decided", "decided_at")
 
     def __init__(self, batch: int, threshold: float | None, hold: int) -> None:
         self.threshold, self.hold = threshold, hold
-        self.label, self.sure, self.since, self.decided, self.decided_at = (np.full(batch, -1, np.int64) for _ in self.names)
+        self.label, self.sure, self.since, self.decided, self.decided_at = (
+            np.full(batch, -1, np.int64) for _ in self.names
+        )
 
     def reset(self, rows: Any) -> None:
         """Begin anew."""
         for name in self.names:
             getattr(self, name)[rows] = -1
 
-    def find(self, seen: Whole, labels: Whole, confidence: Floats, counts: NDArray[np.bool_] | None) -> list[Event]:
-        """Return the events of a chunk. seen: (B,) steps before it. labels, confidence (B, T); counts: which steps count, (B, T), None = all."""
+    def find(
+        self, seen: Whole, labels: Whole, confidence: Floats, counts: NDArray[np.bool_] | None
+    ) -> list[Event]:
+        """Return the events of a chunk. seen: (B,) steps before it. labels, confidence (B, T);
+        counts: which steps count, (B, T), None = all.
+        """
         if labels.shape == (1, 1):
-            return self._one(int(seen[0]), int(labels[0, 0]), float(confidence[0, 0])) if counts is None or counts[0, 0] else []
+            return (
+                self._one(int(seen[0]), int(labels[0, 0]), float(confidence[0, 0]))
+                if counts is None or counts[0, 0]
+                else []
+            )
         events: list[Event] = []
         for b in range(len(labels)):
             row, c = labels[b], confidence[b]
@@ -189,7 +229,9 @@ class Watch:
             events.append(Event("decided", 0, step, label, confidence, int(self.since[0])))
         return events
 
-    def _chunk(self, b: int, first: int, labels: Whole, confidence: Floats, at: Whole | None) -> list[Event]:
+    def _chunk(
+        self, b: int, first: int, labels: Whole, confidence: Floats, at: Whole | None
+    ) -> list[Event]:
         """Events of stream b over steps first + at (None = 0, 1, …)."""
 
         def step(k: int) -> int:
@@ -203,12 +245,20 @@ class Watch:
         if self.threshold is not None:
             sure = np.where(confidence >= self.threshold, labels, -1)
             begins = _changes(sure, self.sure[b])
-            found += [(k, 1, event("confident" if sure[k] >= 0 else "unsure", k, step(k))) for k in begins]
+            found += [
+                (k, 1, event("confident" if sure[k] >= 0 else "unsure", k, step(k))) for k in begins
+            ]
             if self.decided[b] < 0:
                 runs = [(0, int(self.since[b]))] if not begins or begins[0] else []
                 runs += [(k, step(k)) for k in begins]
-                for (k, since), end in zip(runs, [*(k for k, _ in runs[1:]), len(sure)], strict=True):
-                    j = max(k, since + self.hold - 1 - first) if at is None else k + int(np.searchsorted(at[k:], since + self.hold - 1 - first))
+                for (k, since), end in zip(
+                    runs, [*(k for k, _ in runs[1:]), len(sure)], strict=True
+                ):
+                    j = (
+                        max(k, since + self.hold - 1 - first)
+                        if at is None
+                        else k + int(np.searchsorted(at[k:], since + self.hold - 1 - first))
+                    )
                     if sure[k] >= 0 and j < end:
                         self.decided[b], self.decided_at[b] = sure[k], step(j)
                         found.append((j, 2, event("decided", j, since)))

@@ -1,4 +1,6 @@
-"""How live samples become steps of the network, and where one recording ends and the next begins."""
+"""How live samples become steps of the network, and where one recording ends and the
+next begins.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class Steps(NamedTuple):
 class Encoding(Protocol):
     """Samples (n, C) in, steps out.
 
-    failed: recordings that could not be encoded. late: samples that came too late for theirs. malformed: samples that cannot be.
+    failed: recordings that could not be encoded. late: samples that came too late for theirs.
+    malformed: samples that cannot be.
     """
 
     failed: int
@@ -64,9 +67,11 @@ class Endless:
 
 
 class Windows:
-    """Recordings of `samples` samples, one after the other, each encoded as a whole by `encode`. The last one may be shorter.
+    """Recordings of `samples` samples, one after the other, each encoded as a whole by `encode`.
+    The last one may be shorter.
 
-    A window that cannot be encoded (silence, where a scale is wanted; less than one frame) is counted in `failed` and left out.
+    A window that cannot be encoded (silence, where a scale is wanted; less than one frame) is
+    counted in `failed` and left out.
     """
 
     late = malformed = 0
@@ -79,7 +84,11 @@ class Windows:
         x = np.concatenate([*self._waiting, samples])
         whole = len(x) // self._samples * self._samples
         self._waiting = [x[whole:]]
-        return [made for k in range(0, whole, self._samples) for made in self._window(x[k : k + self._samples])]
+        return [
+            made
+            for k in range(0, whole, self._samples)
+            for made in self._window(x[k : k + self._samples])
+        ]
 
     def _window(self, x: Array) -> list[Steps]:
         try:
@@ -98,7 +107,9 @@ class Windows:
 
 
 class Spikes(Protocol):
-    """A streaming encoder of spikes, (n, 2) rows of seconds and unit, for recordings of one length. state["late"]: spikes that came too late."""
+    """A streaming encoder of spikes, (n, 2) rows of seconds and unit, for recordings of one length.
+    state["late"]: spikes that came too late.
+    """
 
     state: dict[str, Any]
 
@@ -108,9 +119,11 @@ class Spikes(Protocol):
 
 
 class SpikeTrains:
-    """Spikes whose times go on, cut into recordings of `seconds`: the steps of one are those of its spikes by their time in it.
+    """Spikes whose times go on, cut into recordings of `seconds`: the steps of one are those of its
+    spikes by their time in it.
 
-    A spike before time 0, further ahead than `LONGEST` recordings, or of no unit 0 … channels - 1 is malformed, and left out.
+    A spike before time 0, further ahead than `LONGEST` recordings, or of no unit 0 … channels - 1
+    is malformed, and left out.
     """
 
     failed = 0
@@ -127,7 +140,13 @@ class SpikeTrains:
         made: list[Steps] = []
         time, unit = samples[:, 0], samples[:, 1]
         ahead = (self._number + LONGEST) * self._seconds
-        good = (time >= 0) & (time < ahead) & (unit >= 0) & (unit < self._channels) & (unit == np.floor(unit))
+        good = (
+            (time >= 0)
+            & (time < ahead)
+            & (unit >= 0)
+            & (unit < self._channels)
+            & (unit == np.floor(unit))
+        )
         self.malformed += int((~good).sum())
         samples = samples[good]
         number = np.floor(samples[:, 0] / self._seconds).astype(np.int64)
@@ -138,7 +157,14 @@ class SpikeTrains:
             if k < self._number:
                 self._late += len(rows)
             else:
-                made.append(Steps(self._encoder.push(np.column_stack([rows[:, 0] - k * self._seconds, rows[:, 1]])), end=False))
+                made.append(
+                    Steps(
+                        self._encoder.push(
+                            np.column_stack([rows[:, 0] - k * self._seconds, rows[:, 1]])
+                        ),
+                        end=False,
+                    )
+                )
         return made
 
     def flush(self) -> list[Steps]:

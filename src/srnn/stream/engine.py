@@ -1,4 +1,5 @@
-"""A network that runs step by step, with its state: stages of compiled layers, and of torch modules where a layer is no compiled one.
+"""A network that runs step by step, with its state: stages of compiled layers, and of torch modules
+where a layer is no compiled one.
 
     compiled   layers that follow each other, in one call of C (`srnn.kernels.steps`)
     normed     a layer with a norm: W x + b and its norm in torch, the rest in C
@@ -70,7 +71,10 @@ class _Compiled:
 
     def get(self) -> list[LayerState]:
         return [
-            {name: torch.from_numpy(value.copy()) for name, value in zip(names, arrays, strict=True)}
+            {
+                name: torch.from_numpy(value.copy())
+                for name, value in zip(names, arrays, strict=True)
+            }
             for names, arrays in zip(self.steps.names, self.steps.state, strict=True)
         ]
 
@@ -109,15 +113,23 @@ class _Module:
 
 
 class Engine:
-    """A network over `batch` recordings that goes on where it stopped. The weights are those of the moment it is made.
+    """A network over `batch` recordings that goes on where it stopped. The weights are those of the
+    moment it is made.
 
-    dtype: numpy's, of the input and the results. backend: what runs, and why (`scan.Choice`). record: every layer is a stage of its own, and
-    `recorded` is what each gave in the last run, (B, T, N).
-    Raises `ConfigError` for a network that cannot run piece by piece, saying why, and for a backend that cannot run it.
+    dtype: numpy's, of the input and the results. backend: what runs, and why (`scan.Choice`).
+    record: every layer is a stage of its own, and `recorded` is what each gave in the last run, (B,
+    T, N). Raises `ConfigError` for a network that cannot run piece by piece, saying why, and for a
+    backend that cannot run it.
     """
 
     def __init__(self, net: Stack, batch: int, backend: str, record: bool = False) -> None:
-        check_instance("Stream", "net", net, Stack, "a network such as srnn.Stack(srnn.Layer(…), srnn.Readout(…))")
+        check_instance(
+            "Stream",
+            "net",
+            net,
+            Stack,
+            "a network such as srnn.Stack(srnn.Layer(…), srnn.Readout(…))",
+        )
         net.check_pieces("Stream", whole=False)
         self.backend = net.which_backend(backend=backend)
         self._net = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
@@ -138,8 +150,13 @@ class Engine:
                 run.clear()
 
         for part in self._net.parts():
-            if isinstance(part, Layer) and type(part).forward is Layer.forward and part.which_backend(backend).name == "cpu":
-                if part.norm is not None or self.record:  # the current of a norm comes from torch: it begins a stage
+            if (
+                isinstance(part, Layer)
+                and type(part).forward is Layer.forward
+                and part.which_backend(backend).name == "cpu"
+            ):
+                # the current of a norm comes from torch: it begins a stage
+                if part.norm is not None or self.record:
                     close()
                 run.append(part)
             else:
@@ -150,7 +167,8 @@ class Engine:
 
     @torch.no_grad()
     def run(self, x: Real, lengths: Lengths | None) -> tuple[Real, Real]:
-        """Run x (B, T, C), of each recording its first `lengths` steps; return potential and output of the last layer, (B, T, K), 0 beyond a length.
+        """Run x (B, T, C), of each recording its first `lengths` steps; return potential and output
+        of the last layer, (B, T, K), 0 beyond a length.
 
         Raises `DataError` where a valid step is not finite; the state is then what it was before.
         """
@@ -164,7 +182,9 @@ class Engine:
         return potential, output
 
     def step(self, x: Any) -> tuple[Real, Real]:
-        """Run one step, x (B, C); return potential and output, (B, 1, K), which the next call may overwrite. Raises as `run`."""
+        """Run one step, x (B, C); return potential and output, (B, 1, K), which the next call may
+        overwrite. Raises as `run`.
+        """
         if isinstance(self._single, _Compiled) and self._single._normed is None:
             bad, potential, output = self._single.steps.step(x)
             if bad:
@@ -178,10 +198,15 @@ class Engine:
         return tuple(state for stage in self._stages for state in stage.get())
 
     def put(self, state: NetworkState, rows: Any = slice(None)) -> None:
-        """Set the state of some recordings (all): as `state`, of as many rows. Raises `ShapeError` where it is not one of this network."""
+        """Set the state of some recordings (all): as `state`, of as many rows.
+
+        Raises `ShapeError` where it is not one of this network.
+        """
         count, parts = len(np.arange(self.batch)[rows]), self._net.parts()
         if len(state) != len(parts):
-            raise ShapeError(f"Stream: a state of {len(state)} layers for a network of {len(parts)}.")
+            raise ShapeError(
+                f"Stream: a state of {len(state)} layers for a network of {len(parts)}."
+            )
         for k, (part, given) in enumerate(zip(parts, state, strict=True)):
             wanted = {name: (count, *v.shape[1:]) for name, v in _named(part.start(1)).items()}
             got = {name: tuple(v.shape) for name, v in _named(given).items()}
@@ -196,7 +221,8 @@ class Engine:
 def not_finite(at: int, steps: int) -> DataError:
     """Return the error for recording at // steps at step at % steps."""
     return DataError(
-        f"Stream: recording {at // steps} is not finite at step {at % steps} of what was pushed; nothing was run. "
+        f"Stream: recording {at // steps} is not finite at step {at % steps} of what was "
+        "pushed; nothing was run. "
         "Repair or leave out such samples first, as `srnn stream --gaps` does."
     )
 
@@ -213,7 +239,9 @@ def _arrays(layer: Layer) -> LayerArrays:
     """Return what a compiled layer is made of; of one with a norm, only what follows the norm."""
     weight, bias, recurrent = layer.connections()
     coeffs = layer.neuron.coeffs(layer.constants())
-    constants = scan.constants_of(layer.activation, coeffs, layer.weight.new_empty(1, layer.neurons)).detach()
+    constants = scan.constants_of(
+        layer.activation, coeffs, layer.weight.new_empty(1, layer.neurons)
+    ).detach()
     kernel = cpu.kernel(cpu.register(layer.neuron, layer.activation), layer.weight.dtype)
     if layer.norm is not None:
         return LayerArrays(kernel, None, None, recurrent, constants, (*layer.neuron.states, "s"))

@@ -1,4 +1,5 @@
-"""From a source to events, live: a thread that reads, a bounded queue, and a loop that encodes, runs the network and says what happens.
+"""From a source to events, live: a thread that reads, a bounded queue, and a loop that encodes,
+runs the network and says what happens.
 
 Every event is a dictionary with "event" as its first key; docs/stream.md lists them.
 """
@@ -39,8 +40,10 @@ class _Item(NamedTuple):
 class Settings:
     """How a live stream runs.
 
-    rate: steps a second of the network, for times. every: scores of every so many steps, None = none. reset_every: begin anew after so many steps.
-    queue: samples that may wait; full: what then, "block" or "drop-oldest". pace: samples a second a file is read at, None = as fast as it goes.
+    rate: steps a second of the network, for times. every: scores of every so many steps, None =
+    none. reset_every: begin anew after so many steps.
+    queue: samples that may wait; full: what then, "block" or "drop-oldest". pace: samples a second
+    a file is read at, None = as fast as it goes.
     limit: stop after so many steps.
     """
 
@@ -106,9 +109,11 @@ class Live:
     # ── the loop ──
 
     def run(self) -> dict[str, Any]:
-        """Run until the source ends, the limit is reached, or `emit` raises; return the report, which is the event "end".
+        """Run until the source ends, the limit is reached, or `emit` raises; return the report,
+        which is the event "end".
 
-        Raises `SrnnError` where the source fails, after the report was emitted; BrokenPipeError and KeyboardInterrupt pass.
+        Raises `SrnnError` where the source fails, after the report was emitted; BrokenPipeError and
+        KeyboardInterrupt pass.
         """
         reader = threading.Thread(target=self._read, daemon=True, name="srnn-source")
         self._begin = time.perf_counter()
@@ -141,7 +146,12 @@ class Live:
         self._say_dropped()
         if item.malformed is not None:
             self.malformed += item.malformed.lines
-            self._say("malformed", count=item.malformed.lines, line=item.malformed.first, text=item.malformed.text)
+            self._say(
+                "malformed",
+                count=item.malformed.lines,
+                line=item.malformed.first,
+                text=item.malformed.text,
+            )
         self.samples += len(item.samples)
         for piece in self.repair(item.samples):
             if piece.gap:
@@ -162,7 +172,10 @@ class Live:
                 left.append(self.settings.limit - self.steps)
             now, steps = steps[: min(left)], steps[min(left) :]
             self._push(now, arrived)
-            if self.settings.reset_every is not None and int(self.stream.steps[0]) >= self.settings.reset_every:
+            if (
+                self.settings.reset_every is not None
+                and int(self.stream.steps[0]) >= self.settings.reset_every
+            ):
                 self._recording("reset-every")
         if end:
             self._recording("window")
@@ -173,7 +186,8 @@ class Live:
         begin = time.perf_counter()
         made = self.stream.push(steps[None])
         self.compute.add((time.perf_counter() - begin) / len(steps), len(steps))
-        if not np.isfinite(made.confidence).all():  # a state that is not finite would stay so for good
+        # a state that is not finite would stay so for good
+        if not np.isfinite(made.confidence).all():
             self.steps += len(steps)
             self.resets += 1
             self._say("diverged", total=self.steps)
@@ -181,30 +195,58 @@ class Live:
             return
         for e in made.events:
             more = {} if e.kind in ("class", "unsure") else {"since": e.since}
-            self._say(e.kind, **self._at(e.step, offset), **self._named(e.label, e.confidence), **more)
+            self._say(
+                e.kind, **self._at(e.step, offset), **self._named(e.label, e.confidence), **more
+            )
         if self.settings.every is not None:
-            k = -(self.steps + 1) % self.settings.every  # the steps whose number, from 1, is a multiple
+            # the steps whose number, from 1, is a multiple
+            k = -(self.steps + 1) % self.settings.every
             for t in range(k, len(steps), self.settings.every):
                 named = self._named(int(made.label[0, t]), float(made.confidence[0, t]))
-                self._say("scores", **self._at(first + t, offset), **named, scores=[round(s, 6) for s in made.scores[0, t].tolist()])
+                self._say(
+                    "scores",
+                    **self._at(first + t, offset),
+                    **named,
+                    scores=[round(s, 6) for s in made.scores[0, t].tolist()],
+                )
         self.steps += len(steps)
         self.response.add(time.perf_counter() - arrived, len(steps))
 
     def _at(self, step: int, offset: int) -> dict[str, Any]:
-        return {"step": step, "total": offset + step, "time": round((offset + step + 1) / self.settings.rate, 6)}
+        return {
+            "step": step,
+            "total": offset + step,
+            "time": round((offset + step + 1) / self.settings.rate, 6),
+        }
 
     def _named(self, label: int, confidence: float) -> dict[str, Any]:
-        return {"class": label, "label": self.classes[label] if label >= 0 else None, "confidence": round(confidence, 6)}
+        return {
+            "class": label,
+            "label": self.classes[label] if label >= 0 else None,
+            "confidence": round(confidence, 6),
+        }
 
     def _recording(self, why: str) -> None:
         """Say what the recording that ends was found to be, and begin anew."""
         steps = int(self.stream.steps[0])
         if steps:
             self.recordings += 1
-            label, decided, at = int(self.stream.label[0]), int(self.stream.decided[0]), int(self.stream.decided_at[0])
+            label, decided, at = (
+                int(self.stream.label[0]),
+                int(self.stream.decided[0]),
+                int(self.stream.decided_at[0]),
+            )
             early = {} if decided < 0 else {"decided": self.classes[decided], "decided_at": at}
             named = {"class": label, "label": self.classes[label] if label >= 0 else None}
-            self._say("recording", number=self.recordings, steps=steps, total=self.steps, **named, **early, ended_by=why)
+            self._say(
+                "recording",
+                number=self.recordings,
+                steps=steps,
+                total=self.steps,
+                **named,
+                **early,
+                ended_by=why,
+            )
         if why != "end":
             self.resets += 1
             self.stream.reset()
@@ -223,7 +265,12 @@ class Live:
     def report(self) -> dict[str, Any]:
         """Return the last event: counts, and percentiles of times in microseconds a step."""
         seconds = time.perf_counter() - self._begin
-        counts = {"samples": self.samples, "steps": self.steps, "recordings": self.recordings, "resets": self.resets}
+        counts = {
+            "samples": self.samples,
+            "steps": self.steps,
+            "recordings": self.recordings,
+            "resets": self.resets,
+        }
         lost = {
             "malformed": self.malformed + self.encoding.malformed,
             "missing": self.repair.missing,

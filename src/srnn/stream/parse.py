@@ -1,4 +1,6 @@
-"""From bytes to samples: lines of numbers or little-endian binary, with what could not be read counted."""
+"""From bytes to samples: lines of numbers or little-endian binary, with what could not be read
+counted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ LONGEST = 1 << 20
 
 
 class Malformed(NamedTuple):
-    """What could not be read. lines: how many lines or values in a row of bytes; first: the number of the first (from 1); text: its beginning."""
+    """What could not be read. lines: how many lines or values in a row of bytes; first: the number
+    of the first (from 1); text: its beginning.
+    """
 
     lines: int
     first: int
@@ -45,10 +49,11 @@ class Parser(Protocol):
 
 
 class Lines:
-    """One sample a line: `columns` numbers, separated by commas, semicolons or white space. Empty lines and comments (#) are passed over.
+    """One sample a line: `columns` numbers, separated by commas, semicolons or white space. Empty
+    lines and comments (#) are passed over.
 
-    An empty field between commas, or "nan", is a missing value. A line of anything else, of another number of values, or with one beyond `LARGEST`,
-    is malformed.
+    An empty field between commas, or "nan", is a missing value. A line of anything else, of another
+    number of values, or with one beyond `LARGEST`, is malformed.
     """
 
     def __init__(self, columns: int) -> None:
@@ -109,7 +114,11 @@ class Binary:
     """
 
     def __init__(self, columns: int, kind: str, scale: float) -> None:
-        self.columns, self._type, self._scale = columns, np.dtype("<f4" if kind == "f32" else "<i2"), scale
+        self.columns, self._type, self._scale = (
+            columns,
+            np.dtype("<f4" if kind == "f32" else "<i2"),
+            scale,
+        )
         self._rest, self.line = b"", 0
 
     def feed(self, data: bytes) -> Parsed:
@@ -117,18 +126,28 @@ class Binary:
         size = self._type.itemsize * self.columns
         n = len(data) // size
         self._rest = data[n * size :]
-        samples = np.frombuffer(data, self._type, n * self.columns).reshape(n, self.columns).astype(np.float64) * self._scale
+        samples = (
+            np.frombuffer(data, self._type, n * self.columns)
+            .reshape(n, self.columns)
+            .astype(np.float64)
+            * self._scale
+        )
         bad = np.abs(samples) > LARGEST
         malformed = None
         if bad.any():
-            malformed = Malformed(int(bad.sum()), self.line + 1 + int(np.argwhere(bad)[0][0]), "not a finite number")
+            malformed = Malformed(
+                int(bad.sum()), self.line + 1 + int(np.argwhere(bad)[0][0]), "not a finite number"
+            )
             samples[bad] = np.nan
         self.line += n
         return Parsed(samples, malformed)
 
     def end(self) -> Parsed:
         rest, self._rest = self._rest, b""
-        return Parsed(np.empty((0, self.columns)), Malformed(1, self.line + 1, f"{len(rest)} bytes, less than a sample") if rest else None)
+        return Parsed(
+            np.empty((0, self.columns)),
+            Malformed(1, self.line + 1, f"{len(rest)} bytes, less than a sample") if rest else None,
+        )
 
 
 def _shown(text: bytes) -> str:
@@ -136,7 +155,9 @@ def _shown(text: bytes) -> str:
 
 
 class Piece(NamedTuple):
-    """Repaired samples (n, C). gap: how many samples were missing before the first one, or had missing values; reset: begin anew before it."""
+    """Repaired samples (n, C). gap: how many samples were missing before the first one, or had
+    missing values; reset: begin anew before it.
+    """
 
     samples: NDArray[Any]
     gap: int
@@ -147,15 +168,32 @@ GAPS = ("hold", "zero", "drop", "reset")
 
 
 class Repair:
-    """What is done about missing values, and missing samples where lines begin with a time in seconds.
+    """What is done about missing values, and missing samples where lines begin with a time in
+    seconds.
 
-    policy: "hold", a missing value is the last one of its channel (0 at first), a missing sample repeats the last; "zero", both are 0; "drop", a
-    sample with a missing value is left out, and nothing is put in for missing samples; "reset": as "drop", and the network begins anew after it.
-    A gap of more than `longest` samples resets whatever the policy. Samples whose time does not go on are left out: `late` counts them.
+    policy: "hold", a missing value is the last one of its channel (0 at first), a missing sample
+    repeats the last; "zero", both are 0; "drop", a sample with a missing value is left out, and
+    nothing is put in for missing samples; "reset": as "drop", and the network begins anew after it.
+    A gap of more than `longest` samples resets whatever the policy. Samples whose time does not go
+    on are left out: `late` counts them.
     """
 
-    def __init__(self, channels: int, policy: str, *, timed: bool = False, rate: float = 1.0, longest: int = 1000) -> None:
-        self.channels, self.policy, self.timed, self.rate, self.longest = channels, policy, timed, rate, longest
+    def __init__(
+        self,
+        channels: int,
+        policy: str,
+        *,
+        timed: bool = False,
+        rate: float = 1.0,
+        longest: int = 1000,
+    ) -> None:
+        self.channels, self.policy, self.timed, self.rate, self.longest = (
+            channels,
+            policy,
+            timed,
+            rate,
+            longest,
+        )
         self.late = self.missing = 0
         self._last, self._time = np.zeros(channels), math.nan
         self._reset = False
@@ -198,7 +236,9 @@ class Repair:
                 self._reset |= self.policy == "reset"
                 continue
             if holes:
-                values = np.where(np.isnan(values), self._last if self.policy == "hold" else 0.0, values)
+                values = np.where(
+                    np.isnan(values), self._last if self.policy == "hold" else 0.0, values
+                )
             if self._reset and rows:
                 close()
             rows.append(values)
@@ -214,7 +254,9 @@ class Repair:
         return pieces
 
     def _between(self, time: float) -> int:
-        """Return how many samples are missing between the last time and this one; -1 where it does not go on."""
+        """Return how many samples are missing between the last time and this one; -1 where it does
+        not go on.
+        """
         if math.isnan(time):
             return -1
         before = 0 if math.isnan(self._time) else round((time - self._time) * self.rate) - 1

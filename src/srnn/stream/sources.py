@@ -1,4 +1,5 @@
-"""Where live samples come from: standard input, a file, a sound file, a serial port, a TCP socket on loopback.
+"""Where live samples come from: standard input, a file, a sound file, a serial port, a TCP socket
+on loopback.
 
 -                    standard input (the default)
 FILE                 a file of lines or binary samples; .wav and .flac are read as sound
@@ -39,7 +40,10 @@ class Source(Protocol):
     name: str
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield bytes as they come, until the end, or until it is closed. Raises `DataError` where reading fails."""
+        """Yield bytes as they come, until the end, or until it is closed.
+
+        Raises `DataError` where reading fails.
+        """
         ...
 
     def close(self) -> None:
@@ -48,7 +52,10 @@ class Source(Protocol):
 
 
 def open_source(text: str) -> Source:
-    """Return the source. Raises `ConfigError` for one that cannot be meant, `DataError` where it cannot be opened."""
+    """Return the source.
+
+    Raises `ConfigError` for one that cannot be meant, `DataError` where it cannot be opened.
+    """
     kind, _, rest = text.partition(":")
     if text == "-":
         return _Descriptor(sys.stdin.fileno(), "standard input", own=False)
@@ -60,7 +67,10 @@ def open_source(text: str) -> Source:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ConfigError(f"{path} is a folder; expected a file, or -, serial:PATH, tcp:HOST:PORT, listen:PORT.")
+            raise ConfigError(
+                f"{path} is a folder; expected a file, or -, serial:PATH, "
+                "tcp:HOST:PORT, listen:PORT."
+            )
         return _Descriptor(os.open(path, os.O_RDONLY), str(path), own=True)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -100,9 +110,15 @@ class _Socket:
         host, _, port = rest.rpartition(":") if kind == "tcp" else ("127.0.0.1", "", rest)
         host = host.strip("[]") or "127.0.0.1"
         if not port.isdigit() or int(port) > 65535:
-            raise ConfigError(f"{kind}:{rest}: {port!r} is no port; expected tcp:HOST:PORT or listen:PORT, as listen:9000.")
+            raise ConfigError(
+                f"{kind}:{rest}: {port!r} is no port; expected tcp:HOST:PORT or "
+                "listen:PORT, as listen:9000."
+            )
         if not _loopback(host):
-            raise ConfigError(f"{kind}:{rest}: {host} is not this machine. Forward a port: ssh -L {port}:localhost:{port} {host}.")
+            raise ConfigError(
+                f"{kind}:{rest}: {host} is not this machine. Forward a port: ssh "
+                f"-L {port}:localhost:{port} {host}."
+            )
         self._closed = threading.Event()
         self._server: socket.socket | None = None
         self._socket: socket.socket | None = None
@@ -113,7 +129,9 @@ class _Socket:
             else:
                 self._socket = socket.create_connection((host, int(port)), timeout=10)
         except OSError as error:
-            raise DataError(f"{kind}:{rest} cannot be opened: {error.strerror or error}.") from error
+            raise DataError(
+                f"{kind}:{rest} cannot be opened: {error.strerror or error}."
+            ) from error
         self.name = f"{kind}:{host}:{port}"
 
     def chunks(self) -> Iterator[bytes]:
@@ -157,8 +175,12 @@ class _Serial:
         try:
             import serial
         except ImportError as error:
-            raise SrnnError('Serial ports need pyserial. Install it with: pip install "srnn[stream]"') from error
-        path, _, baud = rest.rpartition(":") if rest.rpartition(":")[2].isdigit() else (rest, "", "115200")
+            raise SrnnError(
+                'Serial ports need pyserial. Install it with: pip install "srnn[stream]"'
+            ) from error
+        path, _, baud = (
+            rest.rpartition(":") if rest.rpartition(":")[2].isdigit() else (rest, "", "115200")
+        )
         self.name, self._closed = f"serial:{path}:{baud}", threading.Event()
         self._gone: type[Exception] = serial.SerialException
         try:
@@ -200,6 +222,9 @@ class _Sound:
 
 
 def open_sound(path: Path) -> tuple[Source, int, int]:
-    """Return a sound file as a source of float32 samples, its channels and its samples a second. Raises `DataError`."""
+    """Return a sound file as a source of float32 samples, its channels and its samples a second.
+
+    Raises `DataError`.
+    """
     signal, rate = read_audio(path)
     return _Sound(path, signal), signal.shape[1], rate

@@ -17,9 +17,11 @@ from srnn.stream.engine import Engine
 
 
 class Step(NamedTuple):
-    """What a stream says to what was pushed; of a chunk (B, T, C) for every step, of (B, C) for every stream, of (C,) for the one.
+    """What a stream says to what was pushed; of a chunk (B, T, C) for every step, of (B, C) for
+    every stream, of (C,) for the one.
 
-    scores: (…, K), float64, as `Decision` has them. label: the leading class, -1 where no step counts yet. confidence: of it, in [0, 1].
+    scores: (…, K), float64, as `Decision` has them. label: the leading class, -1 where no step
+    counts yet. confidence: of it, in [0, 1].
     events: in order of time for each stream.
     """
 
@@ -32,13 +34,17 @@ class Step(NamedTuple):
 class Stream:
     """`batch` independent streams through one network, with explicit state.
 
-    net: as it is now; it is copied, so that later changes of its weights are not seen. batch: B. decision: how the last layer is read.
-    threshold: confidence in [0, 1] from which a class counts as sure, None = no such events. hold: steps it must last for the any-time decision.
-    start: state of one recording before its first step, None = the network's own. backend: "auto", "cpu" or "reference"; `backend` says which.
+    net: as it is now; it is copied, so that later changes of its weights are not seen. batch: B.
+    decision: how the last layer is read.
+    threshold: confidence in [0, 1] from which a class counts as sure, None = no such events. hold:
+    steps it must last for the any-time decision.
+    start: state of one recording before its first step, None = the network's own. backend: "auto",
+    "cpu" or "reference"; `backend` says which.
     record: keep what every layer gave (`recorded`), in one call of C a layer.
 
-    Fed in any pieces, the results are the same; on the cpu backend to the bit, and potentials are those of `net(x)` on the whole recording.
-    Raises `ConfigError` for a network that needs the whole recording, with the reason, and for settings that cannot work.
+    Fed in any pieces, the results are the same; on the cpu backend to the bit, and potentials are
+    those of `net(x)` on the whole recording. Raises `ConfigError` for a network that needs the
+    whole recording, with the reason, and for settings that cannot work.
     """
 
     def __init__(
@@ -58,7 +64,13 @@ class Stream:
         if threshold is not None:
             check_range("Stream(threshold)", threshold, 0.0, 1.0)
         if decision is not None:
-            check_instance("Stream", "decision", decision, Decision, 'srnn.stream.Decision("softmax_sum") or a task\'s decode.running()')
+            check_instance(
+                "Stream",
+                "decision",
+                decision,
+                Decision,
+                'srnn.stream.Decision("softmax_sum") or a task\'s decode.running()',
+            )
         self.decision = decision if decision is not None else Decision()
         self._engine = Engine(net, batch, backend, record)
         self._start = start if start is not None else net.start(1)
@@ -89,7 +101,9 @@ class Stream:
 
     @property
     def recorded(self) -> tuple[NDArray[Any], ...]:
-        """With record=True, the output of every layer for what was pushed last, each (B, T, N): spikes, of layers that spike."""
+        """With record=True, the output of every layer for what was pushed last, each (B, T, N):
+        spikes, of layers that spike.
+        """
         return self._engine.recorded
 
     @property
@@ -109,7 +123,9 @@ class Stream:
 
     @property
     def decided(self) -> NDArray[np.int64]:
-        """The any-time decision of each stream, (B,): the first class that was sure for `hold` steps; -1 where there is none yet."""
+        """The any-time decision of each stream, (B,): the first class that was sure for `hold`
+        steps; -1 where there is none yet.
+        """
         return self._watch.decided.copy()
 
     @property
@@ -118,10 +134,12 @@ class Stream:
         return self._watch.decided_at.copy()
 
     def push(self, x: Any, lengths: Any = None) -> Step:
-        """Run one sample (C,), one of each stream (B, C), or a chunk (B, T, C); arrays, lists or CPU tensors.
+        """Run one sample (C,), one of each stream (B, C), or a chunk (B, T, C); arrays, lists or
+        CPU tensors.
 
-        lengths: (B,) how many of a chunk's steps each stream has; what lies beyond is not read, and gives 0 and -1.
-        Raises `ShapeError` for another shape, `DataError` where a valid number is not finite; then nothing was run.
+        lengths: (B,) how many of a chunk's steps each stream has; what lies beyond is not read, and
+        gives 0 and -1. Raises `ShapeError` for another shape, `DataError` where a valid number is
+        not finite; then nothing was run.
         """
         x = np.asarray(x)
         if x.ndim == 3:
@@ -142,7 +160,10 @@ class Stream:
         if lengths is not None:
             lengths = np.asarray(lengths, np.int64)
             if lengths.shape != (self.batch,) or lengths.min() < 0 or lengths.max() > x.shape[1]:
-                raise ShapeError(f"Stream: lengths are {lengths.tolist()}; expected (B={self.batch},) integers, 0 to T={x.shape[1]}.")
+                raise ShapeError(
+                    f"Stream: lengths are {lengths.tolist()}; expected "
+                    f"(B={self.batch},) integers, 0 to T={x.shape[1]}."
+                )
         if not x.shape[1]:
             none = np.zeros((self.batch, 0))
             return Step(np.zeros((self.batch, 0, self.classes)), none.astype(np.int64), none, [])
@@ -158,9 +179,14 @@ class Stream:
 
     def _shape_error(self, shape: tuple[int, ...]) -> ShapeError:
         wanted = f"({self.inputs},), " if self.batch == 1 else ""
-        fix = " A chunk of one stream is (1, T, C): pass x[None]." if len(shape) == 2 and shape[-1] == self.inputs else ""
+        fix = (
+            " A chunk of one stream is (1, T, C): pass x[None]."
+            if len(shape) == 2 and shape[-1] == self.inputs
+            else ""
+        )
         return ShapeError(
-            f"Stream: x has shape {shape}; expected {wanted}(B={self.batch}, C={self.inputs}) or a chunk (B={self.batch}, T, C={self.inputs}).{fix}"
+            f"Stream: x has shape {shape}; expected {wanted}(B={self.batch}, "
+            f"C={self.inputs}) or a chunk (B={self.batch}, T, C={self.inputs}).{fix}"
         )
 
     def reset(self, streams: Any = slice(None)) -> None:
@@ -180,13 +206,19 @@ class Stream:
         self._engine.put(state)
 
     def save(self, path: str | Path) -> None:
-        """Write everything the streams know into one file (safetensors, with a description in JSON), whole or not at all. Raises `RunError`."""
+        """Write everything the streams know into one file (safetensors, with a description in
+        JSON), whole or not at all. Raises `RunError`.
+        """
         from srnn.stream import saved
 
         saved.write(Path(path), self)
 
     def load(self, path: str | Path) -> None:
-        """Take over what `save` wrote. Raises `RunError` where it is damaged, or is not of this network, batch and decision; nothing changes then."""
+        """Take over what `save` wrote.
+
+        Raises `RunError` where it is damaged, or is not of this network, batch and decision;
+        nothing changes then.
+        """
         from srnn.stream import saved
 
         saved.read(Path(path), self)
@@ -204,7 +236,9 @@ def _repeated(state: NetworkState, count: int) -> NetworkState:
         if isinstance(part, tuple):
             raise ConfigError("Stream: a bidirectional layer cannot run on a stream.")
         if any(len(v) != 1 for v in part.values()):
-            raise ShapeError("Stream: start is the state of several recordings; expected one, as net.start(1).")
+            raise ShapeError(
+                "Stream: start is the state of several recordings; expected one, as net.start(1)."
+            )
         return {name: torch.as_tensor(v).expand(count, *v.shape[1:]) for name, v in part.items()}
 
     return tuple(many(part) for part in state)

@@ -1,4 +1,7 @@
-"""Tasks: one module each, readable as a row of the papers' tables. A task's name is its module's name."""
+"""Tasks: one module each, readable as a row of the papers' tables.
+
+A task's name is its module's name.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,28 @@ import pkgutil
 from srnn._check import ConfigError, suggest
 from srnn.tasks.task import Task as Task
 
-_HELPERS = {"task", "settings", "objective", "optimise", "truncation", "compression", "encoders", "nets", "baseline_nets"}
+_HELPERS = {
+    "task",
+    "settings",
+    "objective",
+    "optimise",
+    "truncation",
+    "compression",
+    "encoders",
+    "nets",
+    "baseline_nets",
+}
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all tasks, sorted."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _HELPERS and not m.name.startswith("_")))
+    return tuple(
+        sorted(
+            m.name
+            for m in pkgutil.iter_modules(__path__)
+            if m.name not in _HELPERS and not m.name.startswith("_")
+        )
+    )
 
 
 def load(name: str) -> Task:

@@ -1,4 +1,6 @@
-"""The networks that the papers compare spiking ones with, under the same call and the same training (`--set network=CellNetwork`)."""
+"""The networks that the papers compare spiking ones with, under the same call and the same training
+(`--set network=CellNetwork`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,19 @@ from srnn.nn.layers import BatchNorm, Bidirectional, Concat, Layer, Mean, Part, 
 from srnn.nn.networks import Stack
 from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork, norm_of
 
-Cell = Literal["MLP", "RNN", "RNN-tanh", "RNN-ReLU", "LSTM", "GRU", "LiGRU", "LiBRU", "LiBRU-log", "LiBRU-probs", "IndRNN"]
+Cell = Literal[
+    "MLP",
+    "RNN",
+    "RNN-tanh",
+    "RNN-ReLU",
+    "LSTM",
+    "GRU",
+    "LiGRU",
+    "LiBRU",
+    "LiBRU-log",
+    "LiBRU-probs",
+    "IndRNN",
+]
 _CELLS: dict[str, tuple[Neuron, Activation]] = {
     "MLP": (cells.Elman(logistic=True), Identity()),
     "RNN": (cells.Elman(logistic=True), Identity()),
@@ -38,14 +52,20 @@ _BY_ITSELF = ("MLP", "IndRNN")
 class CellNetwork:
     """Layers of an artificial cell and a read-out.
 
-    cell: "MLP" (logistic, no recurrence), "RNN" (logistic, Bittar's), "RNN-tanh" (torch's), "RNN-ReLU", "LSTM", "GRU" (as torch.nn has them),
-    "LiGRU", "LiBRU" (softplus candidate, geometric mean), "LiBRU-log" and "LiBRU-probs" (the two other published forms), "IndRNN" (ReLU).
-    hidden: units of each layer. bidirectional: every layer; merge: both directions side by side, or their mean, as the energies of Yin 2021 have it.
-    head: sizes of dense ReLU layers before the read-out; the published Bi-LSTM "290" is hidden=[120,40], bidirectional, merge=mean, head=[100,20].
-    readout: "linear" at every step; "cumulative", Bittar's as coded (Σ softmax over the last layer's units, then a linear layer; decode.pool=last);
-    "own": the last layer is one more layer of the cell, with a unit for each class (Bittar's MLP as described; decode.pool=softmax_sum).
-    norm: of the feed-forward part (and of the scores of a cumulative read-out). dropout: of the outputs of the layers.
-    weights: "torch", uniform within ± 1/sqrt(hidden), as torch.nn.LSTM starts; "bittar", W uniform within ± 1/sqrt(inputs), R orthogonal.
+    cell: "MLP" (logistic, no recurrence), "RNN" (logistic, Bittar's), "RNN-tanh" (torch's),
+    "RNN-ReLU", "LSTM", "GRU" (as torch.nn has them), "LiGRU", "LiBRU" (softplus candidate,
+    geometric mean), "LiBRU-log" and "LiBRU-probs" (the two other published forms), "IndRNN" (ReLU).
+    hidden: units of each layer. bidirectional: every layer; merge: both directions side by side, or
+    their mean, as the energies of Yin 2021 have it.
+    head: sizes of dense ReLU layers before the read-out; the published Bi-LSTM "290" is
+    hidden=[120,40], bidirectional, merge=mean, head=[100,20].
+    readout: "linear" at every step; "cumulative", Bittar's as coded (Σ softmax over the last
+    layer's units, then a linear layer; decode.pool=last); "own": the last layer is one more layer
+    of the cell, with a unit for each class (Bittar's MLP as described; decode.pool=softmax_sum).
+    norm: of the feed-forward part (and of the scores of a cumulative read-out). dropout: of the
+    outputs of the layers.
+    weights: "torch", uniform within ± 1/sqrt(hidden), as torch.nn.LSTM starts; "bittar", W uniform
+    within ± 1/sqrt(inputs), R orthogonal.
     """
 
     cell: Cell = "LSTM"
@@ -61,7 +81,9 @@ class CellNetwork:
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
         if not self.hidden:
-            raise ConfigError("network.hidden is empty; give the units of each layer, as [128,128].")
+            raise ConfigError(
+                "network.hidden is empty; give the units of each layer, as [128,128]."
+            )
         check_range("network.dropout", self.dropout, 0.0, 1.0)
 
     def build(self, inputs: int, classes: int) -> Stack:
@@ -70,17 +92,27 @@ class CellNetwork:
         for n in (*self.hidden, classes) if self.readout == "own" else self.hidden:
             last = self.readout == "own" and len(parts) == len(self.hidden)
             layer = self._layer(inputs, n, 0.0 if last else self.dropout)
-            parts.append(Bidirectional(layer, merge=Concat() if self.merge == "concat" else Mean()) if self.bidirectional and not last else layer)
+            parts.append(
+                Bidirectional(layer, merge=Concat() if self.merge == "concat" else Mean())
+                if self.bidirectional and not last
+                else layer
+            )
             if self.cell == "LiBRU-probs":
                 parts.append(Exponential(parts[-1].outputs))
             inputs = parts[-1].outputs
         for n in self.head:
-            parts.append(Layer(inputs, n, cells.Dense(), Relu(), recurrent=False, weight_init=init.FanIn()))
+            parts.append(
+                Layer(inputs, n, cells.Dense(), Relu(), recurrent=False, weight_init=init.FanIn())
+            )
             inputs = n
         if self.readout == "linear":
             parts.append(Readout(inputs, classes, cells.Dense(), weight_init=init.FanIn()))
         elif self.readout == "cumulative":
-            parts.append(CumulativeReadout(inputs, classes, norm=BatchNorm() if self.norm == "batch" else None))
+            parts.append(
+                CumulativeReadout(
+                    inputs, classes, norm=BatchNorm() if self.norm == "batch" else None
+                )
+            )
         return Stack(*parts)
 
     def _layer(self, inputs: int, n: int, dropout: float) -> Layer:
@@ -89,13 +121,25 @@ class CellNetwork:
         more: dict[str, Any] = {"weight_init": torch_start, "recurrent_init": torch_start}
         if self.weights == "bittar":
             more = {"weight_init": init.FanIn(), "recurrent_init": init.Orthogonal()}
-        both = loop and self.cell == "LSTM"  # torch's two biases; of a GRU they are the blocks of one
-        return Layer(inputs, n, neuron, activation, recurrent=loop, recurrent_bias=both, norm=norm_of(self.norm), dropout=dropout, **more)
+        # torch's two biases; of a GRU they are the blocks of one
+        both = loop and self.cell == "LSTM"
+        return Layer(
+            inputs,
+            n,
+            neuron,
+            activation,
+            recurrent=loop,
+            recurrent_bias=both,
+            norm=norm_of(self.norm),
+            dropout=dropout,
+            **more,
+        )
 
 
 @dataclass(frozen=True)
 class TandemNetwork:
-    """Layers of integrate-and-fire neurons trained by tandem learning (Wu et al. 2021), and a linear layer of their spike counts (decode.pool=last).
+    """Layers of integrate-and-fire neurons trained by tandem learning (Wu et al. 2021), and a
+    linear layer of their spike counts (decode.pool=last).
 
     threshold: of the neurons. dropout: of the spikes of a layer, in training.
     """
@@ -108,15 +152,26 @@ class TandemNetwork:
         """Return the network."""
         parts: list[Part] = []
         for n in self.hidden:
-            layer = Layer(inputs, n, IF(self.threshold), recurrent=False, bias=False, weight_init=init.FanIn(), dropout=self.dropout)
+            layer = Layer(
+                inputs,
+                n,
+                IF(self.threshold),
+                recurrent=False,
+                bias=False,
+                weight_init=init.FanIn(),
+                dropout=self.dropout,
+            )
             parts.append(Tandem(layer))
             inputs = n
-        return Stack(*parts, Readout(inputs, classes, cells.Sum(), bias=False, weight_init=init.FanIn()))
+        return Stack(
+            *parts, Readout(inputs, classes, cells.Sum(), bias=False, weight_init=init.FanIn())
+        )
 
 
 @dataclass(frozen=True)
 class ConvNetwork:
-    """Causal convolutions over time, each `kernel` steps wide and reaching back `dilation`^k steps, and a linear read-out of every step.
+    """Causal convolutions over time, each `kernel` steps wide and reaching back `dilation`^k steps,
+    and a linear read-out of every step.
 
     The architecture is ours. channels: of each layer.
     """
@@ -132,7 +187,11 @@ class ConvNetwork:
         parts: list[Part] = []
         for k, n in enumerate(self.channels):
             norm = BatchNorm() if self.norm is not None else None
-            parts.append(CausalConv(inputs, n, self.kernel, self.dilation**k, norm=norm, dropout=self.dropout))
+            parts.append(
+                CausalConv(
+                    inputs, n, self.kernel, self.dilation**k, norm=norm, dropout=self.dropout
+                )
+            )
             inputs = n
         return Stack(*parts, Readout(inputs, classes, cells.Dense(), weight_init=init.FanIn()))
 

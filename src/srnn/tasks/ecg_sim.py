@@ -1,7 +1,9 @@
-"""ECG wave labelling on simulated recordings: the network of `ecg` on data that comes with the package, for a first try without a download.
+"""ECG wave labelling on simulated recordings: the network of `ecg` on data that comes with the
+package, for a first try without a download.
 
-The recordings are made by `datasets.ecg_sim` (a dynamical model in the manner of McSharry et al. 2003) and encoded by level crossing. Nothing
-measured here says anything about real ECG; results are marked as simulated and are never compared with published numbers.
+The recordings are made by `datasets.ecg_sim` (a dynamical model in the manner of McSharry et al.
+2003) and encoded by level crossing. Nothing measured here says anything about real ECG; results are
+marked as simulated and are never compared with published numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from srnn.tasks.task import Parts, Task
 
 @dataclass(frozen=True)
 class SimulatedEcg:
-    """How many simulated patients are in each part, one recording of `steps` steps each; seed: which patients."""
+    """How many simulated patients are in each part, one recording of `steps` steps each; seed:
+    which patients.
+    """
 
     train: int = 160
     validation: int = 64
@@ -47,7 +51,12 @@ class SimulatedEcg:
         total = self.train + self.validation + self.test
         made = ecg_sim.generate(total, steps=self.steps, rate=qtdb.RATE, seed=self.seed)
         cut = self.train + self.validation
-        return Parts(made[: self.train], made[self.train : cut], made[cut:], "Simulated data: no statement about real ECG.")
+        return Parts(
+            made[: self.train],
+            made[self.train : cut],
+            made[cut:],
+            "Simulated data: no statement about real ECG.",
+        )
 
 
 TASK = Task(

@@ -1,11 +1,14 @@
-"""Free Spoken Digit Dataset: ten digits, from log-mel energies. Ours, not a row of a paper: real speech, small enough to train in minutes.
+"""Free Spoken Digit Dataset: ten digits, from log-mel energies. Ours, not a row of a paper: real
+speech, small enough to train in minutes.
 
-40 log-mel bands at 8 kHz → 128 RadLIF → 128 RadLIF → 10 leaky integrators (Bittar & Garner's network), a softmax of the read-out summed over time.
+40 log-mel bands at 8 kHz → 128 RadLIF → 128 RadLIF → 10 leaky integrators (Bittar & Garner's
+network), a softmax of the read-out summed over time.
 
-Two questions can be asked. Known speakers (the default): the official test part is recordings 0 to 4 of each digit and speaker; the checkpoint is
-selected on a stratified tenth of the rest, which has the same speakers, as the test part has. A speaker never heard: `--set
-data.test_speaker=jackson` tests on all recordings of that one, and validates on another whole speaker; for a final result over all of them, settings
-chosen before, `--set refit=true` trains on that one too.
+Two questions can be asked. Known speakers (the default): the official test part is recordings 0 to
+4 of each digit and speaker; the checkpoint is selected on a stratified tenth of the rest, which has
+the same speakers, as the test part has. A speaker never heard: `--set data.test_speaker=jackson`
+tests on all recordings of that one, and validates on another whole speaker; for a final result over
+all of them, settings chosen before, `--set refit=true` trains on that one too.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ from srnn.tasks.task import Parts, Task
 class FsddData:
     """FSDD. test_speaker: test on this one alone, null = on the official recordings of all.
 
-    validation: fraction of the rest, where speakers are known; split_seed: which recordings, or which other speaker.
+    validation: fraction of the rest, where speakers are known; split_seed: which recordings, or
+    which other speaker.
     """
 
     test_speaker: str | None = None
@@ -52,7 +56,9 @@ class FsddData:
 
     def load(self, data_dir: str | Path | None) -> Parts[Recording]:
         """Return the parts."""
-        return divided(fsdd.read_all(data_root(data_dir)), self.test_speaker, self.validation, self.split_seed)
+        return divided(
+            fsdd.read_all(data_root(data_dir)), self.test_speaker, self.validation, self.split_seed
+        )
 
     def made_up(self, root: Path) -> Self:
         """Write a small data set in the true format; return what reads it."""
@@ -60,11 +66,18 @@ class FsddData:
         return self
 
 
-def divided(spoken: Sequence[R], test_speaker: str | None, validation: float, seed: int) -> Parts[R]:
-    """Return the parts of all recordings: the official ones of known speakers, or `test_speaker` for testing and another one for validation."""
+def divided(
+    spoken: Sequence[R], test_speaker: str | None, validation: float, seed: int
+) -> Parts[R]:
+    """Return the parts of all recordings: the official ones of known speakers, or `test_speaker`
+    for testing and another one for validation.
+    """
     if test_speaker is None:
         official = [fsdd.is_test(e.name) for e in entries_of(spoken)]
-        rest, test = (pick(spoken, [i for i, yes in enumerate(official) if yes == wanted]) for wanted in (False, True))
+        rest, test = (
+            pick(spoken, [i for i, yes in enumerate(official) if yes == wanted])
+            for wanted in (False, True)
+        )
         train, watched = split_stratified(rest, validation, seed)
         return Parts(train, watched, test, "All parts have the same speakers.")
     rest, test = leave_out(spoken, {test_speaker})

@@ -1,9 +1,11 @@
-"""Spoken digits as spikes of a cochlea: real speech (Free Spoken Digit Dataset) through the model that made SHD. Ours: a stand-in for SHD offline.
+"""Spoken digits as spikes of a cochlea: real speech (Free Spoken Digit Dataset) through the model
+that made SHD. Ours: a stand-in for SHD offline.
 
-700 → 128 recurrent ALIF → 128 recurrent ALIF → 10 leaky integrators, the network and decoder of `shd`; `--variant adlif` is the adaptive LIF network
-of Bittar & Garner. The recordings (8 kHz) are resampled to 16 kHz, the rate of the recordings behind SSC, and become spikes once
-(`srnn.encode.Cochlea`, fixed seed); the spikes are kept in the user's cache, in the format of SHD. Speech ends at 4 kHz here, so that the channels
-of higher frequencies have nothing to say.
+700 → 128 recurrent ALIF → 128 recurrent ALIF → 10 leaky integrators, the network and decoder of
+`shd`; `--variant adlif` is the adaptive LIF network of Bittar & Garner. The recordings (8 kHz) are
+resampled to 16 kHz, the rate of the recordings behind SSC, and become spikes once
+(`srnn.encode.Cochlea`, fixed seed); the spikes are kept in the user's cache, in the format of SHD.
+Speech ends at 4 kHz here, so that the channels of higher frequencies have nothing to say.
 
 Parts as in `fsdd`.
 """
@@ -31,7 +33,9 @@ from srnn.tasks.task import Parts, Task, Variant
 
 @dataclass(frozen=True)
 class FsddSpikes:
-    """FSDD through the cochlea. rate: the recordings are resampled to it first (Hz); seed: of the nerve fibres. The rest as in `FsddData`."""
+    """FSDD through the cochlea. rate: the recordings are resampled to it first (Hz); seed: of the
+    nerve fibres. The rest as in `FsddData`.
+    """
 
     test_speaker: str | None = None
     validation: float = 0.1
@@ -61,26 +65,41 @@ class FsddSpikes:
             found: Spikes = heard[entry.at]
             return replace(found, name=entry.name, group=entry.group)
 
-        spikes = Recordings([replace(e, at=i) for i, e in enumerate(spoken.entries)], read, heard.source)
+        spikes = Recordings(
+            [replace(e, at=i) for i, e in enumerate(spoken.entries)], read, heard.source
+        )
         return divided(spikes, self.test_speaker, self.validation, self.split_seed)
 
     def _heard(self, spoken: Recordings[Sample]) -> Path:
         """Return the file of spikes of these recordings, made where it is not there yet."""
         cochlea = Cochlea(self.channels, rate=self.rate, seed=self.seed)
-        digest = hashlib.sha256(repr((cochlea, cochlea.version(), spoken.source, [(e.name, e.size) for e in spoken.entries])).encode())
+        digest = hashlib.sha256(
+            repr(
+                (
+                    cochlea,
+                    cochlea.version(),
+                    spoken.source,
+                    [(e.name, e.size) for e in spoken.entries],
+                )
+            ).encode()
+        )
         path = user_cache() / "srnn" / "fsdd_spikes" / f"{digest.hexdigest()[:20]}.h5"
         if not path.exists():
 
             def listen() -> Iterator[Spikes]:
                 for sample in spoken:
                     times, units = cochlea(sample.signal[:, 0], sample.rate)
-                    yield Spikes(times, units, self.channels, int(sample.label), sample.name, sample.group)
+                    yield Spikes(
+                        times, units, self.channels, int(sample.label), sample.name, sample.group
+                    )
 
             spikes_h5.write(path, listen(), fsdd.CLASSES)
         return path
 
     def made_up(self, root: Path) -> Self:
-        """Write a small data set in the true format; return what reads it, with a tenth of the channels, to be quick."""
+        """Write a small data set in the true format; return what reads it, with a tenth of the
+        channels, to be quick.
+        """
         fsdd.made_up(root)
         return replace(self, channels=70)
 

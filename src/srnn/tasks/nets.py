@@ -1,7 +1,8 @@
-"""The spiking networks of the papers, as a task has them: sizes and constants by name, built for the shape of the data.
+"""The spiking networks of the papers, as a task has them: sizes and constants by name, built for
+the shape of the data.
 
-`AdaptiveNetwork` is that of Yin, Corradi & Bohté 2020 and 2021, `CurrentNetwork` that of Bittar & Garner 2022. What they are compared with is in
-`srnn.tasks.baseline_nets`.
+`AdaptiveNetwork` is that of Yin, Corradi & Bohté 2020 and 2021, `CurrentNetwork` that of Bittar &
+Garner 2022. What they are compared with is in `srnn.tasks.baseline_nets`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,43 @@ from srnn import init
 from srnn._check import ConfigError, check_range
 from srnn.activations import Activation, Relu, Spike
 from srnn.neuron import Neuron
-from srnn.neurons import ALIF, LIF, AdLIF, AlphaLeaky, Leaky, SoftLIF, SparchAdLIF, SparchLIF, ThresholdLIF, YinLIF
+from srnn.neurons import (
+    ALIF,
+    LIF,
+    AdLIF,
+    AlphaLeaky,
+    Leaky,
+    SoftLIF,
+    SparchAdLIF,
+    SparchLIF,
+    ThresholdLIF,
+    YinLIF,
+)
 from srnn.nn.layers import BatchNorm, Bidirectional, Layer, LayerNorm, Part, Readout
 from srnn.nn.networks import Stack
-from srnn.surrogates import Boxcar, FastSigmoid, Gaussian, MGLeft, MGRight, MultiGaussian, Sigmoid, SLayer, Triangular
+from srnn.surrogates import (
+    Boxcar,
+    FastSigmoid,
+    Gaussian,
+    MGLeft,
+    MGRight,
+    MultiGaussian,
+    Sigmoid,
+    SLayer,
+    Triangular,
+)
 
-Surrogates = MultiGaussian | MGLeft | MGRight | Gaussian | Triangular | SLayer | Boxcar | FastSigmoid | Sigmoid
+Surrogates = (
+    MultiGaussian
+    | MGLeft
+    | MGRight
+    | Gaussian
+    | Triangular
+    | SLayer
+    | Boxcar
+    | FastSigmoid
+    | Sigmoid
+)
 """What stands in for the derivative of a spike."""
 
 Start = Literal["orthogonal", "xavier", "fan_in", "kaiming", "zeros"]
@@ -39,18 +71,24 @@ _STARTS: dict[str, Callable[[Tensor], None]] = {
 class AdaptiveNetwork:
     """Layers of adaptive LIF neurons with trained time constants (Yin, Corradi & Bohté 2021).
 
-    hidden: neurons of each hidden layer; recurrent: whether they are, one for all or one each; bidirectional: the first one runs in both
-    directions, side by side.
-    output: "leaky", integrators read by their potential, or "spiking", one more layer of the same neurons.
-    neuron: "ALIF", "LIF" (2021, eqs 2-4; b0 is its threshold) or "YinLIF" (as scripted, nothing trained). adaptive: fraction of the hidden
-    ALIF, drawn at random, that adapt; the others have β = 0 (with `trained=[]` an LSNN, Bellec et al. 2018).
-    b0, beta: base threshold and strength of adaptation, 0 = none; beta_out: that of a spiking output where it differs.
-    Time constants (steps) start at N(mean, sd), one a neuron, and are kept at tau_min or more (None = never clamped, as published): tau_m and
-    tau_adp of the hidden neurons and of a spiking output (tau_adp_out where that differs), tau_out of leaky read-outs. trained: which of them
-    are; shared: one for a whole layer.
-    surrogate: of the spikes. activation: "relu" makes the non-spiking twin. weight_gain: factor on the Xavier start of the matrices between layers.
-    recurrent_start: how the recurrent matrices start, one for all or one a layer. dropout: fraction of spikes that do not reach the next layer.
-    sparsity: fraction of the connections into hidden layers and within them that are removed for good.
+    hidden: neurons of each hidden layer; recurrent: whether they are, one for all or one each;
+    bidirectional: the first one runs in both directions, side by side.
+    output: "leaky", integrators read by their potential, or "spiking", one more layer of the same
+    neurons.
+    neuron: "ALIF", "LIF" (2021, eqs 2-4; b0 is its threshold) or "YinLIF" (as scripted, nothing
+    trained). adaptive: fraction of the hidden ALIF, drawn at random, that adapt; the others have β
+    = 0 (with `trained=[]` an LSNN, Bellec et al. 2018).
+    b0, beta: base threshold and strength of adaptation, 0 = none; beta_out: that of a spiking
+    output where it differs. Time constants (steps) start at N(mean, sd), one a neuron, and are kept
+    at tau_min or more (None = never clamped, as published): tau_m and tau_adp of the hidden neurons
+    and of a spiking output (tau_adp_out where that differs), tau_out of leaky read-outs. trained:
+    which of them are; shared: one for a whole layer.
+    surrogate: of the spikes. activation: "relu" makes the non-spiking twin. weight_gain: factor on
+    the Xavier start of the matrices between layers.
+    recurrent_start: how the recurrent matrices start, one for all or one a layer. dropout: fraction
+    of spikes that do not reach the next layer.
+    sparsity: fraction of the connections into hidden layers and within them that are removed for
+    good.
     """
 
     hidden: tuple[int, ...] = (128, 128)
@@ -81,12 +119,16 @@ class AdaptiveNetwork:
         """Refuse lists that do not fit each other."""
         for name in ("recurrent", "recurrent_start"):
             if (given := len(getattr(self, name))) not in (1, len(self.hidden)):
-                raise ConfigError(f"network.{name} has {given} entries for {len(self.hidden)} layers; give one for all, or one each.")
+                raise ConfigError(
+                    f"network.{name} has {given} entries for {len(self.hidden)} "
+                    "layers; give one for all, or one each."
+                )
         for name in ("dropout", "adaptive", "sparsity"):
             check_range(f"network.{name}", getattr(self, name), 0.0, 1.0)
         if self.activation == "relu" and self.neuron != "ALIF":
             raise ConfigError(
-                f"network.activation=relu: {self.neuron} resets by (1 - s)·u, which turns negative where s > 1. Use network.neuron=ALIF."
+                f"network.activation=relu: {self.neuron} resets by (1 - s)·u, which turns "
+                "negative where s > 1. Use network.neuron=ALIF."
             )
 
     def _tau(self, name: str, given: tuple[float, float]) -> init.Constant | init.Normal:
@@ -101,7 +143,9 @@ class AdaptiveNetwork:
             return LIF(tau_m, self.b0)
         if self.neuron == "YinLIF":
             return YinLIF()
-        tau_adp = self._tau("tau_adp", self.tau_adp_out if out and self.tau_adp_out is not None else self.tau_adp)
+        tau_adp = self._tau(
+            "tau_adp", self.tau_adp_out if out and self.tau_adp_out is not None else self.tau_adp
+        )
         beta = self.beta_out if out and self.beta_out is not None else self.beta
         if out or self.adaptive == 1:
             return ALIF(tau_m, tau_adp, self.b0, beta)
@@ -117,28 +161,54 @@ class AdaptiveNetwork:
         layers: list[Part] = []
         between = init.XavierUniform(self.weight_gain)
         for k, (n, loop) in enumerate(zip(self.hidden, loops, strict=True)):
-            more: dict[str, Any] = {"recurrent_bias": loop, "recurrent_init": _STARTS[starts[k]], "norm": norm_of(self.norm), "dropout": self.dropout}
-            more |= {"weight_init": between, "sparsity": self.sparsity, "recurrent_sparsity": self.sparsity if loop else 0.0}
+            more: dict[str, Any] = {
+                "recurrent_bias": loop,
+                "recurrent_init": _STARTS[starts[k]],
+                "norm": norm_of(self.norm),
+                "dropout": self.dropout,
+            }
+            more |= {
+                "weight_init": between,
+                "sparsity": self.sparsity,
+                "recurrent_sparsity": self.sparsity if loop else 0.0,
+            }
             layer = Layer(inputs, n, self._neuron(n), fire, recurrent=loop, **more)
             layers.append(Bidirectional(layer) if self.bidirectional and not k else layer)
             inputs = layers[-1].outputs
         if self.output == "leaky":
-            return Stack(*layers, Readout(inputs, classes, Leaky(self._tau("tau_out", self.tau_out))))
-        return Stack(*layers, Layer(inputs, classes, self._neuron(classes, out=True), fire, recurrent=False, weight_init=between))
+            return Stack(
+                *layers, Readout(inputs, classes, Leaky(self._tau("tau_out", self.tau_out)))
+            )
+        return Stack(
+            *layers,
+            Layer(
+                inputs,
+                classes,
+                self._neuron(classes, out=True),
+                fire,
+                recurrent=False,
+                weight_init=between,
+            ),
+        )
 
 
 @dataclass(frozen=True)
 class CurrentNetwork:
     """Equal layers of LIF neurons with or without adaptation (Bittar & Garner 2022).
 
-    layers counts the read-out, a layer of leaky integrators; output="spiking" makes it one of the same neurons, without recurrence.
-    neuron: "LIF", "adLIF", or with recurrence "RLIF", "RadLIF". adaptation: by a "current", or in its place by a moving "threshold" (Table 11).
-    form: "sparch", what the published code computes and the published numbers came from, or "paper", its equations; they differ (see
-    `srnn.neurons.adlif`). stable: keep sparch's adaptation where it cannot diverge (recordings beyond 250 steps need it).
-    constants: "trained", or "fixed" where they start; heterogeneous: one a neuron, else one a layer, in the middle of their range.
+    layers counts the read-out, a layer of leaky integrators; output="spiking" makes it one of the
+    same neurons, without recurrence.
+    neuron: "LIF", "adLIF", or with recurrence "RLIF", "RadLIF". adaptation: by a "current", or in
+    its place by a moving "threshold" (Table 11).
+    form: "sparch", what the published code computes and the published numbers came from, or
+    "paper", its equations; they differ (see `srnn.neurons.adlif`). stable: keep sparch's adaptation
+    where it cannot diverge (recordings beyond 250 steps need it).
+    constants: "trained", or "fixed" where they start; heterogeneous: one a neuron, else one a
+    layer, in the middle of their range.
     norm: of the feed-forward current, read-out included; bias: where there is no norm to supply it.
-    sparsity: fraction of connections that are removed for good, in sparse="hidden": all but the read-out's, recurrent ones too (Table 10), or in
-    "first": those from the input only (Table 9). surrogate: None = the boxcar of that form.
+    sparsity: fraction of connections that are removed for good, in sparse="hidden": all but the
+    read-out's, recurrent ones too (Table 10), or in "first": those from the input only (Table 9).
+    surrogate: None = the boxcar of that form.
     """
 
     neuron: Literal["LIF", "adLIF", "RLIF", "RadLIF"] = "RadLIF"
@@ -168,11 +238,15 @@ class CurrentNetwork:
         if adaptive and self.adaptation == "threshold":
             return self._with_constants(ThresholdLIF())
         if sparch:
-            return self._with_constants(SparchAdLIF(stable=self.stable) if adaptive else SparchLIF())
+            return self._with_constants(
+                SparchAdLIF(stable=self.stable) if adaptive else SparchLIF()
+            )
         return self._with_constants(AdLIF() if adaptive else SoftLIF())
 
     def _with_constants(self, neuron: Neuron) -> Neuron:
-        """Return the neuron with its ranges trained or fixed, one number a neuron or one a layer."""
+        """Return the neuron with its ranges trained or fixed, one number a neuron or
+        one a layer.
+        """
         changed = {}
         for name, value in neuron.constants().items():
             if isinstance(value, init.Uniform):
@@ -186,21 +260,34 @@ class CurrentNetwork:
     def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""
         recurrent, sparch = self.neuron.startswith("R"), self.form == "sparch"
-        spike = Spike(self.surrogate or Boxcar(gain=1.0 if sparch else 0.5), at_threshold=not sparch)
-        readout = self._with_constants(AlphaLeaky() if sparch else AlphaLeaky(init.Uniform(0.60, 0.96, clamp=True)))
+        spike = Spike(
+            self.surrogate or Boxcar(gain=1.0 if sparch else 0.5), at_threshold=not sparch
+        )
+        readout = self._with_constants(
+            AlphaLeaky() if sparch else AlphaLeaky(init.Uniform(0.60, 0.96, clamp=True))
+        )
         layers: list[Part] = []
-        common: dict[str, Any] = {"bias": self.bias, "norm": norm_of(self.norm), "weight_init": init.FanIn()}
+        common: dict[str, Any] = {
+            "bias": self.bias,
+            "norm": norm_of(self.norm),
+            "weight_init": init.FanIn(),
+        }
         for k in range(self.layers - 1):
             sparsity = self.sparsity if self.sparse == "hidden" or not k else 0.0
             more = {**common, "recurrent": recurrent, "dropout": self.dropout, "sparsity": sparsity}
             if recurrent:
-                more |= {"zero_diagonal": True, "recurrent_sparsity": self.sparsity if self.sparse == "hidden" else 0.0}
+                more |= {
+                    "zero_diagonal": True,
+                    "recurrent_sparsity": self.sparsity if self.sparse == "hidden" else 0.0,
+                }
             layer = Layer(inputs, self.hidden, self._neuron(), spike, **more)
             layers.append(Bidirectional(layer, layer) if self.bidirectional else layer)
             inputs = layers[-1].outputs
         if self.output == "leaky":
             return Stack(*layers, Readout(inputs, classes, readout, **common))
-        return Stack(*layers, Layer(inputs, classes, self._neuron(), spike, recurrent=False, **common))
+        return Stack(
+            *layers, Layer(inputs, classes, self._neuron(), spike, recurrent=False, **common)
+        )
 
 
 def norm_of(kind: str | None) -> BatchNorm | LayerNorm | None:

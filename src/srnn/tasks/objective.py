@@ -1,7 +1,9 @@
-"""What a task wants of its network: how the last layer is read, the loss that trains it, and how it is scored.
+"""What a task wants of its network: how the last layer is read, the loss that trains it, and how it
+is scored.
 
-Scores and loss are of whole recordings, or of a chunk of them that begins at step `first` (truncated BPTT, `srnn.tasks.truncation`); lengths and
-labels are always those of the whole recordings.
+Scores and loss are of whole recordings, or of a chunk of them that begins at step `first`
+(truncated BPTT, `srnn.tasks.truncation`); lengths and labels are always those of the whole
+recordings.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ Scores = dict[str, Any]
 
 @dataclass(frozen=True)
 class PerStep:
-    """A label for every step, read from the last layer's potential: log_softmax(u[t]), negative log-likelihood.
+    """A label for every step, read from the last layer's potential: log_softmax(u[t]), negative
+    log-likelihood.
 
-    skip: first steps that neither train nor count. The loss is the mean over recordings of the sum over steps (as published), unless
-    mean_over_steps. unlabelled_as: the class that steps without a label are trained and scored as (the published ECG convention gives 0 = P);
-    None: they are left out. spread: recordings with one label have it at every step (a decision at any time, as in the published SoLi runs).
+    skip: first steps that neither train nor count. The loss is the mean over recordings of the sum
+    over steps (as published), unless mean_over_steps. unlabelled_as: the class that steps without a
+    label are trained and scored as (the published ECG convention gives 0 = P);
+    None: they are left out. spread: recordings with one label have it at every step (a decision at
+    any time, as in the published SoLi runs).
     """
 
     skip: int = 0
@@ -49,13 +54,22 @@ class PerStep:
         check_range("decode.unlabelled_as", self.unlabelled_as or 0, 0)
 
     def counts(self, sample: Sample) -> bool:
-        """Return whether any step of a recording trains and counts. Raises `ConfigError` where it has one label for all steps."""
+        """Return whether any step of a recording trains and counts.
+
+        Raises `ConfigError` where it has one label for all steps.
+        """
         label = np.asarray(sample.label)
         if not label.ndim and not self.spread:
             fix = "Set decode=PerRecording, or decode.spread=true to give every step that label"
-            raise ConfigError(f"{sample.name} has one label for all its steps; decode=PerStep needs one a step. {fix}.")
+            raise ConfigError(
+                f"{sample.name} has one label for all its steps; decode=PerStep "
+                f"needs one a step. {fix}."
+            )
         label = np.broadcast_to(label, len(sample.signal))
-        return bool(len(label) > self.skip and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any()))
+        return bool(
+            len(label) > self.skip
+            and (self.unlabelled_as is not None or (label[self.skip :] >= 0).any())
+        )
 
     def running(self) -> Decision:
         """Return how a stream decides as this does."""
@@ -65,8 +79,12 @@ class PerStep:
         """Return (B, T, K) log-probabilities."""
         return decode.per_step(out.potential, piece_lengths(lengths, first, out.potential))
 
-    def carried(self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int) -> Tensor:
-        """Return the scores of a chunk after those before it: its own, for every step is scored by itself."""
+    def carried(
+        self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int
+    ) -> Tensor:
+        """Return the scores of a chunk after those before it: its own, for every step is scored by
+        itself.
+        """
         return own
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
@@ -86,19 +104,31 @@ class PerStep:
 
     def weight(self, labels: Tensor, lengths: Tensor | None, steps: int = 0) -> Tensor:
         """Return how many the loss of a batch is a mean over: recordings, or steps that count."""
-        return (self.targets(labels, lengths, steps) >= 0).sum() if self.mean_over_steps else labels.new_full((), len(labels))
+        return (
+            (self.targets(labels, lengths, steps) >= 0).sum()
+            if self.mean_over_steps
+            else labels.new_full((), len(labels))
+        )
 
-    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
+    def loss(
+        self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0
+    ) -> Tensor:
         """Return the loss of a batch, a scalar; of a chunk: its part of that."""
         steps = first + scores.shape[1]
         chunk = self.targets(labels, lengths, steps)[:, first:steps]
-        total = functional.nll_loss(scores.flatten(0, 1), chunk.flatten(), ignore_index=-1, reduction="sum")
+        total = functional.nll_loss(
+            scores.flatten(0, 1), chunk.flatten(), ignore_index=-1, reduction="sum"
+        )
         return total / self.weight(labels, lengths, steps).clamp(min=1)
 
-    def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
-        """Return accuracy (published convention: mean over recordings of the fraction of steps), accuracy_labelled (labelled steps only,
-        all pooled), confusion and recall (labelled steps only; None for a class without any), and how many steps were counted. With `spread` also
-        accuracy_last, of the last step of each recording, and accuracy_last_class_mean, the mean of that over classes.
+    def results(
+        self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]
+    ) -> Scores:
+        """Return accuracy (published convention: mean over recordings of the fraction of steps),
+        accuracy_labelled (labelled steps only, all pooled), confusion and recall (labelled steps
+        only; None for a class without any), and how many steps were counted. With `spread` also
+        accuracy_last, of the last step of each recording, and accuracy_last_class_mean, the mean of
+        that over classes.
         """
         published, correct, labelled, matrix = [], 0, 0, torch.zeros(0)
         for s, y, n in zip(scores, labels, lengths, strict=True):
@@ -122,10 +152,13 @@ class PerStep:
 
 @dataclass(frozen=True)
 class PerRecording:
-    """One label for each recording: a decoder pools the last layer over time, cross-entropy trains it.
+    """One label for each recording: a decoder pools the last layer over time, cross-entropy trains
+    it.
 
-    read: the last layer's "potential" or "output"; pool: how time is pooled (see `srnn.decode`); skip: first steps to leave out.
-    scale: factor on the scores where they are the logits of the loss; spike counts of hundreds of steps leave a softmax no doubt.
+    read: the last layer's "potential" or "output"; pool: how time is pooled (see `srnn.decode`);
+    skip: first steps to leave out.
+    scale: factor on the scores where they are the logits of the loss; spike counts of hundreds of
+    steps leave a softmax no doubt.
     """
 
     read: Literal["potential", "output"] = "potential"
@@ -143,7 +176,10 @@ class PerRecording:
     def counts(self, sample: Sample) -> bool:
         """Return whether a recording has a label. Raises `ConfigError` where it has one a step."""
         if np.ndim(sample.label):
-            raise ConfigError(f"{sample.name} has a label for every step; decode=PerRecording needs one for all. Set decode=PerStep.")
+            raise ConfigError(
+                f"{sample.name} has a label for every step; decode=PerRecording "
+                "needs one for all. Set decode=PerStep."
+            )
         return bool(sample.label >= 0)
 
     def running(self) -> Decision:
@@ -157,13 +193,21 @@ class PerRecording:
         pooled: Tensor = getattr(decode, self.pool)(x, piece_lengths(lengths, first, x), **skip)
         return pooled
 
-    def carried(self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int) -> Tensor:
-        """Return the scores up to the end of a chunk of `steps` steps, from those before it and its own."""
+    def carried(
+        self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int
+    ) -> Tensor:
+        """Return the scores up to the end of a chunk of `steps` steps, from those before it and its
+        own.
+        """
         if self.pool in ("softmax_sum", "spike_count"):
             return before + own
         ends = torch.full((len(own), 1), first + steps) if lengths is None else lengths.unsqueeze(1)
         ends, skip = ends.to(own.device), 0 if self.pool == "last" else self.skip
-        old, new = (ends.clamp(max=first) - skip).clamp(min=0), (ends.clamp(max=first + steps) - max(first, skip)).clamp(min=0)  # steps that count
+        # steps that count
+        old, new = (
+            (ends.clamp(max=first) - skip).clamp(min=0),
+            (ends.clamp(max=first + steps) - max(first, skip)).clamp(min=0),
+        )
         if self.pool == "last":
             scores = own
         elif self.pool == "mean":
@@ -184,13 +228,21 @@ class PerRecording:
         """Return how many the loss of a batch is a mean over: labelled recordings."""
         return (labels >= 0).sum()
 
-    def loss(self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0) -> Tensor:
-        """Return the mean cross-entropy over the labelled recordings of a batch, a scalar; those that end before `first` add nothing."""
+    def loss(
+        self, scores: Tensor, labels: Tensor, lengths: Tensor | None, first: int = 0
+    ) -> Tensor:
+        """Return the mean cross-entropy over the labelled recordings of a batch, a scalar; those
+        that end before `first` add nothing.
+        """
         here = labels if lengths is None or not first else torch.where(lengths > first, labels, -1)
-        total = functional.cross_entropy(self.scale * scores, here, ignore_index=-1, reduction="sum")
+        total = functional.cross_entropy(
+            self.scale * scores, here, ignore_index=-1, reduction="sum"
+        )
         return total / self.weight(labels, lengths).clamp(min=1)
 
-    def results(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
+    def results(
+        self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]
+    ) -> Scores:
         """Return accuracy, confusion and recall (None for a class without any) over recordings."""
         s, y = torch.cat(list(scores)), torch.cat(list(labels))
         matrix = metrics.confusion(s, y)
@@ -202,10 +254,15 @@ class PerRecording:
         }
 
 
-def _at_the_end(scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Scores:
+def _at_the_end(
+    scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor]
+) -> Scores:
     last = torch.cat([decode.last(s, n) for s, n in zip(scores, lengths, strict=True)])
     y = torch.cat(list(labels))
-    return {"accuracy_last": metrics.accuracy(last, y), "accuracy_last_class_mean": float(metrics.recall(metrics.confusion(last, y)).nanmean())}
+    return {
+        "accuracy_last": metrics.accuracy(last, y),
+        "accuracy_last_class_mean": float(metrics.recall(metrics.confusion(last, y)).nanmean()),
+    }
 
 
 def _recall(matrix: Tensor) -> list[float | None]:
@@ -214,10 +271,12 @@ def _recall(matrix: Tensor) -> list[float | None]:
 
 @dataclass(frozen=True)
 class FiringRate:
-    """Firing-rate regulariser (Bittar & Garner 2022): factor · Σ_k [max(0, low - r_k) + max(0, r_k - high)].
+    """Firing-rate regulariser (Bittar & Garner 2022): factor · Σ_k [max(0, low - r_k) + max(0, r_k
+    - high)].
 
-    r_k is unit k's rate, spikes per step over the valid steps of the batch, before dropout; the sum runs over the units of all spiking layers.
-    Of a batch that several processes share, the rates are those of the whole.
+    r_k is unit k's rate, spikes per step over the valid steps of the batch, before dropout; the sum
+    runs over the units of all spiking layers. Of a batch that several processes share, the rates
+    are those of the whole.
     """
 
     factor: float = 0.5
@@ -227,9 +286,16 @@ class FiringRate:
     def loss(self, trace: Trace) -> Tensor:
         """Return the penalty of a recorded batch, a scalar."""
         total = trace.input.new_zeros(())
-        steps = max(1.0, float(processes.summed(torch.tensor(float(trace.steps), device=trace.input.device))))
+        steps = max(
+            1.0,
+            float(processes.summed(torch.tensor(float(trace.steps), device=trace.input.device))),
+        )
         for out, spiking in zip(trace.outputs, trace.spiking, strict=True):
             if spiking:
                 rate = processes.summed(out.sum((0, 1))) / steps
-                total = total + (self.low - rate).clamp(min=0).sum() + (rate - self.high).clamp(min=0).sum()
+                total = (
+                    total
+                    + (self.low - rate).clamp(min=0).sum()
+                    + (rate - self.high).clamp(min=0).sum()
+                )
         return self.factor * total

@@ -1,4 +1,6 @@
-"""Override a task field by field from text (`network.hidden=[48]`), and describe it as plain JSON."""
+"""Override a task field by field from text (`network.hidden=[48]`), and describe it
+as plain JSON.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ from srnn.tasks.task import Task
 def override(task: Task, settings: Iterable[str]) -> Task:
     """Return the task with `field=value` settings applied, each checked against its field's type.
 
-    A dotted path reaches nested settings; a choice between dataclasses is made by class name (`start=UniformStart`), before its fields
-    are set; None is written `null`. Raises `ConfigError` naming the field, what was given and what fits.
+    A dotted path reaches nested settings; a choice between dataclasses is made by class name
+    (`start=UniformStart`), before its fields are set; None is written `null`. Raises `ConfigError`
+    naming the field, what was given and what fits.
     """
     for setting in settings:
         path, sep, text = setting.partition("=")
         if not sep or not path:
-            raise ConfigError(f"--set {setting!r}: expected field=value, for example epochs=30 or network.hidden=[48].")
+            raise ConfigError(
+                f"--set {setting!r}: expected field=value, for example epochs=30 "
+                "or network.hidden=[48]."
+            )
         task = _set(task, path.strip().split("."), text, path.strip())
     return task
 
@@ -38,17 +44,32 @@ def varied(task: Task, name: str) -> Task:
 def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
     known = [f.name for f in fields(node) if not (isinstance(node, Task) and f.name in Task.locked)]
     if keys[0] not in known:
-        raise ConfigError(f"--set {path}: {type(node).__name__} has no setting {keys[0]!r}.{suggest(keys[0], known)}")
+        raise ConfigError(
+            f"--set {path}: {type(node).__name__} has no setting "
+            f"{keys[0]!r}.{suggest(keys[0], known)}"
+        )
     value, hint = getattr(node, keys[0]), typing.get_type_hints(type(node))[keys[0]]
     if keys[1:]:
         if isinstance(value, dict):
             key = ".".join(keys[1:])
-            return replace(node, **{keys[0]: {key: _parse(float, text, path)} | {k: v for k, v in value.items() if k != key}})  # in front: it wins
+            # in front: it wins
+            return replace(
+                node,
+                **{
+                    keys[0]: {key: _parse(float, text, path)}
+                    | {k: v for k, v in value.items() if k != key}
+                },
+            )
         if value is None and (known_types := value_types(hint)):
-            first = "; or ".join(f"--set {path.removesuffix('.' + '.'.join(keys[1:]))}={c.__name__}" for c in known_types)
+            first = "; or ".join(
+                f"--set {path.removesuffix('.' + '.'.join(keys[1:]))}={c.__name__}"
+                for c in known_types
+            )
             raise ConfigError(f"--set {path}: {keys[0]} is null. Choose it first: {first}.")
         if not is_dataclass(value):
-            raise ConfigError(f"--set {path}: {keys[0]} is {value!r}, which has no settings of its own.")
+            raise ConfigError(
+                f"--set {path}: {keys[0]} is {value!r}, which has no settings of its own."
+            )
         new = _set(value, keys[1:], text, path)
     else:
         choices = {c.__name__: c for c in _choices(value, hint)}
@@ -58,14 +79,22 @@ def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
 
 def value_types(hint: Any) -> list[type]:
     """Return the dataclasses a type hint admits."""
-    members = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    members = (
+        typing.get_args(hint)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else (hint,)
+    )
     return [m for m in members if isinstance(m, type) and is_dataclass(m)]
 
 
 def _choices(value: Any, hint: Any) -> list[type]:
-    """Return the dataclasses that may stand in a field: those its type admits, and that of its value (a task's own network or data)."""
+    """Return the dataclasses that may stand in a field: those its type admits, and that of its
+    value (a task's own network or data).
+    """
     own = type(value)
-    return value_types(hint) + ([own] if is_dataclass(value) and own not in value_types(hint) else [])
+    return value_types(hint) + (
+        [own] if is_dataclass(value) and own not in value_types(hint) else []
+    )
 
 
 def _type_name(hint: Any) -> str:
@@ -75,10 +104,14 @@ def _type_name(hint: Any) -> str:
 def _choose(value: Any, choices: dict[str, type], hint: Any, text: str, path: str) -> Any:
     if text in ("null", "None") and type(None) in typing.get_args(hint):
         return None
-    if text not in choices and (short := getattr(value, "shorthand", None)):  # data=FOLDER for data.path=FOLDER
+    # data=FOLDER for data.path=FOLDER
+    if text not in choices and (short := getattr(value, "shorthand", None)):
         return replace(value, **{short: text})
     if text not in choices:
-        raise ConfigError(f"--set {path}={text}: expected the name of a choice, then its settings as {path}.<setting>=….{suggest(text, choices)}")
+        raise ConfigError(
+            f"--set {path}={text}: expected the name of a choice, then its "
+            f"settings as {path}.<setting>=….{suggest(text, choices)}"
+        )
     return choices[text]()
 
 
@@ -90,16 +123,22 @@ def _parse(hint: Any, text: str, path: str) -> Any:
     try:
         value = parser.parse_args([f"--value={text}"]).value
     except (ArgumentError, TypeError, ValueError):
-        raise ConfigError(f"--set {path}={text}: {text!r} is not of type {_type_name(hint)}.") from None
+        raise ConfigError(
+            f"--set {path}={text}: {text!r} is not of type {_type_name(hint)}."
+        ) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"--set {path}={text}: expected a finite number.")
     return value
 
 
 def describe(value: Any) -> Any:
-    """Return a task (or any part of it) as plain JSON values; a dataclass becomes a dictionary with its class under "is"."""
+    """Return a task (or any part of it) as plain JSON values; a dataclass becomes a dictionary with
+    its class under "is".
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": type(value).__name__} | {f.name: describe(getattr(value, f.name)) for f in fields(value)}
+        return {"is": type(value).__name__} | {
+            f.name: describe(getattr(value, f.name)) for f in fields(value)
+        }
     if isinstance(value, dict):
         return {str(k): describe(v) for k, v in value.items()}
     if isinstance(value, tuple | list):
@@ -108,12 +147,18 @@ def describe(value: Any) -> Any:
 
 
 def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
-    """Return every setting as (path, value, type): what `--set path=value` takes, nested settings after the choice they belong to."""
+    """Return every setting as (path, value, type): what `--set path=value` takes, nested settings
+    after the choice they belong to.
+    """
     rows = []
     for f in fields(task):
         if isinstance(task, Task) and f.name in Task.locked:
             continue
-        value, hint, here = getattr(task, f.name), typing.get_type_hints(type(task))[f.name], f"{path}{f.name}"
+        value, hint, here = (
+            getattr(task, f.name),
+            typing.get_type_hints(type(task))[f.name],
+            f"{path}{f.name}",
+        )
         choices = " | ".join(c.__name__ for c in _choices(value, hint)) or _type_name(hint)
         optional = " | null" if type(None) in typing.get_args(hint) and value_types(hint) else ""
         if is_dataclass(value) and not isinstance(value, type):
@@ -126,10 +171,13 @@ def listed(task: Any, path: str = "") -> list[tuple[str, str, str]]:
 
 
 def settings_to(task: Task, usual: Task) -> list[str] | None:
-    """Return the settings that `override` makes `task` of `usual` with, as few as suffice; None where no settings do."""
+    """Return the settings that `override` makes `task` of `usual` with, as few as suffice; None
+    where no settings do.
+    """
     made, found, left = usual, list[str](), _moved(task, usual)
     while left:
-        for setting in left:  # some are refused before others are made: entries a layer before the number of layers
+        # some are refused before others are made: entries a layer before the number of layers
+        for setting in left:
             try:
                 made = override(made, [setting])
             except (ConfigError, TypeError):
@@ -175,10 +223,12 @@ def _as_taken(value: Any) -> str:
 
 
 def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
-    """Return what `describe` described, where this version can express it; what it cannot stays as in `template`.
+    """Return what `describe` described, where this version can express it; what it cannot stays as
+    in `template`.
 
-    A dataclass is found by its name among the classes that the field's type admits and that of the template (data and networks are known
-    by protocol only). Compare `describe` of the result with the description to see whether anything was left out.
+    A dataclass is found by its name among the classes that the field's type admits and that of the
+    template (data and networks are known by protocol only). Compare `describe` of the result with
+    the description to see whether anything was left out.
     """
     if isinstance(description, dict) and "is" in description:
         choices = {c.__name__: c for c in _choices(template, hint)}
@@ -187,7 +237,9 @@ def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
         made = choices[description["is"]]
         same, hints = isinstance(template, made), typing.get_type_hints(made)
         given = {
-            f.name: rebuild(getattr(template, f.name) if same else None, description[f.name], hints[f.name])
+            f.name: rebuild(
+                getattr(template, f.name) if same else None, description[f.name], hints[f.name]
+            )
             for f in fields(made)
             if f.name in description
         }
@@ -195,7 +247,10 @@ def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
     if isinstance(description, list):
         items = typing.get_args(hint)[0] if typing.get_args(hint) else None
         kept = list(template) if isinstance(template, tuple | list) else []
-        return tuple(rebuild(kept[k] if k < len(kept) else None, value, items) for k, value in enumerate(description))
+        return tuple(
+            rebuild(kept[k] if k < len(kept) else None, value, items)
+            for k, value in enumerate(description)
+        )
     return description
 
 

@@ -1,14 +1,17 @@
-"""SoLi radar gestures: eleven hand gestures as range-Doppler images of a radar (Wang et al. 2016; Yin, Corradi & Bohté 2021, Tables 1, 2 and S1).
+"""SoLi radar gestures: eleven hand gestures as range-Doppler images of a radar (Wang et al. 2016;
+Yin, Corradi & Bohté 2021, Tables 1, 2 and S1).
 
-One channel of 32 x 32 pixels as currents, 40 frames → 512 feed-forward ALIF → 512 recurrent ALIF (β = 1.84, b0 = 0.1, surrogate of width 0.3) → 11
-leaky integrators, read at every frame.
+One channel of 32 x 32 pixels as currents, 40 frames → 512 feed-forward ALIF → 512 recurrent ALIF (β
+= 1.84, b0 = 0.1, surrogate of width 0.3) → 11 leaky integrators, read at every frame.
 
-The paper's two numbers come from one network: 79.8 % of all frames (`accuracy`), and 91.9 % for the last frame, averaged over classes
-(`accuracy_last_class_mean`). `--variant whole` trains on the last frame alone.
-Followed is the notebook that gives them: readout τ_m from N(3, 1) (Table S1: (20; 5)), Adam with 1.5e-2 (2e-2), τ_m at 2.5 and τ_adp at 5 times
-that, halved every 30 epochs (0.75 every 50), 80 epochs (150): `--variant paper`. The split file of the data has a training and an evaluation part
-only, with all users in both; the published third part is unknown. Here the checkpoint is selected on sessions of the training part that are not
-trained on. Potentials start at zero, τ is kept at one step or more.
+The paper's two numbers come from one network: 79.8 % of all frames (`accuracy`), and 91.9 % for the
+last frame, averaged over classes (`accuracy_last_class_mean`). `--variant whole` trains on the last
+frame alone. Followed is the notebook that gives them: readout τ_m from N(3, 1) (Table S1: (20; 5)),
+Adam with 1.5e-2 (2e-2), τ_m at 2.5 and τ_adp at 5 times that, halved every 30 epochs (0.75 every
+50), 80 epochs (150): `--variant paper`. The split file of the data has a training and an evaluation
+part only, with all users in both; the published third part is unknown. Here the checkpoint is
+selected on sessions of the training part that are not trained on. Potentials start at zero, τ is
+kept at one step or more.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ from srnn.tasks.task import Parts, Published, Task, Variant
 
 @dataclass(frozen=True)
 class SoliData:
-    """Deep Soli, its cross-user split. channels: which of the four receivers. validation: about that fraction of the training part, whole sessions.
+    """Deep Soli, its cross-user split. channels: which of the four receivers. validation: about
+    that fraction of the training part, whole sessions.
 
     split_seed: which sessions.
     """
@@ -55,8 +59,15 @@ class SoliData:
     def load(self, data_dir: str | Path | None) -> Parts[Recording]:
         """Return the parts."""
         root = data_root(data_dir)
-        train, validation = split_groups(soli.read(root, "train", self.channels), self.validation, self.split_seed)
-        return Parts(train, validation, soli.read(root, "eval", self.channels), "Training and test part share users, as published.")
+        train, validation = split_groups(
+            soli.read(root, "train", self.channels), self.validation, self.split_seed
+        )
+        return Parts(
+            train,
+            validation,
+            soli.read(root, "eval", self.channels),
+            "Training and test part share users, as published.",
+        )
 
     def made_up(self, root: Path) -> Self:
         """Write a small data set in the true format; return what reads it."""
@@ -70,7 +81,13 @@ TASK = Task(
     classes=soli.CLASSES,
     data=SoliData(),
     network=AdaptiveNetwork(
-        (512, 512), (False, True), b0=0.1, beta=1.84, tau_adp=(20.0, 5.0), tau_out=(3.0, 1.0), surrogate=MultiGaussian(sigma=0.3)
+        (512, 512),
+        (False, True),
+        b0=0.1,
+        beta=1.84,
+        tau_adp=(20.0, 5.0),
+        tau_out=(3.0, 1.0),
+        surrogate=MultiGaussian(sigma=0.3),
     ),
     decode=PerStep(spread=True),
     optimiser=Optimiser(lr=1.5e-2, rates={"*tau_m": 2.5, "*tau_adp": 5.0}),
@@ -78,14 +95,37 @@ TASK = Task(
     batch=128,
     epochs=80,
     published=(
-        Published("test accuracy", 0.798, "Yin, Corradi & Bohté 2021, Table 1", "all frames; selected on a part that is not published"),
-        Published("test accuracy last class mean", 0.919, "Yin, Corradi & Bohté 2021, Table 1", "last frame, mean over classes; the same network"),
+        Published(
+            "test accuracy",
+            0.798,
+            "Yin, Corradi & Bohté 2021, Table 1",
+            "all frames; selected on a part that is not published",
+        ),
+        Published(
+            "test accuracy last class mean",
+            0.919,
+            "Yin, Corradi & Bohté 2021, Table 1",
+            "last frame, mean over classes; the same network",
+        ),
         Published("MAC per step", 3083, "Yin, Corradi & Bohté 2021, Table S2"),
         Published("energy per step (pJ)", 13804, "Yin, Corradi & Bohté 2021, Table S2"),
     ),
     variants=(
-        Variant("whole", "one decision a recording, at its last frame", ("decode=PerRecording", "decode.pool=last")),
-        Variant("paper", "optimiser, schedule and constants of Table S1",
-                ("optimiser.lr=2e-2", "schedule.every=50", "schedule.factor=0.75", "epochs=150", "network.tau_out=[20,5]")),
+        Variant(
+            "whole",
+            "one decision a recording, at its last frame",
+            ("decode=PerRecording", "decode.pool=last"),
+        ),
+        Variant(
+            "paper",
+            "optimiser, schedule and constants of Table S1",
+            (
+                "optimiser.lr=2e-2",
+                "schedule.every=50",
+                "schedule.factor=0.75",
+                "epochs=150",
+                "network.tau_out=[20,5]",
+            ),
+        ),
     ),
-)  # fmt: skip
+)

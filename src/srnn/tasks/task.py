@@ -1,8 +1,10 @@
-"""What a task is: one frozen dataclass that says everything a run needs, each field overridable from the command line.
+"""What a task is: one frozen dataclass that says everything a run needs, each field overridable
+from the command line.
 
     data → encode → network (from start) → decode → loss → optimiser, schedule
 
-Nested choices are small frozen dataclasses too, so that a resolved task is plain JSON and every setting has a type to be checked against.
+Nested choices are small frozen dataclasses too, so that a resolved task is plain JSON and every
+setting has a type to be checked against.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from srnn.tasks.truncation import Truncation
 
 @dataclass(frozen=True)
 class Parts(Generic[R]):
-    """The three parts of a data set. note: what a reader of the result must know about how they were split."""
+    """The three parts of a data set. note: what a reader of the result must know about how they
+    were split.
+    """
 
     train: Sequence[R]
     validation: Sequence[R]
@@ -41,10 +45,11 @@ class Parts(Generic[R]):
 
 
 class Data(Protocol):
-    """Where recordings come from: a frozen dataclass of settings with `load`. simulated: no real signal in it.
+    """Where recordings come from: a frozen dataclass of settings with `load`. simulated: no real
+    signal in it.
 
-    A data set with files also has `dataset`, the name it is fetched by, and `made_up(root)`, which writes a small one in the true format and returns
-    the settings that read it.
+    A data set with files also has `dataset`, the name it is fetched by, and `made_up(root)`, which
+    writes a small one in the true format and returns the settings that read it.
     """
 
     @property
@@ -58,7 +63,10 @@ class Data(Protocol):
         ...
 
     def load(self, data_dir: str | Path | None) -> Parts[Recording]:
-        """Return the parts. Raises `DataError` when files are missing or damaged, saying what to do."""
+        """Return the parts.
+
+        Raises `DataError` when files are missing or damaged, saying what to do.
+        """
         ...
 
 
@@ -71,16 +79,26 @@ class Network(Protocol):
 
 
 class Also(Protocol):
-    """Further results of a task: a frozen dataclass, called with scores and labels as `decode.results` and the names of the recordings."""
+    """Further results of a task: a frozen dataclass, called with scores and labels as
+    `decode.results` and the names of the recordings.
+    """
 
-    def __call__(self, scores: Sequence[Tensor], labels: Sequence[Tensor], lengths: Sequence[Tensor], names: Sequence[str]) -> Scores:
+    def __call__(
+        self,
+        scores: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        lengths: Sequence[Tensor],
+        names: Sequence[str],
+    ) -> Scores:
         """Return named numbers."""
         ...
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published number and how it came about. unused: how many of published parameters nothing reads, named in `protocol`; we do not have them."""
+    """A published number and how it came about. unused: how many of published parameters nothing
+    reads, named in `protocol`; we do not have them.
+    """
 
     what: str
     value: float
@@ -91,7 +109,9 @@ class Published:
 
 @dataclass(frozen=True)
 class Variant:
-    """Other settings a paper or its code has: a name, what it is, and what it overrides, as `--set` takes it."""
+    """Other settings a paper or its code has: a name, what it is, and what it overrides, as `--set`
+    takes it.
+    """
 
     name: str
     what: str
@@ -102,17 +122,23 @@ class Variant:
 class Task:
     """A row of the papers' tables.
 
-    Validation and test parts come from `data`. published_selection: what the published number was selected on; published_protocol: select on that
-    too, and say so. balanced: draw recordings with a weight of 1 / size of their class, with replacement. augment: of the training part only.
+    Validation and test parts come from `data`. published_selection: what the published number was
+    selected on; published_protocol: select on that too, and say so. balanced: draw recordings with
+    a weight of 1 / size of their class, with replacement. augment: of the training part only.
     also: further results. variants: other published settings.
     clip_norm: largest gradient norm, None = no clipping.
-    truncation: truncated BPTT, None = the gradient of whole recordings. segment: steps of a segment of activation checkpointing, None = none.
-    fold: (k, n) for cross-validation: train on the other n - 1 of n parts of training and validation part together, validate on part k (0 … n - 1).
-    early_stop: stop after that many epochs without a better validation accuracy, None = never. checkpoint_seconds: also save within long epochs.
-    refit: a final run with settings chosen before: train on the validation part too, keep the last epoch.
-    compression: fewer bits, connections and neurons than `network` says, None = as it is. With it, `epochs` may be 0: what `srnn compress` makes
-    of another run, without training.
-    cache_mb: encoded recordings that are kept in memory, where they do not lie there anyway; the others are read and encoded whenever needed.
+    truncation: truncated BPTT, None = the gradient of whole recordings. segment: steps of a segment
+    of activation checkpointing, None = none.
+    fold: (k, n) for cross-validation: train on the other n - 1 of n parts of training and
+    validation part together, validate on part k (0 … n - 1).
+    early_stop: stop after that many epochs without a better validation accuracy, None = never.
+    checkpoint_seconds: also save within long epochs.
+    refit: a final run with settings chosen before: train on the validation part too, keep the last
+    epoch.
+    compression: fewer bits, connections and neurons than `network` says, None = as it is. With it,
+    `epochs` may be 0: what `srnn compress` makes of another run, without training.
+    cache_mb: encoded recordings that are kept in memory, where they do not lie there anyway; the
+    others are read and encoded whenever needed.
     """
 
     name: str
@@ -145,7 +171,9 @@ class Task:
     published_selection: Literal["validation", "test", "train"] = "test"
     variants: tuple[Variant, ...] = ()
 
-    locked: ClassVar[frozenset[str]] = frozenset({"name", "summary", "classes", "also", "published", "published_selection", "variants"})
+    locked: ClassVar[frozenset[str]] = frozenset(
+        {"name", "summary", "classes", "also", "published", "published_selection", "variants"}
+    )
     """Fields that are facts, not settings."""
 
     def __post_init__(self) -> None:
@@ -162,30 +190,45 @@ class Task:
             check_range("fold: n", self.fold[1], 2)
             check_range("fold: k", self.fold[0], 0, self.fold[1] - 1)
             if self.refit or self.published_protocol:
-                raise ConfigError("fold carves a validation part; refit and published_protocol do without one. Set one of them only.")
+                raise ConfigError(
+                    "fold carves a validation part; refit and published_protocol "
+                    "do without one. Set one of them only."
+                )
         if isinstance(self.decode, PerStep):
-            check_range("decode.unlabelled_as", self.decode.unlabelled_as or 0, 0, len(self.classes) - 1)
+            check_range(
+                "decode.unlabelled_as", self.decode.unlabelled_as or 0, 0, len(self.classes) - 1
+            )
         if self.refit and (self.early_stop is not None or self.schedule.kind == "plateau"):
             what = "early_stop" if self.early_stop is not None else "schedule.kind=plateau"
-            raise ConfigError(f"refit trains on the validation part, {what} watches it. Set one of them only.")
+            raise ConfigError(
+                f"refit trains on the validation part, {what} watches it. Set one of them only."
+            )
         if self.refit and self.published_protocol:
-            raise ConfigError("refit keeps the last epoch, published_protocol selects one as the paper did. Set one of them only.")
+            raise ConfigError(
+                "refit keeps the last epoch, published_protocol selects one as the "
+                "paper did. Set one of them only."
+            )
         if self.segment is not None:
             check_range("segment", self.segment, 1)
         if self.compression is not None and self.compression.steps > max(1, self.epochs):
-            raise ConfigError(f"compression.steps is {self.compression.steps}, with {self.epochs} epochs; expected no more steps than epochs.")
+            raise ConfigError(
+                f"compression.steps is {self.compression.steps}, with "
+                f"{self.epochs} epochs; expected no more steps than epochs."
+            )
         if self.truncation is not None:
             self._check_truncation(self.truncation)
 
     def _check_truncation(self, truncation: Truncation) -> None:
         if truncation.chunk <= self.decode.skip:
             raise ConfigError(
-                f"truncation.chunk is {truncation.chunk} with decode.skip={self.decode.skip}: nothing would count in the first chunk. "
+                f"truncation.chunk is {truncation.chunk} with "
+                f"decode.skip={self.decode.skip}: nothing would count in the first chunk. "
                 f"Set truncation.chunk to at least {self.decode.skip + 1}."
             )
         if truncation.carry_scores and isinstance(self.decode, PerStep):
             raise ConfigError(
-                "truncation.carry_scores: with decode=PerStep every step is scored by itself, there is nothing to carry. Set it to false."
+                "truncation.carry_scores: with decode=PerStep every step is scored by "
+                "itself, there is nothing to carry. Set it to false."
             )
 
     @property
@@ -203,7 +246,11 @@ class Task:
         """What the checkpoint that is evaluated is selected by, in words."""
         if self.refit:
             return "nothing: the last epoch, trained on the validation part too"
-        return f"{self.published_selection} accuracy, as published" if self.published_protocol else "validation accuracy"
+        return (
+            f"{self.published_selection} accuracy, as published"
+            if self.published_protocol
+            else "validation accuracy"
+        )
 
     def build(self) -> Stack:
         """Return a freshly initialised network for the data as encoded."""
@@ -211,7 +258,9 @@ class Task:
         return net if self.compression is None else self.compression.prepared(net)
 
     def resolved(self, data_dir: str | Path | None) -> Task:
-        """Return the task with what it takes from the data filled in (the classes and channels of a user's own recordings); mostly itself."""
+        """Return the task with what it takes from the data filled in (the classes and channels of a
+        user's own recordings); mostly itself.
+        """
         fill = getattr(self.data, "resolve", None)
         task: Task = fill(self, data_dir) if fill is not None else self
         return task
@@ -229,15 +278,31 @@ class Task:
         if self.fold is not None:
             k, n = self.fold
             note = f"Fold {k + 1} of {n} of training and validation part together validates."
-            raw = Parts(*split_fold(joined(raw.train, raw.validation), k, n), raw.test, f"{raw.note} {note}".strip())
-        parts = {"train": self._encoded(raw.train), "validation": self._encoded(raw.validation), "test": self._encoded(raw.test)}
+            raw = Parts(
+                *split_fold(joined(raw.train, raw.validation), k, n),
+                raw.test,
+                f"{raw.note} {note}".strip(),
+            )
+        parts = {
+            "train": self._encoded(raw.train),
+            "validation": self._encoded(raw.validation),
+            "test": self._encoded(raw.test),
+        }
         for name, samples in parts.items():
             if not len(samples):
-                raise DataError(f"{self.name}: the {name} part is empty; expected at least one recording.")
+                raise DataError(
+                    f"{self.name}: the {name} part is empty; expected at least one recording."
+                )
             if not any(self.decode.counts(s) for s in samples):
-                raise DataError(f"{self.name}: nothing in the {name} part counts: every step is unlabelled or left out by decode.skip.")
+                raise DataError(
+                    f"{self.name}: nothing in the {name} part counts: every step is "
+                    "unlabelled or left out by decode.skip."
+                )
         if self.refit:
-            seen = "The validation part was trained on: its accuracy says nothing, the last epoch is kept."
+            seen = (
+                "The validation part was trained on: its accuracy says nothing, the last "
+                "epoch is kept."
+            )
             parts["train"] = joined(parts["train"], parts["validation"])
             return Parts(**parts, note=f"{raw.note} {seen}".strip())
         return Parts(**parts, note=raw.note)
@@ -248,7 +313,10 @@ class Task:
             return raw
         train = joined(raw.train, raw.validation)
         watched = raw.test if self.published_selection == "test" else train
-        note = f"As published, the checkpoint was selected on the {self.published_selection} part: its accuracy is no estimate for new data."
+        note = (
+            f"As published, the checkpoint was selected on the {self.published_selection} "
+            "part: its accuracy is no estimate for new data."
+        )
         return Parts(train, watched, raw.test, f"{raw.note} {note}".strip())
 
     def _encoded(self, part: Sequence[Recording]) -> Sequence[Sample]:
@@ -261,25 +329,35 @@ class Task:
         highest = int(np.max(recording.label))
         if highest >= len(self.classes):
             raise DataError(
-                f"{recording.name}: label {highest} out of range; {self.name} has {len(self.classes)} classes "
+                f"{recording.name}: label {highest} out of range; {self.name} has "
+                f"{len(self.classes)} classes "
                 f"0 … {len(self.classes) - 1} ({', '.join(self.classes)}), and -1 for unlabelled."
             )
         if self.encode is not None:
             return self.encode(recording)
         if isinstance(recording, Spikes):
-            raise ConfigError(f"{recording.name} is a list of spikes, and {self.name} has no encode to put them into steps. Set encode=EventBins.")
+            raise ConfigError(
+                f"{recording.name} is a list of spikes, and {self.name} has no "
+                "encode to put them into steps. Set encode=EventBins."
+            )
         return recording
 
     def augmented(self, sample: Sample, seed: int, epoch: int, index: int) -> Sample:
-        """Return a training sample as epoch `epoch` sees it; the same for the same seed, epoch and index."""
+        """Return a training sample as epoch `epoch` sees it; the same for the same seed, epoch and
+        index.
+        """
         if self.augment is None:
             return sample
-        return replace(sample, signal=self.augment(sample.signal, np.random.default_rng((seed, epoch, index))))
+        return replace(
+            sample, signal=self.augment(sample.signal, np.random.default_rng((seed, epoch, index)))
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Recordings padded to one length: x (B, T, C), labels (B,) or (B, T) with -1 = unlabelled or padded, lengths (B,)."""
+    """Recordings padded to one length: x (B, T, C), labels (B,) or (B, T) with -1 = unlabelled or
+    padded, lengths (B,).
+    """
 
     x: Tensor
     labels: Tensor
@@ -291,16 +369,26 @@ class Batch:
 
     def emptied(self) -> Batch:
         """Return the batch without a valid step or a label: it takes part in nothing."""
-        return Batch(torch.zeros_like(self.x), torch.full_like(self.labels, -1), torch.zeros_like(self.lengths))
+        return Batch(
+            torch.zeros_like(self.x),
+            torch.full_like(self.labels, -1),
+            torch.zeros_like(self.lengths),
+        )
 
 
 def collate(samples: Sequence[Sample], steps: int = 0) -> Batch:
-    """Pad recordings with zeros (labels with -1) to the longest, or to `steps`, and stack them. Raises `DataError` when channels differ."""
+    """Pad recordings with zeros (labels with -1) to the longest, or to `steps`, and stack them.
+
+    Raises `DataError` when channels differ.
+    """
     samples = list(samples)  # each is read once
     lengths = torch.tensor([len(s.signal) for s in samples])
     channels = {s.signal.shape[1] for s in samples}
     if len(channels) > 1:
-        raise DataError(f"Recordings of {sorted(channels)} channels in one batch ({samples[0].name} …); expected the same number in all.")
+        raise DataError(
+            f"Recordings of {sorted(channels)} channels in one batch "
+            f"({samples[0].name} …); expected the same number in all."
+        )
     x = torch.zeros(len(samples), max(steps, int(lengths.max())), channels.pop())
     each_step = np.ndim(samples[0].label) == 1
     labels = torch.full(x.shape[:2] if each_step else x.shape[:1], -1)

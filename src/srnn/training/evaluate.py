@@ -1,4 +1,6 @@
-"""Evaluate a network on one part of a task: accuracy, firing rates, operations and energy, deterministic by seed."""
+"""Evaluate a network on one part of a task: accuracy, firing rates, operations and energy,
+deterministic by seed.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +37,34 @@ class Meter:
         self.events &= batch.events
         self.input += n * batch.input
         self.network += n * batch.network
-        self.layers = [a + n * b for a, b in zip(self.layers or [0.0] * len(batch.layers), batch.layers, strict=True)]
+        self.layers = [
+            a + n * b
+            for a, b in zip(self.layers or [0.0] * len(batch.layers), batch.layers, strict=True)
+        ]
 
     def mean(self) -> energy.Activity:
         """Return the mean activity per step."""
         n = max(1, self.steps)
-        return energy.Activity(self.input / n, self.events, tuple(r / n for r in self.layers), self.network / n)
+        return energy.Activity(
+            self.input / n, self.events, tuple(r / n for r in self.layers), self.network / n
+        )
 
 
-def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto", cost: bool = True) -> Scores:
-    """Return the results of `task.decode` on `samples`, the mean loss per recording, firing rates, and with `cost` operations and energy.
+def assess(
+    net: Stack,
+    task: Task,
+    samples: Sequence[Sample],
+    *,
+    seed: int = 0,
+    backend: str = "auto",
+    cost: bool = True,
+) -> Scores:
+    """Return the results of `task.decode` on `samples`, the mean loss per recording, firing rates,
+    and with `cost` operations and energy.
 
-    The same network, samples and seed always give the same numbers: random starts are drawn from a generator of their own. A task that is trained
-    in chunks or segments is evaluated in such pieces too, with no more memory.
+    The same network, samples and seed always give the same numbers: random starts are drawn from a
+    generator of their own. A task that is trained in chunks or segments is evaluated in such pieces
+    too, with no more memory.
     """
     scores, labels, lengths, names, loss, activity = [], [], [], list[str](), 0.0, Meter()
     for read, batch, whole in _batches(net, task, samples, activity.add, seed, backend):
@@ -74,8 +91,11 @@ def assess(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, 
     return results
 
 
-def unit_rates(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto") -> tuple[list[Tensor], float]:
-    """Return the mean output of every unit of each layer per valid step (of a bidirectional layer both directions), and the mean loss per recording.
+def unit_rates(
+    net: Stack, task: Task, samples: Sequence[Sample], *, seed: int = 0, backend: str = "auto"
+) -> tuple[list[Tensor], float]:
+    """Return the mean output of every unit of each layer per valid step (of a bidirectional layer
+    both directions), and the mean loss per recording.
 
     Evaluated as `assess` does.
     """
@@ -83,7 +103,10 @@ def unit_rates(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int =
 
     def add(trace: Trace) -> None:
         nonlocal sums, steps
-        sums, steps = [a + o.double().sum((0, 1)).cpu() for a, o in zip(sums, trace.outputs, strict=True)], steps + trace.steps
+        sums, steps = (
+            [a + o.double().sum((0, 1)).cpu() for a, o in zip(sums, trace.outputs, strict=True)],
+            steps + trace.steps,
+        )
 
     for _, batch, whole in _batches(net, task, samples, add, seed, backend):
         loss += float(whole.loss()) * len(batch.x)
@@ -92,16 +115,40 @@ def unit_rates(net: Stack, task: Task, samples: Sequence[Sample], *, seed: int =
 
 @torch.no_grad()
 def _batches(
-    net: Stack, task: Task, samples: Sequence[Sample], take: Callable[[Trace], None], seed: int, backend: str
+    net: Stack,
+    task: Task,
+    samples: Sequence[Sample],
+    take: Callable[[Trace], None],
+    seed: int,
+    backend: str,
 ) -> Iterator[tuple[list[Sample], Batch, Whole]]:
-    """Run all samples through the network as it evaluates, handing what is recorded to `take`, chunk by chunk; yield each batch with its scores."""
-    device, generator, training = next(net.parameters()).device, torch.Generator().manual_seed(seed), net.training
+    """Run all samples through the network as it evaluates, handing what is recorded to `take`,
+    chunk by chunk; yield each batch with its scores.
+    """
+    device, generator, training = (
+        next(net.parameters()).device,
+        torch.Generator().manual_seed(seed),
+        net.training,
+    )
     net.eval()
     for first in range(0, len(samples), task.batch):
         read = list(samples[first : first + task.batch])
         batch = collate(read).to(device)
-        whole, chunk = Whole(task, batch), task.truncation.chunk if task.truncation is not None else task.segment or batch.x.shape[1]
-        for start, out in walk(net, batch, task.start(net, len(batch.x), generator), chunk, record=True, backend=backend, segment=None):
+        whole, chunk = (
+            Whole(task, batch),
+            task.truncation.chunk
+            if task.truncation is not None
+            else task.segment or batch.x.shape[1],
+        )
+        for start, out in walk(
+            net,
+            batch,
+            task.start(net, len(batch.x), generator),
+            chunk,
+            record=True,
+            backend=backend,
+            segment=None,
+        ):
             whole.add(out, start)
             assert out.trace is not None
             take(out.trace)
@@ -110,7 +157,9 @@ def _batches(
 
 
 def first_not_finite(net: Stack, batch: Batch, backend: str = "auto") -> str:
-    """Return the name of the first tensor that is not finite: input, parameter, then each layer's potential, then gradients."""
+    """Return the name of the first tensor that is not finite: input, parameter, then each layer's
+    potential, then gradients.
+    """
     if not bool(torch.isfinite(batch.x).all()):
         return "the input x"
     for name, value in net.named_parameters():

@@ -1,8 +1,10 @@
-"""The run folder: task.json, env.json, log.jsonl, metrics.json, report.html and checkpoints, each written so that a reader never sees half a file.
+"""The run folder: task.json, env.json, log.jsonl, metrics.json, report.html and checkpoints, each
+written so that a reader never sees half a file.
 
-A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state), and JSON (schedule, position, best result,
-schema version) and a checksum of all that in its metadata. No pickle. `last` continues a run; `best` holds the weights with the highest
-validation accuracy; `start`, which few runs have, those it began with.
+A checkpoint is one safetensors file: tensors (weights `net.*`, optimiser `optimiser.*`, RNG state),
+and JSON (schedule, position, best result, schema version) and a checksum of all that in its
+metadata. No pickle. `last` continues a run; `best` holds the weights with the highest validation
+accuracy; `start`, which few runs have, those it began with.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class Run:
         environment: dict[str, Any],
         start: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
     ) -> Run:
-        """Make the folder, write task.json (data: its fingerprint), env.json and the checkpoint `start`, if the run has one.
+        """Make the folder, write task.json (data: its fingerprint), env.json and the checkpoint
+        `start`, if the run has one.
 
         Raises `RunError` when it exists or cannot be written.
         """
@@ -63,14 +66,27 @@ class Run:
         try:
             if _stillborn(path):
                 shutil.rmtree(path)
-            (path / "checkpoints").mkdir(parents=True)  # of two processes that start here at once, one gets it
+            # of two processes that start here at once, one gets it
+            (path / "checkpoints").mkdir(parents=True)
         except OSError as error:
-            raise RunError(f"{path} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+            raise RunError(
+                f"{path} cannot be created: {error.strerror}. Choose a folder you may "
+                "write to with --out."
+            ) from error
         try:
             run.write("env.json", environment)
             if start is not None:
                 save_checkpoint(run.checkpoint("start"), *start)
-            run.write("task.json", {"schema": SCHEMA, "task": task.name, "seed": seed, "data": data, "resolved": describe(task)})
+            run.write(
+                "task.json",
+                {
+                    "schema": SCHEMA,
+                    "task": task.name,
+                    "seed": seed,
+                    "data": data,
+                    "resolved": describe(task),
+                },
+            )
         except BaseException:  # or the name would be taken by a folder that is no run
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -82,27 +98,44 @@ class Run:
         try:
             taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
         except OSError as error:
-            raise RunError(f"{path} cannot be read: {error.strerror}. Choose another folder with --out.") from error
+            raise RunError(
+                f"{path} cannot be read: {error.strerror}. Choose another folder with --out."
+            ) from error
         if taken and not _stillborn(path):
-            raise RunError(f"{path} exists already. Continue that run with --resume, or choose another folder with --out.")
+            raise RunError(
+                f"{path} exists already. Continue that run with --resume, or choose "
+                "another folder with --out."
+            )
 
     @staticmethod
     def open(path: Path) -> Run:
         """Return an existing run. Raises `RunError` when the folder is not one."""
         if not (path / "task.json").is_file():
-            raise RunError(f"{path} is no run folder: it has no task.json. A run is started with `srnn train TASK --out {path}`.")
+            raise RunError(
+                f"{path} is no run folder: it has no task.json. A run is started with "
+                f"`srnn train TASK --out {path}`."
+            )
         return Run(path)
 
     def task(self) -> tuple[Task, int]:
-        """Return the task as it was resolved, and the seed. Raises `RunError` when this version of the package cannot express it."""
+        """Return the task as it was resolved, and the seed.
+
+        Raises `RunError` when this version of the package cannot express it.
+        """
         stored = self.stored()
         try:
             task = rebuild(load_task(stored["task"]), stored["resolved"])
         except (ConfigError, TypeError) as error:
-            raise RunError(f"{self.path}: this version of srnn cannot express the task of that run ({error}). Start a new run.") from error
+            raise RunError(
+                f"{self.path}: this version of srnn cannot express the task of that "
+                f"run ({error}). Start a new run."
+            ) from error
         changed = differences(stored["resolved"], describe(task))
         if changed:
-            raise RunError(f"{self.path}: this version of srnn cannot express the task of that run ({'; '.join(changed[:3])}). Start a new run.")
+            raise RunError(
+                f"{self.path}: this version of srnn cannot express the task of that "
+                f"run ({'; '.join(changed[:3])}). Start a new run."
+            )
         return task, int(stored["seed"])
 
     def stored(self) -> dict[str, Any]:
@@ -110,20 +143,30 @@ class Run:
         stored = self.read("task.json")
         schema = stored.get("schema") if isinstance(stored, dict) else None
         if schema != SCHEMA:
-            raise RunError(f"{self.path / 'task.json'} has schema {schema}; this version reads {SCHEMA}.{_newer(schema, SCHEMA)}")
+            raise RunError(
+                f"{self.path / 'task.json'} has schema {schema}; this version reads "
+                f"{SCHEMA}.{_newer(schema, SCHEMA)}"
+            )
         if missing := {"task", "seed", "data", "resolved"} - stored.keys():
-            raise RunError(f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}.")
+            raise RunError(
+                f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}."
+            )
         return dict(stored)
 
     def check_data(self, parts: Parts[Sample]) -> None:
         """Raise `RunError` unless these are the data the run was started on."""
         changed = differences(self.stored()["data"], fingerprint(parts))
         if changed:
-            raise RunError(f"{self.path} was started on other data ({'; '.join(changed)}). Point --data-dir at the same data, or start a new run.")
+            raise RunError(
+                f"{self.path} was started on other data ({'; '.join(changed)}). Point "
+                "--data-dir at the same data, or start a new run."
+            )
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file atomically. Raises `RunError` when it cannot be written."""
-        write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+        write_atomically(
+            self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+        )
 
     def read(self, name: str) -> Any:
         """Read a JSON file. Raises `RunError` when it is missing or damaged."""
@@ -140,10 +183,14 @@ class Run:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}.") from error
+            raise RunError(
+                f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}."
+            ) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of log.jsonl; what is no line of an epoch, as a last one cut short, is left out."""
+        """Return the lines of log.jsonl; what is no line of an epoch, as a last one cut short, is
+        left out.
+        """
         path, rows = self.path / "log.jsonl", []
         for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
             with contextlib.suppress(ValueError):
@@ -155,10 +202,14 @@ class Run:
     def rewind(self, epochs: int) -> None:
         """Drop log lines of epochs after the first `epochs`: they will be run again."""
         kept = [row for row in self.rows() if row["epoch"] <= epochs]
-        write_atomically(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
+        write_atomically(
+            self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode()
+        )
 
     def checkpoint(self, name: str) -> Path:
-        """Return the path of a checkpoint ("last", "best", or "start" of a run that began with given weights)."""
+        """Return the path of a checkpoint ("last", "best", or "start" of a run that began with
+        given weights).
+        """
         return self.path / "checkpoints" / f"{name}.safetensors"
 
     def in_use(self) -> bool:
@@ -174,18 +225,30 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one process, and clear away what a killed one left half-written. Raises `RunError` when another one has it."""
+        """Hold the folder for one process, and clear away what a killed one left half-written.
+
+        Raises `RunError` when another one has it.
+        """
         try:
             file = open(self.path / ".lock", "w")  # noqa: SIM115 (closed below)
         except OSError as error:
-            raise RunError(f"{self.path} cannot be locked: {error.strerror}. A run needs a folder it may write to.") from error
+            raise RunError(
+                f"{self.path} cannot be locked: {error.strerror}. A run needs a "
+                "folder it may write to."
+            ) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunError(f"{self.path} is in use by another process. Wait for it, or choose another folder with --out.") from None
+                raise RunError(
+                    f"{self.path} is in use by another process. Wait for it, or "
+                    "choose another folder with --out."
+                ) from None
             except OSError as error:
-                raise RunError(f"{self.path} cannot be locked: {error.strerror}. Choose a folder on another file system with --out.") from error
+                raise RunError(
+                    f"{self.path} cannot be locked: {error.strerror}. Choose a folder "
+                    "on another file system with --out."
+                ) from error
             for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
                 part.unlink(missing_ok=True)
             yield
@@ -194,7 +257,8 @@ class Run:
 def fingerprint(parts: Parts[Sample]) -> dict[str, Any]:
     """Return the size of each part and one SHA-256: the same data gives the same fingerprint.
 
-    It runs over every name, signal and label; of `Recordings`, which are not read for it, over every entry and the checksum of their source.
+    It runs over every name, signal and label; of `Recordings`, which are not read for it, over
+    every entry and the checksum of their source.
     """
     digest = hashlib.sha256()
     sizes = {}
@@ -203,7 +267,9 @@ def fingerprint(parts: Parts[Sample]) -> dict[str, Any]:
         sizes[name] = len(samples)
         if isinstance(samples, Recordings):
             digest.update(samples.source.encode())
-            digest.update(repr([(e.name, e.label, e.group, e.size) for e in samples.entries]).encode())
+            digest.update(
+                repr([(e.name, e.label, e.group, e.size) for e in samples.entries]).encode()
+            )
             continue
         for sample in samples:
             digest.update(sample.name.encode())
@@ -213,11 +279,15 @@ def fingerprint(parts: Parts[Sample]) -> dict[str, Any]:
 
 
 def _stillborn(path: Path) -> bool:
-    """Whether a folder is what a process left that was killed while it made a run: no task.json, and nothing but its first files."""
+    """Whether a folder is what a process left that was killed while it made a run: no task.json,
+    and nothing but its first files.
+    """
     if not path.is_dir():
         return False
     entries = list(path.iterdir())
-    known = all(e.name in ("env.json", "checkpoints", ".lock") or e.name.endswith(".part") for e in entries)
+    known = all(
+        e.name in ("env.json", "checkpoints", ".lock") or e.name.endswith(".part") for e in entries
+    )
     return (
         bool(entries)
         and known
@@ -227,7 +297,10 @@ def _stillborn(path: Path) -> bool:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to disk, and rename it. Raises `RunError`; nothing half-written stays behind."""
+    """Write a file under a temporary name, flush it to disk, and rename it.
+
+    Raises `RunError`; nothing half-written stays behind.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
@@ -239,7 +312,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}. What was there before is unchanged.") from error
+        raise RunError(
+            f"{path} cannot be written: {error.strerror}. What was there before is unchanged."
+        ) from error
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -252,26 +327,43 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any
 
 
 def _checksum(tensors: dict[str, Tensor], about: str) -> str:
-    """Return a SHA-256 over the names, types, shapes and bytes of tensors, and the text beside them."""
+    """Return a SHA-256 over the names, types, shapes and bytes of tensors, and the text beside
+    them.
+    """
     digest = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        digest.update(
+            tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            if tensor.numel()
+            else b""
+        )
     return digest.hexdigest()
 
 
 def _newer(schema: Any, known: int) -> str:
-    return " A newer version of srnn wrote it: update srnn." if isinstance(schema, int) and schema > known else ""
+    return (
+        " A newer version of srnn wrote it: update srnn."
+        if isinstance(schema, int) and schema > known
+        else ""
+    )
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (tensors, state). Raises `RunError` for a missing, damaged or newer file; damage anywhere is noticed."""
+    """Return (tensors, state).
+
+    Raises `RunError` for a missing, damaged or newer file; damage anywhere is noticed.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         beside = path.with_name("last.safetensors").exists()
-        fix = "Delete last.safetensors beside it and train again with --resume." if beside else "The run stopped before its first one: use --resume."
+        fix = (
+            ("Delete last.safetensors beside it and train again with --resume.")
+            if beside
+            else ("The run stopped before its first one: use --resume.")
+        )
         raise RunError(f"There is no checkpoint {path}. {fix}")
     try:
         with safe_open(path, framework="pt") as file:
@@ -280,22 +372,41 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             schema = state["schema"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged or no checkpoint of srnn ({error}). Start the run again, or use another checkpoint.") from error
+        raise RunError(
+            f"{path} is damaged or no checkpoint of srnn ({error}). Start the run "
+            "again, or use another checkpoint."
+        ) from error
     if schema not in (1, CHECKPOINT_SCHEMA):
-        raise RunError(f"{path} has schema {schema}; this version reads {CHECKPOINT_SCHEMA}.{_newer(schema, CHECKPOINT_SCHEMA)}")
-    if (schema > 1 or "sha256" in metadata) and metadata.get("sha256") != _checksum(tensors, metadata["srnn"]):
-        raise RunError(f"{path} is damaged: its checksum does not agree. Start the run again, or put back a copy of that file.")
+        raise RunError(
+            f"{path} has schema {schema}; this version reads "
+            f"{CHECKPOINT_SCHEMA}.{_newer(schema, CHECKPOINT_SCHEMA)}"
+        )
+    if (schema > 1 or "sha256" in metadata) and metadata.get("sha256") != _checksum(
+        tensors, metadata["srnn"]
+    ):
+        raise RunError(
+            f"{path} is damaged: its checksum does not agree. Start the run again, or "
+            "put back a copy of that file."
+        )
     return tensors, state
 
 
-def pack_optimiser(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def pack_optimiser(
+    optimiser: torch.optim.Optimizer,
+) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Return an optimiser's state as named tensors and JSON groups."""
     state = optimiser.state_dict()
-    tensors = {f"{index}.{key}": value for index, values in state["state"].items() for key, value in values.items()}
+    tensors = {
+        f"{index}.{key}": value
+        for index, values in state["state"].items()
+        for key, value in values.items()
+    }
     return tensors, state["param_groups"]
 
 
-def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+def unpack_optimiser(
+    optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
     """Put back what `pack_optimiser` returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -306,8 +417,13 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor
 
 
 def load_weights(net: Stack, tensors: dict[str, Tensor]) -> None:
-    """Put the weights of a checkpoint into the network. Raises `RunError` when they do not fit it."""
-    weights = {name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")}
+    """Put the weights of a checkpoint into the network.
+
+    Raises `RunError` when they do not fit it.
+    """
+    weights = {
+        name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")
+    }
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
@@ -315,7 +431,9 @@ def load_weights(net: Stack, tensors: dict[str, Tensor]) -> None:
 
 
 def load_run(path: Path, device: str | torch.device = "cpu") -> tuple[Run, Task, int, Stack]:
-    """Return a finished or stopped run: folder, task, seed, and the network with the weights of its best checkpoint, in evaluation mode."""
+    """Return a finished or stopped run: folder, task, seed, and the network with the weights of its
+    best checkpoint, in evaluation mode.
+    """
     run = Run.open(path)
     task, seed = run.task()
     net = task.build()

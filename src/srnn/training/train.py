@@ -1,7 +1,7 @@
 """Train a task into a run folder: exact resume, honest selection.
 
-A run that was stopped anywhere, by a signal, kill -9 or a full disk, continues from its last checkpoint and on a CPU ends with the same bits as one
-that was never stopped.
+A run that was stopped anywhere, by a signal, kill -9 or a full disk, continues from its last
+checkpoint and on a CPU ends with the same bits as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from srnn.training.evaluate import assess
 from srnn.training.graphed import Graphed
 from srnn.training.loop import Loop, Progress
 from srnn.training.runs import Run, fingerprint, load_checkpoint, load_weights
-from srnn.training.session import Mode, check_tensorboard, environment, find_device, stop_requests, team_of, tensorboard_writer
+from srnn.training.session import (
+    Mode,
+    check_tensorboard,
+    environment,
+    find_device,
+    stop_requests,
+    team_of,
+    tensorboard_writer,
+)
 
 _T = TypeVar("_T")
 
@@ -47,16 +55,20 @@ def fit(
     together: int = 1,
     mode: Mode | None = None,
 ) -> dict[str, Any]:
-    """Train a task into the run folder `out`, evaluate it once on the test part (test=False: on the validation part), return metrics.json.
+    """Train a task into the run folder `out`, evaluate it once on the test part (test=False: on the
+    validation part), return metrics.json.
 
-    The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the last.
-    start: a checkpoint (tensors, state) whose weights the run begins with, in place of fresh ones. Where the state has their "validation_accuracy",
-    they may be selected too, as epoch 0. together: of so many runs in lockstep this is one (`fit_together`); it is only noted.
+    The checkpoint evaluated is the one with the best validation accuracy; with `task.refit`, the
+    last.
+    start: a checkpoint (tensors, state) whose weights the run begins with, in place of fresh ones.
+    Where the state has their "validation_accuracy", they may be selected too, as epoch 0. together:
+    of so many runs in lockstep this is one (`fit_together`); it is only noted.
     mode: how a GPU is used.
 
-    Started by torchrun, the processes share every batch and the first one writes (the others return {}): the gradient is that of the whole batch
-    whatever the loss is a mean over. Random starts and dropout then differ from those of a single process.
-    Raises `DataError`, `ConfigError`, `RunError`, `DivergedError`, and `Interrupted` after SIGINT or SIGTERM.
+    Started by torchrun, the processes share every batch and the first one writes (the others return
+    {}): the gradient is that of the whole batch whatever the loss is a mean over. Random starts and
+    dropout then differ from those of a single process. Raises `DataError`, `ConfigError`,
+    `RunError`, `DivergedError`, and `Interrupted` after SIGINT or SIGTERM.
     """
     check_range("seed", seed, 0, 2**32 - 1)
     where, mode = find_device(device), mode or Mode()
@@ -68,9 +80,15 @@ def fit(
         elif team.first:
             Run.check_free(out)
             if start is None and not task.epochs:
-                raise ConfigError("epochs is 0 without weights to start from: there would be no network. Set it to at least 1.")
+                raise ConfigError(
+                    "epochs is 0 without weights to start from: there would be no "
+                    "network. Set it to at least 1."
+                )
         if mode.graph and team.world > 1:
-            raise ConfigError("--graph captures the step of one process; those of torchrun add up in between. Use one of them.")
+            raise ConfigError(
+                "--graph captures the step of one process; those of torchrun add "
+                "up in between. Use one of them."
+            )
         task = task.resolved(data_dir)
         if resume:  # what can be refused at once is refused before the data is read
             _check_same(run, task, seed)
@@ -91,15 +109,32 @@ def fit(
             Run.create(out, task, seed, fingerprint(parts), env, start)
         team.sum(1)  # nobody goes on before the folder is there
         run = Run.open(out)
-        with run.locked() if team.first else nullcontext(), stop_requests() as stopped, mode.on(where, chosen.name):
-            loop = Loop(task, run, net, optimiser, backend, seed, where, progress or Progress(), stopped, team)
+        with (
+            run.locked() if team.first else nullcontext(),
+            stop_requests() as stopped,
+            mode.on(where, chosen.name),
+        ):
+            loop = Loop(
+                task,
+                run,
+                net,
+                optimiser,
+                backend,
+                seed,
+                where,
+                progress or Progress(),
+                stopped,
+                team,
+            )
             loop.graph = graph
             loop.begin()
             if resume:
                 loop.restore()
                 if team.first:
                     _note_environment(run, env)
-            with tensorboard_writer(run.path / "tensorboard" if tensorboard and team.first else None, loop.at.epoch) as loop.write:
+            with tensorboard_writer(
+                run.path / "tensorboard" if tensorboard and team.first else None, loop.at.epoch
+            ) as loop.write:
                 loop.epochs(parts)
             result = _finish(task, run, net, parts, seed, backend, test) if team.first else {}
         team.sum(1)  # nobody leaves while another still works
@@ -107,9 +142,11 @@ def fit(
 
 
 def fit_together(fits: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
-    """Run several `fit`s in lockstep, their layers in one launch where the backend can; return what each gives, or what ended it.
+    """Run several `fit`s in lockstep, their layers in one launch where the backend can; return what
+    each gives, or what ended it.
 
-    Every run is what it is alone. A signal asks all of them to stop, and each writes its checkpoint; they are resumed together or each alone.
+    Every run is what it is alone. A signal asks all of them to stop, and each writes its
+    checkpoint; they are resumed together or each alone.
     """
     with stop_requests():
         return lockstep.together(fits)
@@ -125,13 +162,19 @@ def check_mode(task: Task, device: str, backend: str, mode: Mode, together: int 
 
 
 def gains(task: Task, device: str, backend: str) -> bool:
-    """Return whether runs of a task gain from lockstep: several layers in one launch are known to the triton backend only."""
+    """Return whether runs of a task gain from lockstep: several layers in one launch are known to
+    the triton backend only.
+    """
     net = task.build().to(find_device(device))
     return "triton" in net.which_backend(backend=backend).name
 
 
-def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str, test: bool) -> dict[str, Any]:
-    """Evaluate the selected checkpoint once on the test part, or on the validation part in place of it, and write metrics.json."""
+def _finish(
+    task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, backend: str, test: bool
+) -> dict[str, Any]:
+    """Evaluate the selected checkpoint once on the test part, or on the validation part in place of
+    it, and write metrics.json.
+    """
     tensors, best = load_checkpoint(run.checkpoint("best"))
     load_weights(net, tensors)
     rows = run.rows()
@@ -149,7 +192,11 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, b
         "parameters": used,
         "parameters_unused": unused,
         "validation_accuracy": best["validation_accuracy"],
-        **{f"{part}_{key}": found.pop(key) for key in list(found) if key.startswith(("accuracy", "confusion", "recall"))},
+        **{
+            f"{part}_{key}": found.pop(key)
+            for key in list(found)
+            if key.startswith(("accuracy", "confusion", "recall"))
+        },
         f"{part}_recordings": found.pop("recordings"),
         f"{part}_loss": found.pop("loss"),
         **found,
@@ -165,11 +212,19 @@ def _finish(task: Task, run: Run, net: Stack, parts: Parts[Sample], seed: int, b
 def _check_same(run: Run, task: Task, seed: int) -> None:
     stored = run.stored()
     if stored["task"] != task.name:
-        raise RunError(f"{run.path} is a run of task {stored['task']!r}, not {task.name!r}. Resume it as that task, or choose another --out.")
-    changed = differences(stored["resolved"], describe(task)) + differences({"seed": stored["seed"]}, {"seed": seed})
+        raise RunError(
+            f"{run.path} is a run of task {stored['task']!r}, not {task.name!r}. "
+            "Resume it as that task, or choose another --out."
+        )
+    changed = differences(stored["resolved"], describe(task)) + differences(
+        {"seed": stored["seed"]}, {"seed": seed}
+    )
     if changed:
         what = "; ".join(changed[:3])
-        raise RunError(f"{run.path} was started with other settings ({what}). A resumed run keeps its settings; start a new one instead.")
+        raise RunError(
+            f"{run.path} was started with other settings ({what}). A resumed run "
+            "keeps its settings; start a new one instead."
+        )
 
 
 def _check_fit(net: Stack, task: Task, parts: Parts[Sample]) -> None:
@@ -179,9 +234,15 @@ def _check_fit(net: Stack, task: Task, parts: Parts[Sample]) -> None:
         net.check_pieces(f"truncation.chunk={task.truncation.chunk}", whole=False)
     channels = parts.train[0].signal.shape[1]
     if net.inputs != channels:
-        raise ConfigError(f"{task.name}: the network takes {net.inputs} channels, the encoded data has {channels}; encode and data do not fit.")
+        raise ConfigError(
+            f"{task.name}: the network takes {net.inputs} channels, the encoded "
+            f"data has {channels}; encode and data do not fit."
+        )
     if net.outputs != len(task.classes):
-        raise ConfigError(f"{task.name}: the network has {net.outputs} outputs for {len(task.classes)} classes; they must be equal.")
+        raise ConfigError(
+            f"{task.name}: the network has {net.outputs} outputs for "
+            f"{len(task.classes)} classes; they must be equal."
+        )
 
 
 def _note_environment(run: Run, now: dict[str, Any]) -> None:
@@ -192,4 +253,8 @@ def _note_environment(run: Run, now: dict[str, Any]) -> None:
     names = ("torch", "threads", "processes", "processor", "device", "backend", "precision")
     changed = [f"{k}: {before.get(k)} → {now[k]}" for k in names if before.get(k) != now[k]]
     if changed:
-        warnings.warn(f"{run.path} goes on in another environment ({'; '.join(changed)}): it may not end with the same bits.", stacklevel=3)
+        warnings.warn(
+            f"{run.path} goes on in another environment ({'; '.join(changed)}): it may "
+            "not end with the same bits.",
+            stacklevel=3,
+        )

@@ -1,4 +1,6 @@
-"""`srnn completion`: a script that lets a shell complete commands, options and the names of tasks."""
+"""`srnn completion`: a script that lets a shell complete commands, options and the
+names of tasks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`srnn compress`: make the network of a run smaller, train it on through the ordinary loop, and put both side by side."""
+"""`srnn compress`: make the network of a run smaller, train it on through the ordinary loop, and
+put both side by side.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args)
     source, task, seed, net = load_run(args.run, find_device(args.device))
     if not (args.run / "metrics.json").exists():
-        raise RunError(f"{args.run} is not finished. Let it go on with srnn train {task.name} --resume --out {args.run}.")
+        raise RunError(
+            f"{args.run} is not finished. Let it go on with srnn train {task.name} "
+            f"--resume --out {args.run}."
+        )
     before = _facts(net, task, source.read("metrics.json"))
     out, start = args.out if args.out is not None else args.run.with_name(_name(args)), None
     if args.resume:
@@ -71,7 +76,11 @@ def run(args: argparse.Namespace) -> int:
                 start=start,
             )
     except Interrupted as stop:
-        words = [w for w in sys.argv[1:] if w != "--resume"] if sys.argv[1:2] == ["compress"] else ["compress", str(args.run), "--out", str(out)]
+        words = (
+            [w for w in sys.argv[1:] if w != "--resume"]
+            if sys.argv[1:2] == ["compress"]
+            else ["compress", str(args.run), "--out", str(out)]
+        )
         print(f"{stop}\nGo on with: srnn {shlex.join([*words, '--resume'])}", file=sys.stderr)
         raise KeyboardInterrupt from None
     result = _record(Run(out), args.run, before)
@@ -88,13 +97,17 @@ def run(args: argparse.Namespace) -> int:
 def _name(args: argparse.Namespace) -> str:
     """Name the folder after what is done."""
     given = {"int": args.bits, "sparse": args.sparsity, "less": args.structured, "rate": args.rate}
-    return "-".join([args.run.name, *(f"{word}{value:g}" for word, value in given.items() if value is not None)])
+    return "-".join(
+        [args.run.name, *(f"{word}{value:g}" for word, value in given.items() if value is not None)]
+    )
 
 
 def _goal(args: argparse.Namespace, base: Task, *, fresh: bool) -> Task:
-    """Return the task with what is asked for. fresh: where nothing is, a third of the epochs at a quarter of the learning rate; else as in `base`.
+    """Return the task with what is asked for. fresh: where nothing is, a third of the epochs at a
+    quarter of the learning rate; else as in `base`.
 
-    With --rate nothing is selected in the first half: what is selected by its accuracy alone would be a network that still fires as often as before.
+    With --rate nothing is selected in the first half: what is selected by its accuracy alone would
+    be a network that still fires as often as before.
     """
     from srnn.tasks.compression import Compression
     from srnn.tasks.objective import FiringRate
@@ -103,7 +116,11 @@ def _goal(args: argparse.Namespace, base: Task, *, fresh: bool) -> Task:
     before = base.compression or Compression()
     named = {name: getattr(args, name) for name in ("bits", "sparsity", "structured", "steps")}
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    epochs, lr = (max(1, base.epochs // 3), base.optimiser.lr / 4) if fresh else (base.epochs, base.optimiser.lr)
+    epochs, lr = (
+        (max(1, base.epochs // 3), base.optimiser.lr / 4)
+        if fresh
+        else (base.epochs, base.optimiser.lr)
+    )
     epochs = epochs if args.epochs is None else args.epochs
     if fresh:
         given = {"steps": 1 if args.rate is None else max(1, epochs // 2)} | given
@@ -116,24 +133,42 @@ def _goal(args: argparse.Namespace, base: Task, *, fresh: bool) -> Task:
     if fresh and args.rate is not None:
         check_range("--rate", args.rate, 0.0, 1.0, open_low=True)
         goal = replace(goal, regulariser=FiringRate(low=min(0.01, args.rate / 5), high=args.rate))
-    if not fresh and args.rate is not None and (goal.regulariser is None or goal.regulariser.high != args.rate):
-        raise RunError(f"--rate {args.rate:g}: that run was started with another one. A resumed run keeps its settings; start a new one instead.")
+    if (
+        not fresh
+        and args.rate is not None
+        and (goal.regulariser is None or goal.regulariser.high != args.rate)
+    ):
+        raise RunError(
+            f"--rate {args.rate:g}: that run was started with another one. A resumed "
+            "run keeps its settings; start a new one instead."
+        )
     return override(goal, args.set)
 
 
 def _check_goal(goal: Task, task: Task, args: argparse.Namespace) -> Compression:
-    """Return what is to be compressed. Raises `ConfigError` where that is nothing, or less than has been already."""
+    """Return what is to be compressed.
+
+    Raises `ConfigError` where that is nothing, or less than has been already.
+    """
     from srnn.tasks.compression import Compression
 
     before = task.compression or Compression()
     same = goal.compression is None or replace(goal.compression, steps=before.steps) == before
     if goal.compression is None or (same and args.rate is None and not args.resume):
-        raise ConfigError("Nothing to do: give at least one of --bits, --sparsity, --structured and --rate.")
+        raise ConfigError(
+            "Nothing to do: give at least one of --bits, --sparsity, --structured and --rate."
+        )
     for name in ("sparsity", "structured"):
         if (now := getattr(goal.compression, name)) < (was := getattr(before, name)):
-            raise ConfigError(f"{name} is {now:g}, and that of {args.run} {was:g} already: what was removed is gone. Compress the run it came from.")
+            raise ConfigError(
+                f"{name} is {now:g}, and that of {args.run} {was:g} already: what "
+                "was removed is gone. Compress the run it came from."
+            )
     if args.steps is not None and not goal.compression.sparsity and args.rate is None:
-        raise ConfigError("--steps says over how many epochs a network gets smaller or quieter; give --sparsity or --rate too.")
+        raise ConfigError(
+            "--steps says over how many epochs a network gets smaller or quieter; "
+            "give --sparsity or --rate too."
+        )
     if args.rate is not None and not goal.epochs:
         raise ConfigError("--rate is trained: give --epochs more than 0.")
     return goal.compression
@@ -145,46 +180,85 @@ def _some(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _weighed(goal: Task, net: Stack, samples: Sequence[Sample], args: argparse.Namespace) -> Task:
-    """Return the task with a penalty on rates above --rate that is as large as the loss of `net` where every neuron fires at twice that."""
+    """Return the task with a penalty on rates above --rate that is as large as the loss of `net`
+    where every neuron fires at twice that.
+    """
     from srnn.training.evaluate import unit_rates
 
     rates, loss = unit_rates(net, goal, samples, backend=args.backend)
     units = sum(len(r) for r, part in zip(rates, net.parts(), strict=True) if part.emits.binary)
     if not units:
-        raise ConfigError(f"--rate: {args.run} has no spiking neurons, whose rate could be lowered.")
+        raise ConfigError(
+            f"--rate: {args.run} has no spiking neurons, whose rate could be lowered."
+        )
     if goal.regulariser is None or any(setting.startswith("regulariser") for setting in args.set):
         return goal
-    return replace(goal, regulariser=replace(goal.regulariser, factor=loss / (units * goal.regulariser.high)))
+    return replace(
+        goal, regulariser=replace(goal.regulariser, factor=loss / (units * goal.regulariser.high))
+    )
 
 
-def _start(goal: Task, wanted: Compression, net: Stack, parts: Parts[Sample], args: argparse.Namespace, seed: int) -> Start:
-    """Return the checkpoint that the training starts from; with its validation accuracy where it is as small as it will be."""
+def _start(
+    goal: Task,
+    wanted: Compression,
+    net: Stack,
+    parts: Parts[Sample],
+    args: argparse.Namespace,
+    seed: int,
+) -> Start:
+    """Return the checkpoint that the training starts from; with its validation accuracy where it is
+    as small as it will be.
+    """
     from srnn import compress
     from srnn.training.evaluate import assess, unit_rates
 
     if wanted.structured:
         keep = compress.widths(replace(goal, compression=None).build(), wanted.structured)
-        rates = unit_rates(net, goal, _some(parts.train), backend=args.backend)[0] if args.by == "activity" else None
+        rates = (
+            unit_rates(net, goal, _some(parts.train), backend=args.backend)[0]
+            if args.by == "activity"
+            else None
+        )
         net = compress.remove_neurons(net, keep, compress.importance(net, rates))
     compress.set_bits(net, wanted.bits)
     if wanted.sparsity:
         compress.open_masks(net)
-        compress.prune(copy.deepcopy(net), wanted.sparsity, wanted.scope)  # raises at once what would otherwise stop the training
+        # raises at once what would otherwise stop the training
+        compress.prune(copy.deepcopy(net), wanted.sparsity, wanted.scope)
     state: dict[str, Any] = {}
     if wanted.steps == 1:
         wanted.prune(net, 0)
     if wanted.steps == 1 and args.rate is None:
-        state["validation_accuracy"] = assess(net, goal, parts.validation, seed=seed, backend=args.backend, cost=False)["accuracy"]
+        state["validation_accuracy"] = assess(
+            net, goal, parts.validation, seed=seed, backend=args.backend, cost=False
+        )["accuracy"]
     return {f"net.{name}": t for name, t in net.state_dict().items()}, state
 
 
 def _facts(net: Stack, task: Task, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what is compared: accuracies, size, operations, energy and firing rate, with the activity measured in the run."""
+    """Return what is compared: accuracies, size, operations, energy and firing rate, with the
+    activity measured in the run.
+    """
     from srnn import compress, energy
 
-    if missing := {"input_rate", "input_events", "firing_rates", "firing_rate", "validation_accuracy", "parameters"} - set(metrics):
-        raise RunError(f"metrics.json of the run is damaged: it has no {', '.join(sorted(missing))}. Write it anew with srnn train --resume.")
-    activity = energy.Activity(metrics["input_rate"], metrics["input_events"], tuple(metrics["firing_rates"]), metrics["firing_rate"])
+    if missing := {
+        "input_rate",
+        "input_events",
+        "firing_rates",
+        "firing_rate",
+        "validation_accuracy",
+        "parameters",
+    } - set(metrics):
+        raise RunError(
+            "metrics.json of the run is damaged: it has no "
+            f"{', '.join(sorted(missing))}. Write it anew with srnn train --resume."
+        )
+    activity = energy.Activity(
+        metrics["input_rate"],
+        metrics["input_events"],
+        tuple(metrics["firing_rates"]),
+        metrics["firing_rate"],
+    )
     bits = None if task.compression is None else task.compression.bits
     process = energy.FP32 if bits is None else energy.INT8 if bits <= 8 else energy.INT32
     count = energy.count(net, activity)
@@ -205,13 +279,19 @@ def _facts(net: Stack, task: Task, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _record(run: Run, source: Path, before: dict[str, Any]) -> dict[str, Any]:
-    """Add what the result was made of to its metrics.json, and both sides of the comparison; return it all."""
+    """Add what the result was made of to its metrics.json, and both sides of the comparison; return
+    it all.
+    """
     from srnn.training.runs import load_checkpoint, load_run
 
     _, task, _, net = load_run(run.path)
     metrics = run.read("metrics.json")
     _, state = load_checkpoint(run.checkpoint("start"))
-    both = {"before": before, "untrained_validation_accuracy": state.get("validation_accuracy"), "after": _facts(net, task, metrics)}
+    both = {
+        "before": before,
+        "untrained_validation_accuracy": state.get("validation_accuracy"),
+        "after": _facts(net, task, metrics),
+    }
     result: dict[str, Any] = {**metrics, "compressed_from": str(source), "compression": both}
     run.write("metrics.json", result)
     return result

@@ -24,18 +24,48 @@ def run(args: argparse.Namespace) -> int:
         return _show(args)
     if args.action == "list":
         rows = [_row(name, root) for name in catalogue.NAMES]
-        rows.append({"name": "ecg_sim", "what": "simulated ECG, comes with the package", "here": True, "licence": "as srnn", "folder": ""})
-        texts = [(r["name"], r["what"], "yes" if r["here"] else f"srnn data fetch {r['name']}", r["licence"]) for r in rows]
-        show(args, rows, tables.plain(f"Data in {root}", ("name", "what", "here", "licence"), texts))
+        rows.append(
+            {
+                "name": "ecg_sim",
+                "what": "simulated ECG, comes with the package",
+                "here": True,
+                "licence": "as srnn",
+                "folder": "",
+            }
+        )
+        texts = [
+            (
+                r["name"],
+                r["what"],
+                "yes" if r["here"] else f"srnn data fetch {r['name']}",
+                r["licence"],
+            )
+            for r in rows
+        ]
+        show(
+            args, rows, tables.plain(f"Data in {root}", ("name", "what", "here", "licence"), texts)
+        )
         return 0
     module = catalogue.load(args.name)
     if args.action == "fetch":
         paths = module.fetch(root, **_options(args))
-        show(args, [str(p) for p in paths], f"{len(paths)} files in {paths[0].parent}\n{module.LICENCE}\n{module.CITATION}")
+        show(
+            args,
+            [str(p) for p in paths],
+            f"{len(paths)} files in {paths[0].parent}\n{module.LICENCE}\n{module.CITATION}",
+        )
         return 0
     checks = module.verify(root)
     found = [{"file": name, "ok": ok, "detail": detail} for name, ok, detail in checks]
-    show(args, found, tables.plain(f"Data in {root}", ("file", "ok", "detail"), [(n, "yes" if ok else "NO", d) for n, ok, d in checks]))
+    show(
+        args,
+        found,
+        tables.plain(
+            f"Data in {root}",
+            ("file", "ok", "detail"),
+            [(n, "yes" if ok else "NO", d) for n, ok, d in checks],
+        ),
+    )
     return 0 if all(ok for _, ok, _ in checks) else 2
 
 
@@ -44,7 +74,13 @@ def _row(name: str, root: Path) -> dict[str, Any]:
 
     module = catalogue.load(name)
     what = (module.__doc__ or "").splitlines()[0].rstrip(".:")
-    return {"name": name, "what": what, "here": catalogue.present(name, root), "licence": module.LICENCE.partition(": ")[2], "folder": str(root)}
+    return {
+        "name": name,
+        "what": what,
+        "here": catalogue.present(name, root),
+        "licence": module.LICENCE.partition(": ")[2],
+        "folder": str(root),
+    }
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -52,7 +88,9 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--raw is for qtdb; {args.name} has one form only.")
     if args.corpus is not None and args.name != "speech_commands":
         raise ConfigError(f"--corpus is for speech_commands; {args.name} has one version only.")
-    return ({"raw": True} if args.raw else {}) | ({"version": args.corpus} if args.corpus is not None else {})
+    return ({"raw": True} if args.raw else {}) | (
+        {"version": args.corpus} if args.corpus is not None else {}
+    )
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -61,11 +99,25 @@ def _show(args: argparse.Namespace) -> int:
     task = task_of(args, args.name).resolved(args.data_dir)
     samples = getattr(task.load(args.data_dir), args.part)
     if not 0 <= args.index < len(samples):
-        raise ConfigError(f"--index {args.index}: the {args.part} part of {task.name} has recordings 0 … {len(samples) - 1}.")
+        raise ConfigError(
+            f"--index {args.index}: the {args.part} part of {task.name} has "
+            f"recordings 0 … {len(samples) - 1}."
+        )
     sample = samples[args.index]
     title = f"{task.name}, {args.part} part, recording {args.index} ({sample.name})"
     figure = figures.recording(sample, task.classes, simulated=task.data.simulated, title=title)
     path = figures.save(figure, args.out or Path(f"{task.name}-{args.part}-{args.index}.png"))
-    about = {"name": sample.name, "steps": len(sample.signal), "channels": sample.signal.shape[1], "rate": sample.rate, "figure": str(path)}
-    show(args, about, f"{sample.name}: {about['steps']} steps at {sample.rate:g} Hz, {about['channels']} channels. Figure: {path}")
+    about = {
+        "name": sample.name,
+        "steps": len(sample.signal),
+        "channels": sample.signal.shape[1],
+        "rate": sample.rate,
+        "figure": str(path),
+    }
+    show(
+        args,
+        about,
+        f"{sample.name}: {about['steps']} steps at {sample.rate:g} Hz, "
+        f"{about['channels']} channels. Figure: {path}",
+    )
     return 0

@@ -18,5 +18,11 @@ def run(args: argparse.Namespace) -> int:
 
     checks = doctor.examine(args.data_dir)
     rows = [(c.what, Text(c.state, style=_STYLES[c.state]), c.found, c.repair) for c in checks]
-    show(args, [asdict(c) for c in checks], tables.plain("srnn doctor", ("what", "", "found", "what to do"), rows, folded=("found", "what to do")))
+    show(
+        args,
+        [asdict(c) for c in checks],
+        tables.plain(
+            "srnn doctor", ("what", "", "found", "what to do"), rows, folded=("found", "what to do")
+        ),
+    )
     return 1 if any(c.state == "broken" for c in checks) else 0

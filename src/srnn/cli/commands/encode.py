@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
         for sample in sounds:
             times, units = cochlea(mono(sample), sample.rate)
             counts.append(len(times))
-            console(stderr=True).print(f"{sample.name}: {len(sample.signal) / sample.rate:.2f} s, {len(times)} spikes")
+            console(stderr=True).print(
+                f"{sample.name}: {len(sample.signal) / sample.rate:.2f} s, {len(times)} spikes"
+            )
             made = Spikes(times, units, args.channels, int(sample.label), sample.name, sample.group)
             first.extend([made] * (not first))
             yield made
@@ -38,13 +40,26 @@ def run(args: argparse.Namespace) -> int:
     drawn = ""
     if args.picture is not None:
         drawn = f" Picture: {figures.save(figures.spoken(sounds[0], first[0]), args.picture)}"
-    about = {"file": str(args.to), "recordings": len(counts), "spikes": sum(counts), "channels": args.channels, "classes": list(classes)}
-    show(args, about, f"{len(counts)} recordings, {sum(counts)} spikes of {args.channels} channels in {args.to}.{drawn}")
+    about = {
+        "file": str(args.to),
+        "recordings": len(counts),
+        "spikes": sum(counts),
+        "channels": args.channels,
+        "classes": list(classes),
+    }
+    show(
+        args,
+        about,
+        f"{len(counts)} recordings, {sum(counts)} spikes of {args.channels} "
+        f"channels in {args.to}.{drawn}",
+    )
     return 0
 
 
 def _sounds(paths: list[Path], label: str) -> tuple[Recordings[Sample], tuple[str, ...]]:
-    """Return the recordings and their classes: of a folder as `own.read` has them, of single files all of class `label`."""
+    """Return the recordings and their classes: of a folder as `own.read` has them, of single files
+    all of class `label`.
+    """
     from srnn.datasets import own
     from srnn.datasets._audio import read_audio
 

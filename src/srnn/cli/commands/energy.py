@@ -1,4 +1,6 @@
-"""`srnn energy`: count operations and energy per step, by the published rules and by rules that leave nothing out, beside a dense LSTM."""
+"""`srnn energy`: count operations and energy per step, by the published rules and by rules that
+leave nothing out, beside a dense LSTM.
+"""
 
 from __future__ import annotations
 
@@ -19,31 +21,58 @@ def run(args: argparse.Namespace) -> int:
     from srnn import energy, tables
     from srnn.training.runs import load_run
 
-    process = None if args.process is None else energy.PROCESSES[check_choice("--process", args.process, tuple(energy.PROCESSES))]
-    memory = None if args.memory is None else energy.MEMORIES[check_choice("--memory", args.memory, tuple(energy.MEMORIES))]
+    process = (
+        None
+        if args.process is None
+        else energy.PROCESSES[check_choice("--process", args.process, tuple(energy.PROCESSES))]
+    )
+    memory = (
+        None
+        if args.memory is None
+        else energy.MEMORIES[check_choice("--memory", args.memory, tuple(energy.MEMORIES))]
+    )
     path = Path(args.what)
     if (path / "task.json").exists():
         if args.rate is not None or args.set or args.variant or args.analog:
-            raise ConfigError(f"{path} is a run: its rates were measured. --rate, --analog, --set and --variant are for a task.")
+            raise ConfigError(
+                f"{path} is a run: its rates were measured. --rate, --analog, "
+                "--set and --variant are for a task."
+            )
         run, task, _, net = load_run(path)
         if not (path / "metrics.json").exists():
-            raise RunError(f"{path} is not finished, so its rates are not known. Let it go on with srnn train TASK --resume --out {path}.")
+            raise RunError(
+                f"{path} is not finished, so its rates are not known. Let it go on "
+                f"with srnn train TASK --resume --out {path}."
+            )
         m = run.read("metrics.json")
         if missing := {"input_rate", "input_events", "firing_rates", "firing_rate"} - set(m):
-            raise RunError(f"{path / 'metrics.json'} is damaged: it has no {', '.join(sorted(missing))}. Write it anew with --resume.")
-        activity = energy.Activity(m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"])
-        title = f"{path}: rates measured on the {'test' if 'test_accuracy' in m else 'validation'} part"
+            raise RunError(
+                f"{path / 'metrics.json'} is damaged: it has no "
+                f"{', '.join(sorted(missing))}. Write it anew with --resume."
+            )
+        activity = energy.Activity(
+            m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"]
+        )
+        title = (
+            f"{path}: rates measured on the {'test' if 'test_accuracy' in m else 'validation'} part"
+        )
     else:
         if args.rate is None:
             task_of(args, args.what)
-            raise ConfigError(f"{args.what}: an untrained network has no firing rate. Assume one with --rate 0.1, or name a run folder.")
+            raise ConfigError(
+                f"{args.what}: an untrained network has no firing rate. Assume one "
+                "with --rate 0.1, or name a run folder."
+            )
         check_range("--rate", args.rate, 0.0, 1.0)
         task = task_of(args, args.what).resolved(None)
         net = task.build()
         if task.compression is not None:
             task.compression.prune(net, task.compression.steps - 1)
         activity = energy.Activity.assumed(net, args.rate, events=not args.analog)
-        title = f"{args.what}: assumed firing rate {args.rate:g}, {'analog' if args.analog else 'event'} input"
+        title = (
+            f"{args.what}: assumed firing rate {args.rate:g}, "
+            f"{'analog' if args.analog else 'event'} input"
+        )
     if process is None and task.compression is not None and task.compression.process is not None:
         process = task.compression.process
         title += f"; weights of {task.compression.bits} bits, {process.source}"
@@ -55,8 +84,17 @@ def run(args: argparse.Namespace) -> int:
         "lstm": {name: _plain(c) for name, c in lstm.items()},
     }
     units = [layer.neurons for layer in _hidden(net)]
-    beside = f"beside it: a dense LSTM of the same hidden sizes ({', '.join(map(str, units))}), {lstm['measured'].process.source}"
-    show(args, data, tables.operations(counts, title), energy.explain(published, measured), tables.beside(lstm, counts, beside))
+    beside = (
+        f"beside it: a dense LSTM of the same hidden sizes ({', '.join(map(str, units))}), "
+        f"{lstm['measured'].process.source}"
+    )
+    show(
+        args,
+        data,
+        tables.operations(counts, title),
+        energy.explain(published, measured),
+        tables.beside(lstm, counts, beside),
+    )
     return 0
 
 
@@ -71,7 +109,12 @@ def _hidden(net: Any) -> list[Any]:
 def _plain(count: Count) -> Mapping[str, Any]:
     """Return a count as JSON has it."""
     layers = [
-        {"name": layer.name, "mac": layer.mac, "ac": layer.ac, "items": {c.what: {"mac": c.mac, "ac": c.ac} for c in layer.charges}}
+        {
+            "name": layer.name,
+            "mac": layer.mac,
+            "ac": layer.ac,
+            "items": {c.what: {"mac": c.mac, "ac": c.ac} for c in layer.charges},
+        }
         for layer in count.layers
     ]
     return {**count.as_dict(), "process": count.process.source, "layers": layers}

@@ -20,8 +20,24 @@ def run(args: argparse.Namespace) -> int:
     run.check_data(parts)
     result = assess(net, task, getattr(parts, args.part), seed=seed, backend=args.backend)
     headline = {k: v for k, v in result.items() if k not in ("confusion", "energy")}
-    rows = [(k, ", ".join("no label" if x is None else f"{x:.4f}" for x in v) if isinstance(v, list) else f"{v:.6g}") for k, v in headline.items()]
-    energy = [(f"{c} per step, rules {name}", f"{value:.6g}") for name, count in result["energy"].items() for c, value in count.items()]
+    rows = [
+        (
+            k,
+            ", ".join("no label" if x is None else f"{x:.4f}" for x in v)
+            if isinstance(v, list)
+            else f"{v:.6g}",
+        )
+        for k, v in headline.items()
+    ]
+    energy = [
+        (f"{c} per step, rules {name}", f"{value:.6g}")
+        for name, count in result["energy"].items()
+        for c, value in count.items()
+    ]
     title = f"{args.run}, {args.part} part{' (SIMULATED DATA)' if task.data.simulated else ''}"
-    show(args, {"part": args.part, "simulated": task.data.simulated, **result}, tables.plain(title, ("what", "value"), rows + energy))
+    show(
+        args,
+        {"part": args.part, "simulated": task.data.simulated, **result},
+        tables.plain(title, ("what", "value"), rows + energy),
+    )
     return 0

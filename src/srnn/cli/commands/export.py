@@ -1,4 +1,6 @@
-"""`srnn export`: write the network of a run in another form, with a report on whether it is still the same network."""
+"""`srnn export`: write the network of a run in another form, with a report on whether it is still
+the same network.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,21 @@ if TYPE_CHECKING:
     from srnn.tasks.task import Task
 
 FORMS: dict[str, Form] = {
-    form.name: form for form in (export_c.C(), export_exchange.Onnx(), export_exchange.Nir(), export_exchange.Torch(), export_exchange.State())
+    form.name: form
+    for form in (
+        export_c.C(),
+        export_exchange.Onnx(),
+        export_exchange.Nir(),
+        export_exchange.Torch(),
+        export_exchange.State(),
+    )
 }
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write, play back, compare on the test part; the folder is filled only when all of that succeeded."""
+    """Write, play back, compare on the test part; the folder is filled only when all of that
+    succeeded.
+    """
     import torch
 
     from srnn import tables
@@ -45,13 +56,24 @@ def run(args: argparse.Namespace) -> int:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
         player, more = form.write(Given(net, task, seed, parts.train, test, args), Path(work))
-        data: dict[str, Any] = {"format": args.to, "run": str(args.run), "simulated": task.data.simulated, **more}
+        data: dict[str, Any] = {
+            "format": args.to,
+            "run": str(args.run),
+            "simulated": task.data.simulated,
+            **more,
+        }
         data["bytes"] = {file.name: file.stat().st_size for file in sorted(Path(work).iterdir())}
         if player is not None:
             data |= {"part": "test", **compare(net, player, task, test).as_dict()}
-            (Path(work) / "fidelity.json").write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+            (Path(work) / "fidelity.json").write_text(
+                json.dumps(data, indent=1, allow_nan=False) + "\n"
+            )
         _place(Path(work), folder)
-    show(args, {"folder": str(folder), **data}, tables.plain(_title(task, args, folder), ("what", "value"), form.rows(data)))
+    show(
+        args,
+        {"folder": str(folder), **data},
+        tables.plain(_title(task, args, folder), ("what", "value"), form.rows(data)),
+    )
     return 0
 
 
@@ -62,8 +84,12 @@ def _place(work: Path, folder: Path) -> None:
         for file in sorted(work.iterdir()):
             os.replace(file, folder / file.name)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}. Choose another folder with --out.") from error
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}. Choose another folder with --out."
+        ) from error
 
 
 def _title(task: Task, args: argparse.Namespace, folder: Path) -> str:
-    return f"{args.run} as {args.to} in {folder}{' (SIMULATED DATA)' if task.data.simulated else ''}"
+    return (
+        f"{args.run} as {args.to} in {folder}{' (SIMULATED DATA)' if task.data.simulated else ''}"
+    )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CALIBRATION = 16
-"""So many recordings of the training part show which values occur, where integers are wanted; and of the test part, what a step costs."""
+"""So many recordings of the training part show which values occur, where integers are wanted; and
+of the test part, what a step costs.
+"""
 
 
 class C(Form):
@@ -25,7 +27,9 @@ class C(Form):
     def check(self, args: argparse.Namespace) -> None:
         super().check(args)
         if args.bits not in (None, 4, 8):
-            raise ConfigError(f"--bits is {args.bits}; expected 8 or 4 (whole numbers), or none for float.")
+            raise ConfigError(
+                f"--bits is {args.bits}; expected 8 or 4 (whole numbers), or none for float."
+            )
 
     def folder(self, args: argparse.Namespace) -> str:
         return "c-float" if args.bits is None else f"c-int{args.bits}"
@@ -40,7 +44,9 @@ class C(Form):
         model = to_c(net, work, name=args.name, bits=args.bits, calibration=calibration)
         player, first = CPlayer(model), collate(given.test[:1])
         _write_example(work, first.x[0], player(first.x, first.lengths).potential[0])
-        cost = assess(net, given.task, given.test[:CALIBRATION], seed=given.seed)["energy"]["measured"]
+        cost = assess(net, given.task, given.test[:CALIBRATION], seed=given.seed)["energy"][
+            "measured"
+        ]
         return player, {
             "numbers": "float32" if args.bits is None else f"int{args.bits}",
             "footprint": footprint(model).as_dict(),
@@ -57,21 +63,42 @@ class C(Form):
         size = data["footprint"]
         return [
             ("numbers", data["numbers"]),
-            ("flash (bytes)", f"{size['flash']} = {size['tables']} of tables + {size['code']} of code of this processor, -Os"),
+            (
+                "flash (bytes)",
+                f"{size['flash']} = {size['tables']} of tables + {size['code']} of "
+                "code of this processor, -Os",
+            ),
             ("RAM (bytes)", f"{size['ram']} = {size['state']} of state + {size['stack']} of stack"),
-            ("operations per step", f"{data['mac_per_step']:.4g} MAC + {data['ac_per_step']:.4g} AC (rules measured)"),
+            (
+                "operations per step",
+                f"{data['mac_per_step']:.4g} MAC + {data['ac_per_step']:.4g} AC (rules measured)",
+            ),
             ("time per step, this processor", f"{data['nanoseconds_per_step']:.0f} ns, -O3"),
-            ("compared", f"{data['recordings']} recordings of the test part, {data['steps']} steps"),
+            (
+                "compared",
+                f"{data['recordings']} recordings of the test part, {data['steps']} steps",
+            ),
             ("spikes that agree", percent(data["spike_agreement"])),
             ("recordings with all spikes equal", percent(data["recordings_equal"])),
             ("decisions that agree", percent(data["prediction_agreement"])),
-            ("score error, largest / mean", f"{data['score_error']:.3g} / {data['score_error_mean']:.3g}"),
-            ("accuracy before → after", f"{100 * data['accuracy_before']:.2f} % → {100 * data['accuracy_after']:.2f} %"),
+            (
+                "score error, largest / mean",
+                f"{data['score_error']:.3g} / {data['score_error_mean']:.3g}",
+            ),
+            (
+                "accuracy before → after",
+                f"{100 * data['accuracy_before']:.2f} % → {100 * data['accuracy_after']:.2f} %",
+            ),
         ]
 
 
 def _write_example(folder: Path, x: Tensor, scores: Tensor) -> None:
     """Write a recording (T, C) as main.c reads it, and what it must print for it."""
-    (folder / "example.txt").write_text("".join(" ".join(f"{v:.9g}" for v in step) + "\n" for step in x.tolist()))
-    lines = (f"{max(range(len(step)), key=step.__getitem__)} {' '.join(f'{v:.9g}' for v in step)}\n" for step in scores.tolist())
+    (folder / "example.txt").write_text(
+        "".join(" ".join(f"{v:.9g}" for v in step) + "\n" for step in x.tolist())
+    )
+    lines = (
+        f"{max(range(len(step)), key=step.__getitem__)} {' '.join(f'{v:.9g}' for v in step)}\n"
+        for step in scores.tolist()
+    )
     (folder / "expected.txt").write_text("".join(lines))

@@ -1,4 +1,6 @@
-"""`srnn export --to onnx|nir|torch|state`: files for other programs, each read back by its own runtime."""
+"""`srnn export --to onnx|nir|torch|state`: files for other programs, each read back by its own
+runtime.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Onnx(Form):
             signal, before = test[0].signal, cell.start(1)
             began = time.perf_counter()
             for x in signal:
-                before = cell.step(x[None].astype(before[next(iter(before))].dtype) if before else x[None], before)["next"]
+                before = cell.step(
+                    x[None].astype(before[next(iter(before))].dtype) if before else x[None], before
+                )["next"]
             more["cell_nanoseconds_per_step"] = 1e9 * (time.perf_counter() - began) / len(signal)
         return player, more
 
@@ -89,7 +93,10 @@ class Torch(Form):
 
 
 class State(Form):
-    """net.safetensors and net.json. Of parts that are no layers they hold the numbers only, which nothing plays."""
+    """net.safetensors and net.json.
+
+    Of parts that are no layers they hold the numbers only, which nothing plays.
+    """
 
     name = "state"
 

@@ -1,4 +1,6 @@
-"""What `srnn export` asks of a form: to write a network's files, to play them back, and to say what there is to say of them."""
+"""What `srnn export` asks of a form: to write a network's files, to play them back, and to say what
+there is to say of them.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
 
 
 Written = tuple["Player | None", dict[str, Any]]
-"""What plays the files that were written, None where nothing does, and what else there is to report."""
+"""What plays the files that were written, None where nothing does, and what else there is to
+report.
+"""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What is exported: the network of a run, with its task and seed; recordings to calibrate on, and those of the test part to compare on."""
+    """What is exported: the network of a run, with its task and seed; recordings to calibrate on,
+    and those of the test part to compare on.
+    """
 
     net: Stack
     task: Task
@@ -35,14 +41,21 @@ class Given:
 
 
 class Form:
-    """One form. name: as --to has it. options: those of the command that are for it, by the names of their values."""
+    """One form. name: as --to has it. options: those of the command that are for it, by the names
+    of their values.
+    """
 
     name: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
 
     def check(self, args: argparse.Namespace) -> None:
         """Raise `ConfigError` for options that are not for this form, or cannot be."""
-        for option, usual in (("bits", None), ("dt", None), ("rule", "exponential"), ("name", "model")):
+        for option, usual in (
+            ("bits", None),
+            ("dt", None),
+            ("rule", "exponential"),
+            ("name", "model"),
+        ):
             if option not in self.options and getattr(args, option) != usual:
                 raise ConfigError(f"--{option} is not for --to {self.name}. Leave it off.")
 
@@ -56,4 +69,14 @@ class Form:
 
     def rows(self, data: dict[str, Any]) -> list[tuple[str, str]]:
         """Return the table of a report."""
-        return [(k, json.dumps(v) if isinstance(v, dict) else f"{v:.6g}" if isinstance(v, float) else str(v)) for k, v in data.items()]
+        return [
+            (
+                k,
+                json.dumps(v)
+                if isinstance(v, dict)
+                else f"{v:.6g}"
+                if isinstance(v, float)
+                else str(v),
+            )
+            for k, v in data.items()
+        ]

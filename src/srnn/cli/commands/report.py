@@ -23,15 +23,24 @@ def run(args: argparse.Namespace) -> int:
     drawn = made.write_figures(args.figures) if args.figures is not None else []
     made.write(out)
     more = f" {len(drawn)} figures: {args.figures}" if drawn else ""
-    show(args, {**made.numbers, "report": str(out), "figures": [str(p) for p in drawn]}, f"Report: {out}{more}")
+    show(
+        args,
+        {**made.numbers, "report": str(out), "figures": [str(p) for p in drawn]},
+        f"Report: {out}{more}",
+    )
     return 0
 
 
 def _place(paths: list[Path]) -> Path:
-    """Return where a report goes: into the folder of the run, or into the one that holds all runs."""
+    """Return where a report goes: into the folder of the run, or into the one that
+    holds all runs.
+    """
     if len(paths) == 1:
         return paths[0] / "report.html"
     folder = Path(os.path.commonpath([p.resolve() for p in paths]))
     if (folder / "task.json").exists() or folder == Path(folder.anchor):
-        raise ConfigError("These runs share no folder of their own. Say where the report goes with --out FILE.html.")
+        raise ConfigError(
+            "These runs share no folder of their own. Say where the report goes "
+            "with --out FILE.html."
+        )
     return folder / "report.html"

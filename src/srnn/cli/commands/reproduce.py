@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the tables, count the costs of one, or train and read its rows; 1 where a run diverged or failed."""
+    """List the tables, count the costs of one, or train and read its rows; 1 where a run diverged
+    or failed.
+    """
     from srnn import papers
 
     if args.name is None or args.list:
@@ -35,11 +37,35 @@ def _list(args: argparse.Namespace) -> int:
 
     known = papers.tables()
     rows = [
-        (t.name, t.title, str(len(t.rows)), ", ".join(sorted({r.task for r in t.rows if r.task})), "yes" if t.costs else "")
+        (
+            t.name,
+            t.title,
+            str(len(t.rows)),
+            ", ".join(sorted({r.task for r in t.rows if r.task})),
+            "yes" if t.costs else "",
+        )
         for t in known
-    ]  # fmt: skip
-    data = [{"name": t.name, "title": t.title, "source": t.source, "rows": [r.name for r in t.rows], "costs": list(t.costs)} for t in known]
-    show(args, data, tables.plain("Tables and figures", ("name", "what", "rows", "tasks", "--only-costs"), rows, folded=("what", "tasks")))
+    ]
+    data = [
+        {
+            "name": t.name,
+            "title": t.title,
+            "source": t.source,
+            "rows": [r.name for r in t.rows],
+            "costs": list(t.costs),
+        }
+        for t in known
+    ]
+    show(
+        args,
+        data,
+        tables.plain(
+            "Tables and figures",
+            ("name", "what", "rows", "tasks", "--only-costs"),
+            rows,
+            folded=("what", "tasks"),
+        ),
+    )
     return 0
 
 
@@ -53,13 +79,23 @@ def _costs(args: argparse.Namespace, table: Table) -> int:
     columns, rows, feet = report.cost_shown(table, found)
     title = f"{table.name}: {table.title} (counted, nothing trained; rules {table.rules})"
     data = costs.as_json(found)
-    show(args, data, tables.plain(title, columns, rows, folded=("row", "sees")), *feet, "", *report.prose(table))
+    show(
+        args,
+        data,
+        tables.plain(title, columns, rows, folded=("row", "sees")),
+        *feet,
+        "",
+        *report.prose(table),
+    )
     _write(
         args,
         table,
         f"{table.name}-costs",
         *report.cost_lines(table, found),
-        ["", f"Counted by the rules {table.rules} from the networks as built; nothing was trained."],
+        [
+            "",
+            f"Counted by the rules {table.rules} from the networks as built; nothing was trained.",
+        ],
     )
     return 1 if any(c.verdict == "DIFFERS" for compared in found.values() for c in compared) else 0
 
@@ -75,14 +111,23 @@ def _results(args: argparse.Namespace, table: Table) -> int:
     for seed in seeds:
         check_range("--seeds", seed, 0, 2**32 - 1)
     wanted = [jobs.jobs_of(table, row, args.runs, seeds, args.set) for row in table.rows]
-    ordered: list[Job] = [row[k] for k in range(max(map(len, wanted))) for row in wanted if k < len(row)]  # a seed of every row before the next seed
+    # a seed of every row before the next seed
+    ordered: list[Job] = [
+        row[k] for k in range(max(map(len, wanted))) for row in wanted if k < len(row)
+    ]
     presence = jobs.Presence(args.data_dir)
     workers = pool.Pool(args.jobs, presence, args.backend, console(stderr=True).print)
     _train(args, workers, [(table, ordered)])
     found = results.read(table, args.runs, seeds, args.set, presence, workers.failed)
     columns, rows, feet = report.shown(table, found)
-    show(args, report.as_json(found), tables.plain(f"{table.name}: {table.title}", columns, rows, folded=("row", "sees", "runs")),
-         *feet, "", *report.prose(table))  # fmt: skip
+    show(
+        args,
+        report.as_json(found),
+        tables.plain(f"{table.name}: {table.title}", columns, rows, folded=("row", "sees", "runs")),
+        *feet,
+        "",
+        *report.prose(table),
+    )
     written = _write(args, table, table.name, report.COLUMNS, report.lines(found))
     if any(r.ours for r in found):
         try:
@@ -95,18 +140,25 @@ def _results(args: argparse.Namespace, table: Table) -> int:
 
 
 def _claims(args: argparse.Namespace) -> int:
-    """Train what is missing of our campaign, in its order, and write the page of claims and what was measured for it."""
+    """Train what is missing of our campaign, in its order, and write the page of claims and what
+    was measured for it.
+    """
     from srnn.papers import campaign, jobs, measured, pool, record, report
     from srnn.training.runs import write_atomically
 
     if given := [o for o in ("rows", "on", "seeds", "set", "only_costs") if getattr(args, o)]:
-        raise ConfigError(f"srnn reproduce claims: --{given[0].replace('_', '-')} is for a single table; the campaign has its own.")
+        raise ConfigError(
+            f"srnn reproduce claims: --{given[0].replace('_', '-')} is for a "
+            "single table; the campaign has its own."
+        )
     presence = jobs.Presence(args.data_dir)
     workers = pool.Pool(args.jobs, presence, args.backend, console(stderr=True).print)
     path = _made(_out(args)) / "claims.md"
     before = record.read(path.with_suffix(".json"))
     _train(args, workers, campaign.jobs(measured.PARTS, args.runs, record.rows(before)))
-    results = record.recalled(campaign.results(measured.PARTS, args.runs, presence, workers.failed), before)
+    results = record.recalled(
+        campaign.results(measured.PARTS, args.runs, presence, workers.failed), before
+    )
     text = campaign.page(measured.CLAIMS, results)
     write_atomically(path, text.encode())
     write_atomically(path.with_suffix(".json"), record.text(results).encode())
@@ -122,12 +174,17 @@ def _broken(found: list[Result]) -> bool:
 
 
 def _train(args: argparse.Namespace, workers: Pool, wanted: list[tuple[Table, list[Job]]]) -> None:
-    """Train what is missing of the runs of some tables, unless --read forbids it; say how to go on when stopped."""
+    """Train what is missing of the runs of some tables, unless --read forbids it; say how to go on
+    when stopped.
+    """
     from srnn.papers import jobs
 
     if args.read:
         return
-    here = [(table, [job for job in of_table if not workers.presence.missing(job.task)]) for table, of_table in wanted]
+    here = [
+        (table, [job for job in of_table if not workers.presence.missing(job.task)])
+        for table, of_table in wanted
+    ]
     for table, of_table in here:
         jobs.write_index(table, of_table)
     try:
@@ -142,7 +199,10 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{folder} cannot be created: {error.strerror}. Choose a folder you may write to with --out.") from error
+        raise RunError(
+            f"{folder} cannot be created: {error.strerror}. Choose a folder you may "
+            "write to with --out."
+        ) from error
     return folder
 
 
@@ -150,7 +210,9 @@ def _out(args: argparse.Namespace) -> Path:
     return Path(args.out) if args.out is not None else Path(args.runs) / "tables"
 
 
-def _write(args: argparse.Namespace, table: Table, name: str, columns: Any, rows: Any, more: Any = ()) -> list[Path]:
+def _write(
+    args: argparse.Namespace, table: Table, name: str, columns: Any, rows: Any, more: Any = ()
+) -> list[Path]:
     """Write the table as Markdown and CSV; return the files."""
     from srnn.papers import report
     from srnn.training.runs import write_atomically
@@ -170,7 +232,13 @@ def _again(args: argparse.Namespace) -> str:
             words += [f"--{option}", *map(str, given)]
     for setting in args.set:
         words += ["--set", setting]
-    for option, usual in (("jobs", 1), ("runs", Path("runs/reproduce")), ("out", None), ("data_dir", None), ("backend", "auto")):
+    for option, usual in (
+        ("jobs", 1),
+        ("runs", Path("runs/reproduce")),
+        ("out", None),
+        ("data_dir", None),
+        ("backend", "auto"),
+    ):
         if (given := getattr(args, option)) != usual:
             words += [f"--{option.replace('_', '-')}", str(given)]
     return shlex.join(words) + (" --json" if args.json else "")

@@ -41,11 +41,28 @@ def run(args: argparse.Namespace) -> int:
         sources = _sources(args, task)
         about = {"run": str(args.run), "part": parts.note}
         hub = hub_for(task)
-        server = Server(listener, args.host, token, Player(task, seed, net, sources, hub.publish, args.backend), hub, about)
+        server = Server(
+            listener,
+            args.host,
+            token,
+            Player(task, seed, net, sources, hub.publish, args.backend),
+            hub,
+            about,
+        )
 
         def ready() -> None:
             if args.json:
-                print(json.dumps({"url": server.url, "port": listener.getsockname()[1], "task": task.name, "run": str(args.run)}), flush=True)
+                print(
+                    json.dumps(
+                        {
+                            "url": server.url,
+                            "port": listener.getsockname()[1],
+                            "task": task.name,
+                            "run": str(args.run),
+                        }
+                    ),
+                    flush=True,
+                )
             else:
                 console().print(f"{args.run} plays at {server.url}\nCtrl-C stops it.")
 
@@ -61,8 +78,14 @@ def run(args: argparse.Namespace) -> int:
 
 def check_extras() -> None:
     """Raise `SrnnError` where something that serves is not installed."""
-    if missing := [name for name in ("starlette", "uvicorn", "websockets") if importlib.util.find_spec(name) is None]:
-        raise SrnnError(f'The live page needs {", ".join(missing)}. Install it with: pip install "srnn[serve]"')
+    if missing := [
+        name
+        for name in ("starlette", "uvicorn", "websockets")
+        if importlib.util.find_spec(name) is None
+    ]:
+        raise SrnnError(
+            f'The live page needs {", ".join(missing)}. Install it with: pip install "srnn[serve]"'
+        )
 
 
 def _sources(args: argparse.Namespace, task: Task) -> list[Tracks]:

@@ -38,7 +38,14 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args)
     _, task, seed, net = load_run(args.run)
     start = task.start(net, 1, torch.Generator().manual_seed(seed))
-    stream = Stream(net, decision=task.decode.running(), threshold=args.threshold, hold=args.hold, start=start, backend=args.backend)
+    stream = Stream(
+        net,
+        decision=task.decode.running(),
+        threshold=args.threshold,
+        hold=args.hold,
+        start=start,
+        backend=args.backend,
+    )
     if args.state is not None and args.state.exists():
         saved.read(args.state, stream)
     raw = args.input == "raw" or (args.input == "auto" and task.encode is not None)
@@ -52,16 +59,24 @@ def run(args: argparse.Namespace) -> int:
     gaps = "drop" if spikes else args.gaps  # half a spike is none
     rate = args.rate or shape.rate
     pace = None if args.speed is None else args.speed * rate
-    parser = Lines(columns + args.timed) if args.format == "lines" and sound is None else Binary(columns, "f32" if sound else args.format, args.scale)
+    parser = (
+        Lines(columns + args.timed)
+        if args.format == "lines" and sound is None
+        else Binary(columns, "f32" if sound else args.format, args.scale)
+    )
     repair = Repair(columns, gaps, timed=args.timed, rate=rate, longest=args.longest_gap)
     step_rate = 1 / task.step_seconds if raw else rate
-    settings = Settings(step_rate, args.every, args.reset_every, args.queue, args.full, pace, args.limit)
+    settings = Settings(
+        step_rate, args.every, args.reset_every, args.queue, args.full, pace, args.limit
+    )
     live = Live(source, parser, repair, encoding, stream, task.classes, settings, _emit)
     _emit(_started(args, task, stream, source.name, columns, raw, step_rate))
     try:
         with signals_interrupt():
             report = live.run()
-    except BrokenPipeError:  # the reader of our events has gone: that is the end, and the report goes where somebody may read it
+    # the reader of our events has gone: that is the end, and the report goes where somebody may
+    # read it
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         report = live.report()
         print(json.dumps(report), file=sys.stderr)
@@ -87,7 +102,16 @@ def _check(args: argparse.Namespace) -> None:
     check_choice("--full", args.full, POLICIES)
     if args.threshold is not None:
         check_range("--threshold", args.threshold, 0.0, 1.0)
-    for name in ("hold", "every", "reset_every", "window", "calibrate", "queue", "limit", "longest_gap"):
+    for name in (
+        "hold",
+        "every",
+        "reset_every",
+        "window",
+        "calibrate",
+        "queue",
+        "limit",
+        "longest_gap",
+    ):
         if getattr(args, name) is not None:
             check_range(f"--{name.replace('_', '-')}", getattr(args, name), 1)
     for name in ("rate", "speed"):
@@ -96,13 +120,19 @@ def _check(args: argparse.Namespace) -> None:
     if args.timed and args.format != "lines":
         raise ConfigError("--timed: binary samples have no time. Use lines, or leave it off.")
     if args.scale != 1.0 and args.format == "lines":
-        raise ConfigError("--scale is for binary samples; lines hold the numbers themselves. Leave it off.")
+        raise ConfigError(
+            "--scale is for binary samples; lines hold the numbers themselves. Leave it off."
+        )
     if args.window is not None and args.reset_every is not None:
-        raise ConfigError("--window and --reset-every: a window is a recording of its own. Give one of them.")
+        raise ConfigError(
+            "--window and --reset-every: a window is a recording of its own. Give one of them."
+        )
 
 
 def _source(args: argparse.Namespace, task: Task, raw: bool) -> tuple[Source, int | None, Shape]:
-    """Return the source, the channels of a sound file (None for other sources), and the shape of what comes."""
+    """Return the source, the channels of a sound file (None for other sources), and the shape of
+    what comes.
+    """
     from dataclasses import replace
 
     from srnn.stream.sources import open_sound, open_source
@@ -112,12 +142,21 @@ def _source(args: argparse.Namespace, task: Task, raw: bool) -> tuple[Source, in
         source, channels, rate = open_sound(Path(args.source))
         wanted = args.rate or shape.rate
         if rate != wanted and raw:
-            raise ConfigError(f"{args.source} has {rate} samples a second; expected {wanted:g}. Resample it: sox IN -r {wanted:g} OUT.")
+            raise ConfigError(
+                f"{args.source} has {rate} samples a second; expected {wanted:g}. "
+                f"Resample it: sox IN -r {wanted:g} OUT."
+            )
         return source, channels, shape
-    return open_source(args.source), None, shape if args.rate is None else replace(shape, rate=args.rate)
+    return (
+        open_source(args.source),
+        None,
+        shape if args.rate is None else replace(shape, rate=args.rate),
+    )
 
 
-def _encoding(args: argparse.Namespace, task: Task, shape: Shape, raw: bool) -> tuple[Encoding, int]:
+def _encoding(
+    args: argparse.Namespace, task: Task, shape: Shape, raw: bool
+) -> tuple[Encoding, int]:
     """Return how samples become steps, and how many numbers a sample has."""
     import numpy as np
 
@@ -126,12 +165,21 @@ def _encoding(args: argparse.Namespace, task: Task, shape: Shape, raw: bool) -> 
     from srnn.tasks.encoders import EventBins, LevelCrossings, as_is
 
     encode = task.encode if raw else None
-    if args.calibrate is not None and (args.window is not None or shape.events or not isinstance(encode, LevelCrossings)):
-        raise ConfigError("--calibrate is for signals whose level crossings are z-scored sample by sample; nothing is here. Leave it off.")
+    if args.calibrate is not None and (
+        args.window is not None or shape.events or not isinstance(encode, LevelCrossings)
+    ):
+        raise ConfigError(
+            "--calibrate is for signals whose level crossings are z-scored sample "
+            "by sample; nothing is here. Leave it off."
+        )
     if isinstance(encode, EventBins):
         if args.window is not None:
-            raise ConfigError("--window: recordings of spikes have the length of the task. Leave it off.")
-        return SpikeTrains(encode.streaming(shape), encode.steps * encode.step_seconds, shape.channels), 2
+            raise ConfigError(
+                "--window: recordings of spikes have the length of the task. Leave it off."
+            )
+        return SpikeTrains(
+            encode.streaming(shape), encode.steps * encode.step_seconds, shape.channels
+        ), 2
     if args.window is not None:
 
         def whole(x: Any) -> Any:
@@ -146,10 +194,20 @@ def _encoding(args: argparse.Namespace, task: Task, shape: Shape, raw: bool) -> 
             return Endless(encode.streaming(shape, args.calibrate)), shape.channels
         return Endless(encode.streaming(shape)), shape.channels
     except ConfigError as error:
-        raise ConfigError(f"{error} Or: --window SAMPLES takes every so many samples as a recording of its own.") from error
+        raise ConfigError(
+            f"{error} Or: --window SAMPLES takes every so many samples as a recording of its own."
+        ) from error
 
 
-def _started(args: argparse.Namespace, task: Task, stream: Stream, source: str, columns: int, raw: bool, rate: float) -> dict[str, Any]:
+def _started(
+    args: argparse.Namespace,
+    task: Task,
+    stream: Stream,
+    source: str,
+    columns: int,
+    raw: bool,
+    rate: float,
+) -> dict[str, Any]:
     return {
         "event": "start",
         "run": str(args.run),
@@ -174,8 +232,26 @@ def _emit(event: dict[str, Any]) -> None:
 
 def _summary(report: dict[str, Any]) -> str:
     """Return the report in words."""
-    lost = ", ".join(f"{report[name]} {name}" for name in ("malformed", "missing", "late", "dropped") if report[name]) or "nothing lost"
-    both = {what: t for what in ("compute", "response") if (t := report[f"{what}_us"]) and t["max"] is not None}  # None: there was no step
-    times = [f"{what} p50 {t['p50']} p95 {t['p95']} p99 {t['p99']} max {t['max']}" for what, t in both.items()]
-    head = f"{report['samples']} samples, {report['steps']} steps, {report['recordings']} recordings in {report['seconds']} s; {lost}."
+    lost = (
+        ", ".join(
+            f"{report[name]} {name}"
+            for name in ("malformed", "missing", "late", "dropped")
+            if report[name]
+        )
+        or "nothing lost"
+    )
+    # None: there was no step
+    both = {
+        what: t
+        for what in ("compute", "response")
+        if (t := report[f"{what}_us"]) and t["max"] is not None
+    }
+    times = [
+        f"{what} p50 {t['p50']} p95 {t['p95']} p99 {t['p99']} max {t['max']}"
+        for what, t in both.items()
+    ]
+    head = (
+        f"{report['samples']} samples, {report['steps']} steps, {report['recordings']} "
+        f"recordings in {report['seconds']} s; {lost}."
+    )
     return f"{head}\nµs a step: {'; '.join(times)}" if times else head

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search until the study has its trials; print them. Return 1 when none gave an accuracy, or a process of ours died before the end."""
+    """Search until the study has its trials; print them.
+
+    Return 1 when none gave an accuracy, or a process of ours died before the end.
+    """
     from srnn import tables
     from srnn.search import space
     from srnn.search.sweep import Sweep, results, work, write_csv
@@ -31,15 +34,35 @@ def run(args: argparse.Namespace) -> int:
     if args.journal is not None and args.storage is not None:
         raise ConfigError("--journal and --storage: give one of them.")
     searched = space.parse(task, args.search)
-    if both := [d.path for d in searched if any(s.partition("=")[0].strip() == d.path for s in args.set)]:
+    if both := [
+        d.path for d in searched if any(s.partition("=")[0].strip() == d.path for s in args.set)
+    ]:
         raise ConfigError(f"{both[0]} is given by --set and by --search. Give one of them.")
     study = args.study or "-".join([args.task, *([args.variant] if args.variant else []), "sweep"])
     out = args.out or Path("runs") / study
     journal = None if args.storage is not None else args.journal or out / "journal.log"
-    sweep = Sweep(task, searched, args.trials, out, study, journal, args.storage, args.data_dir, args.seed, args.device, args.backend,
-                  args.threads, args.prune, args.together, mode_of(args))  # fmt: skip
+    sweep = Sweep(
+        task,
+        searched,
+        args.trials,
+        out,
+        study,
+        journal,
+        args.storage,
+        args.data_dir,
+        args.seed,
+        args.device,
+        args.backend,
+        args.threads,
+        args.prune,
+        args.together,
+        mode_of(args),
+    )
     new = sweep.prepare()
-    _say(f"{'New study' if new else 'Joining the study'} {study!r} in {journal or args.storage}; runs in {out}")
+    _say(
+        f"{'New study' if new else 'Joining the study'} {study!r} in "
+        f"{journal or args.storage}; runs in {out}"
+    )
     with signals_interrupt():
         try:
             if args.jobs == 1:
@@ -54,16 +77,34 @@ def run(args: argparse.Namespace) -> int:
     if best is not None:
         given = [*args.set, *(f"{path}={value}" for path, value in best["settings"].items())]
         parts = ["srnn", "train", args.task, *(["--variant", args.variant] if args.variant else [])]
-        command = shlex.join([*parts, *(text for setting in given for text in ("--set", setting)), "--seed", str(args.seed), *as_given(args)])
+        command = shlex.join(
+            [
+                *parts,
+                *(text for setting in given for text in ("--set", setting)),
+                "--seed",
+                str(args.seed),
+                *as_given(args),
+            ]
+        )
     mark = " (SIMULATED DATA)" if found["simulated"] else ""
     lines = [_line(row) for row in found["trials"]]
     columns = ("trial", "state", "validation", "epochs", "rate", "settings", "reason")
-    shown: list[Any] = [tables.plain(f"{study}: {len(lines)} trials{mark}", columns, lines, folded=("settings", "reason"))]
+    shown: list[Any] = [
+        tables.plain(
+            f"{study}: {len(lines)} trials{mark}", columns, lines, folded=("settings", "reason")
+        )
+    ]
     if best is None:
         shown.append("No trial gave an accuracy.")
     else:
-        accuracy = f"{100 * best['validation_accuracy']:.2f} % of the validation part (it chose the settings: no estimate for new data)"
-        shown.append(f"Best: trial {best['trial']}, {accuracy}, in {best['folder']}\nTrain it, and evaluate it on the test part:\n  {command}")
+        accuracy = (
+            f"{100 * best['validation_accuracy']:.2f} % of the validation part (it chose "
+            "the settings: no estimate for new data)"
+        )
+        shown.append(
+            f"Best: trial {best['trial']}, {accuracy}, in {best['folder']}\n"
+            f"Train it, and evaluate it on the test part:\n  {command}"
+        )
     shown.append(f"Table: {table}")
     show(args, {**found, "command": command, "csv": str(table)}, *shown)
     return 1 if best is None or died else 0
@@ -95,14 +136,20 @@ def _say(line: str) -> None:
 
 
 def _together(sweep: Sweep, jobs: int) -> bool:
-    """Run the trials in processes of their own; return whether one of them died before the study had its trials.
+    """Run the trials in processes of their own; return whether one of them died before the study
+    had its trials.
 
-    Raises `SrnnError` when one found bad input, and `KeyboardInterrupt` when stopped, after all have stopped.
+    Raises `SrnnError` when one found bad input, and `KeyboardInterrupt` when stopped, after all
+    have stopped.
     """
     from srnn.search.sweep import results
 
-    context = multiprocessing.get_context("spawn")  # a forked child of a process with torch's threads may hang
-    children = [context.Process(target=_child, args=(sweep, os.getpid()), name=f"job {k}") for k in range(jobs)]
+    # a forked child of a process with torch's threads may hang
+    context = multiprocessing.get_context("spawn")
+    children = [
+        context.Process(target=_child, args=(sweep, os.getpid()), name=f"job {k}")
+        for k in range(jobs)
+    ]
     for child in children:
         child.start()
     try:
@@ -120,13 +167,24 @@ def _together(sweep: Sweep, jobs: int) -> bool:
     if 130 in codes:
         raise KeyboardInterrupt
     if dead := [code for code in codes if code]:
-        _say(f"{len(dead)} of {jobs} processes died (exit codes {', '.join(map(str, dead))}); what they were at is marked as interrupted.")
-    enough = sum(row["state"] not in ("interrupted", "running", "waiting") for row in results(sweep)["trials"]) >= sweep.trials
+        _say(
+            f"{len(dead)} of {jobs} processes died (exit codes {', '.join(map(str, dead))}); "
+            "what they were at is marked as interrupted."
+        )
+    enough = (
+        sum(
+            row["state"] not in ("interrupted", "running", "waiting")
+            for row in results(sweep)["trials"]
+        )
+        >= sweep.trials
+    )
     return bool(dead) and not enough
 
 
 def _child(sweep: Sweep, parent: int) -> None:
-    """Run trials in a process of its own, in a process group of its own: the parent passes signals on, and when it is gone, this one stops."""
+    """Run trials in a process of its own, in a process group of its own: the parent passes signals
+    on, and when it is gone, this one stops.
+    """
     from srnn.search.sweep import work
     from srnn.training.session import signals_interrupt
 

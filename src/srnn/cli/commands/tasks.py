@@ -23,23 +23,45 @@ def run(args: argparse.Namespace) -> int:
         task = tasks.load(args.task)
         settings = listed(task)
         rows = [(f"{path}={value}", hint) for path, value, hint in settings]
-        variants = [(f"--variant {v.name}", v.what, " ".join(f"--set {s}" for s in v.settings)) for v in task.variants]
+        variants = [
+            (f"--variant {v.name}", v.what, " ".join(f"--set {s}" for s in v.settings))
+            for v in task.variants
+        ]
         shown = [tables.plain(f"Settings of {args.task}", ("--set", "type"), rows)]
         if variants:
             shown.append(tables.plain("Variants", ("option", "what", "stands for"), variants))
-        show(args, {path: value for path, value, _ in settings} | {f"variant {v.name}": list(v.settings) for v in task.variants}, *shown)
+        show(
+            args,
+            {path: value for path, value, _ in settings}
+            | {f"variant {v.name}": list(v.settings) for v in task.variants},
+            *shown,
+        )
         return 0
     root = data_root(args.data_dir)
     rows_ = [_row(tasks.load(name), root) for name in tasks.names()]
     texts = [
-        [r["task"], r["summary"], r["shape"], str(len(r["classes"]) or "?"), r["network"], f"{r['parameters']:,}" if r["parameters"] else "?",
-         r["accuracy"], r["data"]] for r in rows_
-    ]  # fmt: skip
+        [
+            r["task"],
+            r["summary"],
+            r["shape"],
+            str(len(r["classes"]) or "?"),
+            r["network"],
+            f"{r['parameters']:,}" if r["parameters"] else "?",
+            r["accuracy"],
+            r["data"],
+        ]
+        for r in rows_
+    ]
     columns = ["task", "what", "T x C", "K", "network", "trained", "published", "data"]
-    if console().width < 120:  # what is left of a narrow terminal goes to what a task is; `srnn tasks TASK` has the rest
+    # what is left of a narrow terminal goes to what a task is; `srnn tasks TASK` has the rest
+    if console().width < 120:
         kept = [columns.index(name) for name in ("task", "what", "K", "published", "data")]
         columns, texts = [columns[k] for k in kept], [[text[k] for k in kept] for text in texts]
-    show(args, rows_, tables.plain(f"Tasks (data in {root}; K classes)", columns, texts, folded=("what",)))
+    show(
+        args,
+        rows_,
+        tables.plain(f"Tasks (data in {root}; K classes)", columns, texts, folded=("what",)),
+    )
     return 0
 
 
@@ -50,7 +72,15 @@ def _row(task: Task, root: Path) -> dict[str, Any]:
     shape, name = task.shape, getattr(task.data, "dataset", "")
     own = hasattr(task.data, "resolve")  # classes and channels come from the data
     accuracy = next((p.value for p in task.published if p.what == "test accuracy"), None)
-    here = "comes with the package" if task.data.simulated else "yours" if own else "yes" if catalogue.present(name, root) else f"fetch {name}"
+    here = (
+        "comes with the package"
+        if task.data.simulated
+        else "yours"
+        if own
+        else "yes"
+        if catalogue.present(name, root)
+        else f"fetch {name}"
+    )
     return {
         "task": task.name,
         "summary": task.summary,
@@ -67,13 +97,17 @@ def _row(task: Task, root: Path) -> dict[str, Any]:
 
 
 def _sizes(task: Task) -> str:
-    """Return the widths of the hidden layers and their neurons, as in "64r-256r-256 ALIF" (r: recurrent, 2x: in both directions)."""
+    """Return the widths of the hidden layers and their neurons, as in "64r-256r-256 ALIF" (r:
+    recurrent, 2x: in both directions).
+    """
     from srnn.nn.layers import Bidirectional
 
     widths: list[str] = []
     neurons: dict[str, None] = {}
     for part in task.build().parts()[:-1]:
         layer = part.forward_layer if isinstance(part, Bidirectional) else part
-        widths.append(f"{'2x' * isinstance(part, Bidirectional)}{layer.neurons}{'r' * (layer.recurrent is not None)}")
+        both = "2x" if isinstance(part, Bidirectional) else ""
+        recurrent = "r" if layer.recurrent is not None else ""
+        widths.append(f"{both}{layer.neurons}{recurrent}")
         neurons[type(layer.neuron).__name__] = None
     return f"{'-'.join(widths)} {'/'.join(neurons)}"

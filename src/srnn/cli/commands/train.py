@@ -31,12 +31,16 @@ class _Wanted:
 
     @classmethod
     def of(cls, args: argparse.Namespace, out: Path, seed: int | None) -> _Wanted:
-        """Return the run in the folder `out`; of one that goes on, with its own settings and seed."""
+        """Return the run in the folder `out`; of one that goes on, with its own
+        settings and seed.
+        """
         from srnn.training.runs import DIVERGED, Run
 
-        resume = args.resume and (args.seeds is None or (out / "task.json").exists())  # of several seeds some may not have started
+        # of several seeds some may not have started
+        resume = args.resume and (args.seeds is None or (out / "task.json").exists())
         task = task_of(args, args.task)
-        if resume and Run.open(out).stored()["task"] == args.task:  # its settings go on; only what is set anew may differ, and is refused
+        # its settings go on; only what is set anew may differ, and is refused
+        if resume and Run.open(out).stored()["task"] == args.task:
             task, stored_seed = Run.open(out).task()
             task, seed = changed(args, task), stored_seed if seed is None else seed
         if resume:
@@ -44,12 +48,25 @@ class _Wanted:
                 (out / DIVERGED).unlink()
         return cls(task, out, seed or 0, resume)
 
-    def fit(self, args: argparse.Namespace, progress: Progress | None, together: int = 1) -> dict[str, Any]:
+    def fit(
+        self, args: argparse.Namespace, progress: Progress | None, together: int = 1
+    ) -> dict[str, Any]:
         """Train."""
         from srnn.training.train import fit
 
-        return fit(self.task, self.out, data_dir=args.data_dir, seed=self.seed, device=args.device, backend=args.backend, resume=self.resume,
-                   tensorboard=args.tensorboard, progress=progress, together=together, mode=mode_of(args))  # fmt: skip
+        return fit(
+            self.task,
+            self.out,
+            data_dir=args.data_dir,
+            seed=self.seed,
+            device=args.device,
+            backend=args.backend,
+            resume=self.resume,
+            tensorboard=args.tensorboard,
+            progress=progress,
+            together=together,
+            mode=mode_of(args),
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,19 +79,29 @@ def run(args: argparse.Namespace) -> int:
     if args.together is not None:
         check_range("--together", args.together, 1)
         if args.together > 1 and processes.started() > 1:
-            raise ConfigError("--together trains several runs in one process; torchrun trains one run in several. Use one of them.")
+            raise ConfigError(
+                "--together trains several runs in one process; torchrun trains "
+                "one run in several. Use one of them."
+            )
     set_threads(args)
     seeds = [s for given in args.seeds for s in given] if args.seeds is not None else [args.seed]
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: one is given twice.")
     several = args.out is not None and args.seeds is not None
-    folders = [args.out / f"seed{s}" if several else args.out or Path("runs") / f"{args.task}-seed{s or 0}" for s in seeds]
+    folders = [
+        args.out / f"seed{s}" if several else args.out or Path("runs") / f"{args.task}-seed{s or 0}"
+        for s in seeds
+    ]
     for out in folders if not args.resume else []:  # all of them, before the first one is trained
         Run.check_free(out)
     count, results = _together(args, len(seeds)), list[Any]()
     for first in range(0, len(seeds), count):
         group = list(zip(folders, seeds, strict=True))[first : first + count]
-        results += [_one(args, *group[0])] if len(group) == 1 else _several(args, [_Wanted.of(args, out, seed) for out, seed in group])
+        results += (
+            [_one(args, *group[0])]
+            if len(group) == 1
+            else _several(args, [_Wanted.of(args, out, seed) for out, seed in group])
+        )
     if not all(results):
         return 0  # the first of several processes has said it
     if len(results) > 1:
@@ -85,14 +112,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _together(args: argparse.Namespace, seeds: int) -> int:
-    """Return how many runs are trained in lockstep: as many as --together says, or all, where the backend gains from it."""
+    """Return how many runs are trained in lockstep: as many as --together says, or all, where the
+    backend gains from it.
+    """
     from srnn import processes
     from srnn.kernels import lockstep
     from srnn.training.train import gains
 
     usual = seeds if lockstep.available() else 1
     wanted = min(seeds, args.together or usual) if processes.started() == 1 else 1
-    return wanted if wanted > 1 and gains(task_of(args, args.task), args.device, args.backend) else 1
+    return (
+        wanted if wanted > 1 and gains(task_of(args, args.task), args.device, args.backend) else 1
+    )
 
 
 def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
@@ -101,8 +132,13 @@ def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
 
     wanted = _Wanted.of(args, out, seed)
     try:
-        first = os.environ.get("RANK", "0") == "0"  # of the processes torchrun starts, one shows what happens
-        with shown(console(stderr=True), f"{wanted.task.name} seed {wanted.seed}") if first else nullcontext() as progress:
+        # of the processes torchrun starts, one shows what happens
+        first = os.environ.get("RANK", "0") == "0"
+        with (
+            shown(console(stderr=True), f"{wanted.task.name} seed {wanted.seed}")
+            if first
+            else nullcontext() as progress
+        ):
             result = wanted.fit(args, progress)
     except (Interrupted, DivergedError) as error:
         _stopped(args, wanted, error)
@@ -112,7 +148,9 @@ def _one(args: argparse.Namespace, out: Path, seed: int | None) -> Any:
 
 
 def _several(args: argparse.Namespace, group: list[_Wanted]) -> list[Any]:
-    """Train runs in lockstep; finish those that ended well before an error of another one is raised."""
+    """Train runs in lockstep; finish those that ended well before an error of another one is
+    raised.
+    """
     from srnn.cli.progress import lines
     from srnn.training.train import fit_together
 
@@ -136,12 +174,24 @@ def _several(args: argparse.Namespace, group: list[_Wanted]) -> list[Any]:
 
 
 def _stopped(args: argparse.Namespace, wanted: _Wanted, error: BaseException) -> NoReturn:
-    """Say how a run that was stopped goes on, note one that diverged; raise what the command ends with."""
+    """Say how a run that was stopped goes on, note one that diverged; raise what the command ends
+    with.
+    """
     from srnn.training.loop import Interrupted
     from srnn.training.runs import DIVERGED, Run
 
     if isinstance(error, Interrupted):
-        again = shlex.join(["srnn", "train", wanted.task.name, "--resume", "--out", str(wanted.out), *as_given(args)])
+        again = shlex.join(
+            [
+                "srnn",
+                "train",
+                wanted.task.name,
+                "--resume",
+                "--out",
+                str(wanted.out),
+                *as_given(args),
+            ]
+        )
         print(f"{error}\nGo on with: {again}", file=sys.stderr)
         raise KeyboardInterrupt from None
     if isinstance(error, DivergedError):

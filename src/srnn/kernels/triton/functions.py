@@ -1,4 +1,5 @@
-"""Functions of a printed step in Triton, beyond those the language has: as accurate as those of `c/functions.h`, and known to the interpreter.
+"""Functions of a printed step in Triton, beyond those the language has: as accurate as those of
+`c/functions.h`, and known to the interpreter.
 
 Imported only where Triton is.
 """
@@ -23,7 +24,9 @@ def root(x):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def expm1(x):  # type: ignore[no-untyped-def]
-    """exp(x) - 1: x = k ln 2 + r, the series of exp(r) - 1, and 2^k from the exponent's bits; exact to a rounding or two near 0."""
+    """exp(x) - 1: x = k ln 2 + r, the series of exp(r) - 1, and 2^k from the exponent's bits; exact
+    to a rounding or two near 0.
+    """
     double: tl.constexpr = x.dtype == tl.float64
     high = 709.0 if double else 88.0
     y = tl.minimum(tl.maximum(x, -40.0), high)

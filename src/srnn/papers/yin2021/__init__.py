@@ -1,4 +1,6 @@
-"""Yin, Corradi & Bohté 2021, "Accurate and efficient time-domain classification with adaptive spiking recurrent neural networks"."""
+"""Yin, Corradi & Bohté 2021, "Accurate and efficient time-domain classification with adaptive
+spiking recurrent neural networks".
+"""
 
 from __future__ import annotations
 
