@@ -53,12 +53,12 @@ if TYPE_CHECKING:  # for type checkers and editors; `_NAMES` says the same at ru
     from srnn.neurons import SparchLIF as SparchLIF
     from srnn.neurons import ThresholdLIF as ThresholdLIF
     from srnn.neurons import YinLIF as YinLIF
+    from srnn.nn.bidirectional import Bidirectional as Bidirectional
+    from srnn.nn.bidirectional import Concat as Concat
+    from srnn.nn.bidirectional import Mean as Mean
     from srnn.nn.layers import BatchNorm as BatchNorm
-    from srnn.nn.layers import Bidirectional as Bidirectional
-    from srnn.nn.layers import Concat as Concat
     from srnn.nn.layers import Layer as Layer
     from srnn.nn.layers import LayerNorm as LayerNorm
-    from srnn.nn.layers import Mean as Mean
     from srnn.nn.layers import Readout as Readout
     from srnn.nn.networks import Output as Output
     from srnn.nn.networks import Stack as Stack
@@ -79,9 +79,8 @@ _NAMES = {
         *("ALIF", "IF", "LIF", "AdEx", "AdLIF", "AlphaLeaky", "Izhikevich", "Leaky", "SoftLIF"),
         *("SparchAdLIF", "SparchLIF", "ThresholdLIF", "YinLIF"),
     ),
-    "srnn.nn.layers": (
-        *("BatchNorm", "Bidirectional", "Concat", "Layer", "LayerNorm", "Mean", "Readout"),
-    ),
+    "srnn.nn.bidirectional": ("Bidirectional", "Concat", "Mean"),
+    "srnn.nn.layers": ("BatchNorm", "Layer", "LayerNorm", "Readout"),
     "srnn.nn.networks": ("Output", "Stack", "Trace"),
     "srnn.stream": ("Stream",),
 }

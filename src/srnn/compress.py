@@ -34,7 +34,8 @@ from srnn.kernels.fixed_weights import check_bits
 from srnn.kernels.trace import numbers
 from srnn.neuron import Neuron
 from srnn.nn.baselines import Exponential, Tandem
-from srnn.nn.layers import Bidirectional, Concat, Layer, Mean
+from srnn.nn.bidirectional import Bidirectional, Concat, Mean
+from srnn.nn.layers import Layer
 from srnn.nn.networks import Stack, single_layers
 
 Scope = Literal["global", "layer"]

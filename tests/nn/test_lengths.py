@@ -17,7 +17,7 @@ from srnn import BatchNorm, Bidirectional, Concat, Layer, LayerNorm, Mean, Reado
 from srnn.init import Constant, Normal
 from srnn.neuron import Neuron
 from srnn.neurons import ALIF, LIF, Leaky, YinLIF
-from srnn.nn.layers import reverse
+from srnn.nn.bidirectional import reverse
 from srnn.nn.networks import Output, Trace
 
 NEURONS = sorted(

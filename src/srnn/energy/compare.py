@@ -15,7 +15,8 @@ from srnn.energy.rules import Measured, Yin2021
 from srnn.energy.tally import Count
 from srnn.energy.units import Activity
 from srnn.nn.baselines import Exponential
-from srnn.nn.layers import Bidirectional, Layer, Readout
+from srnn.nn.bidirectional import Bidirectional
+from srnn.nn.layers import Layer, Readout
 from srnn.nn.networks import Stack
 
 _REASONS = {

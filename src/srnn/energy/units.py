@@ -12,7 +12,8 @@ from srnn._check import ConfigError
 from srnn.activations import Relu
 from srnn.energy.step import operations
 from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
-from srnn.nn.layers import Bidirectional, Layer
+from srnn.nn.bidirectional import Bidirectional
+from srnn.nn.layers import Layer
 from srnn.nn.networks import Stack, Trace
 
 

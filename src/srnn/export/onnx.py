@@ -39,7 +39,8 @@ from srnn._check import check_choice
 from srnn.export import onnx_parts
 from srnn.export.onnx_graph import OPSET, Nodes, onnx_type
 from srnn.export.onnx_parts import States, Stepped
-from srnn.nn.layers import Bidirectional, Concat, Layer, Part
+from srnn.nn.bidirectional import Bidirectional, Concat
+from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
 
 FORMS = ("cell", "scan")

@@ -12,7 +12,8 @@ from srnn.export.onnx_graph import Nodes, print_step
 from srnn.kernels.graph import currents
 from srnn.kernels.trace import numbers, trace_program
 from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
-from srnn.nn.layers import Bidirectional, Layer, Part
+from srnn.nn.bidirectional import Bidirectional
+from srnn.nn.layers import Layer, Part
 from srnn.nn.norm import evaluated
 from srnn.nn.part import LayerState
 

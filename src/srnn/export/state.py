@@ -44,7 +44,8 @@ from torch import Tensor, nn
 from srnn._check import ConfigError
 from srnn.kernels.graph import Graph
 from srnn.kernels.trace import numbers, trace_program
-from srnn.nn.layers import Bidirectional, Layer, Part
+from srnn.nn.bidirectional import Bidirectional
+from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
 from srnn.nn.norm import evaluated
 

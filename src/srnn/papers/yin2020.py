@@ -13,7 +13,8 @@ from dataclasses import replace
 from srnn import cells
 from srnn.activations import Identity, Relu
 from srnn.neurons import ALIF, LIF
-from srnn.nn.layers import Bidirectional, Layer
+from srnn.nn.bidirectional import Bidirectional
+from srnn.nn.layers import Layer
 from srnn.nn.networks import Stack
 from srnn.papers.table import Picture, Row, Table
 from srnn.papers.yin2021.networks import ECG_LIF_SCRIPTED, EVENTS, SPIKES, row, variant

@@ -14,7 +14,8 @@ from srnn.activations import Activation, Identity, Relu
 from srnn.neuron import Neuron
 from srnn.neurons import IF
 from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
-from srnn.nn.layers import BatchNorm, Bidirectional, Concat, Layer, Mean, Part, Readout
+from srnn.nn.bidirectional import Bidirectional, Concat, Mean
+from srnn.nn.layers import BatchNorm, Layer, Part, Readout
 from srnn.nn.networks import Stack
 from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork, norm_of
 

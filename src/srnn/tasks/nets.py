@@ -30,7 +30,8 @@ from srnn.neurons import (
     ThresholdLIF,
     YinLIF,
 )
-from srnn.nn.layers import BatchNorm, Bidirectional, Layer, LayerNorm, Part, Readout
+from srnn.nn.bidirectional import Bidirectional
+from srnn.nn.layers import BatchNorm, Layer, LayerNorm, Part, Readout
 from srnn.nn.networks import Stack
 from srnn.surrogates import (
     Boxcar,

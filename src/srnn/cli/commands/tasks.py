@@ -100,7 +100,7 @@ def _sizes(task: Task) -> str:
     """Return the widths of the hidden layers and their neurons, as in "64r-256r-256 ALIF" (r:
     recurrent, 2x: in both directions).
     """
-    from srnn.nn.layers import Bidirectional
+    from srnn.nn.bidirectional import Bidirectional
 
     widths: list[str] = []
     neurons: dict[str, None] = {}

@@ -11,7 +11,8 @@ from dataclasses import replace
 from srnn import cells
 from srnn.activations import Identity, Relu
 from srnn.neurons import ALIF
-from srnn.nn.layers import Bidirectional, Layer, Mean, Readout
+from srnn.nn.bidirectional import Bidirectional, Mean
+from srnn.nn.layers import Layer, Readout
 from srnn.nn.networks import Stack
 from srnn.papers.table import LITERATURE, Row
 from srnn.tasks import load
