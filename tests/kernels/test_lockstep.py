@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,8 +32,6 @@ from srnn.training import train as training
 from srnn.training.loop import Interrupted, Progress
 from srnn.training.runs import Run, load_checkpoint
 from srnn.training.train import fit, fit_together
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from uneven import BASE, BITTAR, STEPS
 
 VARIANTS = {

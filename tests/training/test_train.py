@@ -26,6 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import srnn
+from helpers import command, until
 from srnn import tasks
 from srnn._check import ConfigError, DivergedError, RunError
 from srnn.tasks.nets import AdaptiveNetwork
@@ -468,14 +469,10 @@ def long(tmp_path_factory):
 def test_a_process_that_is_stopped_goes_on_to_the_same_bits(long, tmp_path, number):
     out, log = tmp_path / "run", tmp_path / "run/log.jsonl"
     sets = [text for setting in [*RANDOM, LONG] for text in ("--set", setting)]
-    command = [sys.executable, "-m", "srnn.cli.main", "train", "ecg_sim", *sets, "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = command("train", "ecg_sim", *sets, "--out", out, **pipes)
     try:
-        deadline = time.monotonic() + 60
-        while not (log.exists() and log.read_text().count("\n")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: log.exists() and log.read_text().count("\n"), process)
         wait = random.uniform(0, 0.25)
         time.sleep(wait)
         process.send_signal(number)
