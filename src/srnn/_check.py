@@ -102,14 +102,11 @@ def whole_number(text: str) -> int | None:
 
 def check_sizes(who: str, *sizes: object) -> None:
     """Raise `ConfigError` unless every size is an integer from 1 to `LARGEST`."""
-    if not all(
-        isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST
-        for size in sizes
-    ):
-        raise ConfigError(
-            f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be "
-            f"integers of at least 1 and at most {LARGEST}."
-        )
+    given = f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be integers of"
+    if any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sizes):
+        raise ConfigError(f"{given} at least 1.")
+    if any(isinstance(s, int) and s > LARGEST for s in sizes):
+        raise ConfigError(f"{given} at most {LARGEST}.")
 
 
 def check_instance(

@@ -159,13 +159,14 @@ def test_the_message_points_at_the_line(neuron, activation, operation, line):
         layer(torch.randn(2, 3, 3), backend="cpu")
 
 
-@pytest.mark.parametrize("size", [(3,), (1,), (2, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize("size", [(), (3,), (1,), (2, 3), (1, 1)], ids=str)
 def test_a_tensor_from_outside_is_refused(size):
     outside = torch.rand(size, dtype=F64)
     with pytest.raises(
         TraceError,
-        match=r"^Mine\.step uses a tensor that is not one of its "
-        r"arguments; make it a constant of the neuron\.$",
+        match=r"^Mine\.step uses a tensor that is not one of its arguments "
+        r"\(.*test_trace\.py:\d+\): .* "
+        r"Make it a constant of the neuron, a field read as c\[\.\.\.\]\.$",
     ):
         trace_program(stepping(lambda u, I: u + outside * I), Spike())
 

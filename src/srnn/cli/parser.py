@@ -65,8 +65,8 @@ def seeds(text: str) -> list[int]:
     stop = whole_number(end) if colon else None if begin is None else begin + 1
     if begin is None or stop is None or not 0 < stop - begin <= MOST_SEEDS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no seed; expected a whole number up to {LARGEST}, or FIRST:END such as "
-            f"0:8, at most {MOST_SEEDS} seeds"
+            f"{text!r} is no seed; expected a whole number, or FIRST:END such as 0:8: numbers up "
+            f"to {LARGEST}, at most {MOST_SEEDS} seeds"
         )
     return list(range(begin, stop))
 
