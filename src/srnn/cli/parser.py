@@ -32,6 +32,10 @@ class Parser(argparse.ArgumentParser):
             own.unknown(next((word for word in rest if word.startswith("-")), rest[0]))
         return args
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help; argparse would keep quiet where it cannot be written."""
+        (file or sys.stderr).write(message)
+
     def unknown(self, word: str) -> NoReturn:
         """Refuse a word that is no option and has no place."""
         if not word.startswith("-"):
