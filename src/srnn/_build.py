@@ -8,6 +8,7 @@ or that others could put a library into, is replaced by a temporary one.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -215,3 +216,19 @@ def _temporary() -> Path:
 
 _keep: list[object] = []
 """Temporary folders live as long as the process."""
+
+
+def kept(name: str) -> bytes | None:
+    """Return a file that was kept beside the libraries, None where there is none that this user or
+    root alone could have written.
+    """
+    try:
+        return (cache() / name).read_bytes() if trusted(cache()) else None
+    except OSError:
+        return None
+
+
+def keep(name: str, content: bytes) -> None:
+    """Keep a file beside the libraries, where that can be done."""
+    with contextlib.suppress(OSError):
+        _files.write(_writable(cache()) / name, content)

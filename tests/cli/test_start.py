@@ -14,8 +14,12 @@ import sys
 import pytest
 
 from helpers import command, until
+from srnn import tasks
 from srnn.cli.main import COMMANDS
+from srnn.tasks.settings import override
+from srnn.training.train import fit
 
+TINY = ["data.train=4", "data.validation=4", "data.test=4", "data.steps=24", "batch=4"]
 HEAVY = {"torch", "numpy", "scipy", "matplotlib", "pandas"}
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
@@ -63,6 +67,56 @@ def test_a_command_loads_its_own_module_only():
     assert {m for m in loaded("data list") if m.startswith("srnn.cli.commands.")} == {
         "srnn.cli.commands.data"
     }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("start") / "run"
+    fit(override(tasks.load("ecg_sim"), [*TINY, "epochs=1"]), out)
+    return out
+
+
+UNUSED = {"torch._dynamo", "matplotlib", "pandas", "sympy"}
+
+
+def test_a_stream_loads_neither_compiler_nor_pictures(trained):
+    code = f"""
+import json, sys
+from srnn.cli.main import main
+code = main(["stream", {str(trained)!r}, "--input", "steps"])
+print(json.dumps([code, sorted(sys.modules)]))
+"""
+    lines = "0,1,0,0\n" * 4
+    for _ in range(2):  # the first may have to trace the neuron
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=lines, capture_output=True, text=True, check=True
+        )
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert not UNUSED & set(modules)
+    assert "torch" in modules
+
+
+def test_a_live_page_loads_neither_compiler_nor_pictures(trained):
+    """Once it has answered."""
+    code = f"""
+import json, os, sys, threading, time, urllib.request
+from srnn.cli.main import main
+def look():
+    said = json.loads(os.fdopen(read).readline())
+    urllib.request.urlopen(said["url"]).read()
+    os.write(2, json.dumps(sorted(sys.modules)).encode())
+    os._exit(0)
+read, write = os.pipe()
+os.dup2(write, 1)
+threading.Thread(target=look, daemon=True).start()
+main(["serve", {str(trained)!r}, "--port", "0", "--json"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stderr.splitlines()[-1]))
+    assert not UNUSED & modules
+    assert "uvicorn" in modules
 
 
 # ── standard streams ──────────────────────────────────────────────────────────────────────────────
@@ -171,8 +225,7 @@ def test_a_number_that_is_a_size_has_a_bound_that_is_said(srnn, line, said, tmp_
 
 def test_warnings_that_are_errors_are_one_message(srnn, tmp_path):
     """`PYTHONWARNINGS=error`: a run that goes on where something has changed says so, and ends."""
-    tiny = ["data.train=4", "data.validation=4", "data.test=4", "data.steps=24", "batch=4"]
-    words = [w for s in (*tiny, "epochs=100000") for w in ("--set", s)]
+    words = [w for s in (*TINY, "epochs=100000") for w in ("--set", s)]
     out = tmp_path / "run"
     first = command("train", "ecg_sim", *words, "--out", out, **PIPES)
     until(lambda: (out / "log.jsonl").exists(), first)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from torch import Tensor
 
 from srnn.activations import Activation
 from srnn.init import Fixed
-from srnn.kernels.graph import Builder, Graph, Op, Value, currents
+from srnn.kernels.graph import Builder, Graph, Value, currents
+from srnn.kernels.graph import Program as Program
 from srnn.kernels.record import TraceError as TraceError
 from srnn.kernels.record import record
 from srnn.neuron import Neuron
@@ -34,40 +34,6 @@ def trace_step(neuron: Neuron) -> Graph:
     elementwise, and where it stands.
     """
     return _Model(neuron).step()
-
-
-@dataclass(frozen=True)
-class Program:
-    """A neuron with its activation as a kernel needs it: one list of operations, and three
-    functions made of them.
-
-    constants: the coefficients c.<name>, then the activation's numbers a.<name>.
-    step:    I, s, states → "s", states, "potential".
-    advance: I, s, states → states (the output being known).
-    adjoint: I, s, states before the step, "now" (the output after it), "gout", "gpotential", "gs"
-             and "gstate.<name>" (what comes from later steps) → "gI…", "gs", "gstate.<name>" (what
-             goes to earlier ones), "g<coefficient>".
-    """
-
-    name: str
-    gates: int
-    states: tuple[str, ...]
-    coeffs: tuple[str, ...]
-    constants: tuple[str, ...]
-    step: Graph
-    advance: Graph
-    adjoint: Graph
-
-    def constant_ops(self) -> dict[str, Op]:
-        """Return the operations that depend on constants alone, by their results: what is computed
-        once, before the first step.
-        """
-        known, found = set(self.constants), dict[str, Op]()
-        for op in self.step.ops:
-            if all(isinstance(a, float) or a in known for a in op.args):
-                known.add(op.result)
-                found[op.result] = op
-        return found
 
 
 def trace_program(neuron: Neuron, activation: Activation) -> Program:
