@@ -138,6 +138,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     A tensor is known by its memory, which every tensor met keeps until the end.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would load its compiler, which takes a second, only to keep it away from here."""
+        return False
+
     def __init__(self, who: str, code: Callable[..., Any], given: dict[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.who, self.code, self.ops = who, code, list[Op]()
