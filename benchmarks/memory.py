@@ -43,7 +43,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from srnn import ALIF, Layer, Readout, Stack, tasks
 from srnn.tasks.task import Batch, Task
-from srnn.tasks.truncation import Truncation, chunks
+from srnn.tasks.truncation import Truncation
+from srnn.training.chunks import chunks
 
 MODES = ("full", "segments", "truncated")
 UNITS = 36 + 36 + 6

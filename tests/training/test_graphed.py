@@ -26,9 +26,10 @@ from srnn.tasks import optimise
 from srnn.tasks.objective import FiringRate
 from srnn.tasks.settings import override
 from srnn.tasks.task import collate
-from srnn.tasks.truncation import Truncation, chunks
+from srnn.tasks.truncation import Truncation
 from srnn.training import graphed, loop, session
 from srnn.training import train as training
+from srnn.training.chunks import chunks
 from srnn.training.graphed import Graphed, capture_cuda
 from srnn.training.runs import Run, load_checkpoint
 from srnn.training.session import Mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,7 +212,7 @@ class Stream:
         """
         from srnn.stream import saved
 
-        saved.write(Path(path), self)
+        saved.write(Path(path), self.state, self._memory(), self._about())
 
     def load(self, path: str | Path) -> None:
         """Take over what `save` wrote.
@@ -221,12 +222,29 @@ class Stream:
         """
         from srnn.stream import saved
 
-        saved.read(Path(path), self)
+        memory = self._memory()
+        self.state, found = saved.read(Path(path), self.state, memory, self._about())
+        for name, array in memory.items():
+            array[...] = found[name]
 
     def _memory(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the decision, by name."""
         own = {f"pool.{name}": getattr(self._pool, name) for name in ("total", "count", "seen")}
         return own | {f"watch.{name}": getattr(self._watch, name) for name in Watch.names}
+
+    def _about(self) -> dict[str, Any]:
+        """Return what a saved state must have in common with the stream it is loaded into."""
+        layers = [{name: list(v.shape[1:]) for name, v in part.items()} for part in self.state]  # type: ignore[union-attr]
+        return {
+            "layers": layers,
+            "batch": self.batch,
+            "inputs": self.inputs,
+            "classes": self.classes,
+            "dtype": str(self._engine.dtype),
+            "decision": asdict(self.decision),
+            "threshold": self._watch.threshold,
+            "hold": self._watch.hold,
+        }
 
 
 def _repeated(state: NetworkState, count: int) -> NetworkState:
