@@ -14,7 +14,7 @@ from srnn._check import ConfigError, SrnnError, check_range
 from srnn.cli.shared import as_given, mode_of, show, task_of
 
 if TYPE_CHECKING:
-    from srnn.search.sweep import Sweep
+    from srnn.search.study import Sweep
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from srnn import tables
     from srnn.search import space
-    from srnn.search.sweep import Sweep, results, work, write_csv
+    from srnn.search.results import results, write_csv
+    from srnn.search.study import Sweep
+    from srnn.search.sweep import work
     from srnn.training.session import find_device, signals_interrupt
 
     task = task_of(args, args.task)
@@ -142,7 +144,7 @@ def _together(sweep: Sweep, jobs: int) -> bool:
     Raises `SrnnError` when one found bad input, and `KeyboardInterrupt` when stopped, after all
     have stopped.
     """
-    from srnn.search.sweep import results
+    from srnn.search.results import results
 
     # a forked child of a process with torch's threads may hang
     context = multiprocessing.get_context("spawn")
