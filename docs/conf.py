@@ -138,7 +138,7 @@ def reference() -> None:
 
 def command_line() -> None:
     """Write the page of the command line from its parser."""
-    parser = cli._parser()
+    parser = cli.command_line()
     parts = [
         "# Command line\n\nEvery command takes `--help`. Exit codes: 0 done, 1 a run "
         "diverged or a check failed, 2 bad input, 130 interrupted.\n"

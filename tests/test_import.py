@@ -35,7 +35,7 @@ def test_importing_loads_neither_torch_nor_numpy():
     """Nothing but modules of the standard library; a name that is used brings what it needs."""
     after = loaded("import srnn")
     assert after - loaded("pass") - set(sys.stdlib_module_names) == {"srnn"}
-    assert {"torch", "numpy"} <= loaded("import srnn; srnn.Layer")
+    assert {"torch", "numpy"} <= loaded("import srnn; srnn.Layer, srnn.Stream")
 
 
 def test_a_network_loads_no_more_than_torch_and_numpy():

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from scipy.special import jv, yv
 
 from srnn._check import ConfigError, DataError, ShapeError, SrnnError
-from srnn.encode import Cochlea, hair_cells, membrane
+from srnn.encode import Cochlea, membrane, nerve
 
 TONE_RATE = 48000
 
@@ -127,8 +127,8 @@ def test_the_table_is_the_function():
 def test_hair_cell(amplitude, hertz, largest):
     """Rate (from 0.1 to 0.2 s) and largest probability for a sine of 1 kHz at 24 kHz."""
     rate = 24000
-    p, _ = hair_cells.hear(
-        hair_cells.ear(rate, 40), amplitude * tone(1000, 0.2, rate)[None], 0, 0, spikes=False
+    p, _ = nerve.hear(
+        nerve.ear(rate, 40), amplitude * tone(1000, 0.2, rate)[None], 0, 0, spikes=False
     )
     assert p.max() == pytest.approx(largest, rel=5e-3)
     assert p[0, rate // 10 :].mean() * rate == pytest.approx(hertz, rel=1e-3)
@@ -175,10 +175,9 @@ def test_neither_the_compiler_nor_the_blocks_matter(change, monkeypatch):
     )
     times, units = ear(sound, TONE_RATE)
     probability = ear.firing_probability(sound, TONE_RATE)
-    if change == "numpy":
-        monkeypatch.setattr(hair_cells, "library", lambda: None)
-    else:
-        monkeypatch.setattr(membrane, "BLOCK", 7)
+    monkeypatch.setattr(
+        *((nerve, "library", lambda: None) if change == "numpy" else (membrane, "BLOCK", 7))
+    )
     assert len(times) > 20
     assert np.array_equal(ear(sound, TONE_RATE)[0], times)
     assert np.array_equal(ear(sound, TONE_RATE)[1], units)
@@ -189,10 +188,10 @@ def test_the_binomial_draw():
     """20,000 draws of 40 fibres: mean and variance of a binomial; certain and impossible ones."""
     u = np.random.default_rng(0).random(20000)
     for p in (0.003, 0.1, 0.6):
-        k = hair_cells._binomial(np.full(20000, 40), np.full(20000, p), u)
+        k = nerve._binomial(np.full(20000, 40), np.full(20000, p), u)
         assert k.mean() == pytest.approx(40 * p, abs=4 * math.sqrt(40 * p * (1 - p) / 20000))
         assert k.var() == pytest.approx(40 * p * (1 - p), rel=0.05)
-    assert hair_cells._binomial(
+    assert nerve._binomial(
         np.array([7, 7]), np.array([0.0, 1.0]), np.array([0.5, 0.5])
     ).tolist() == [0, 7]
 
@@ -217,9 +216,7 @@ def test_the_hair_cell_is_stable_at_the_lowest_rate():
     stays at its rest (64.77 Hz).
     """
     faint = 1e-3 * np.random.default_rng(0).standard_normal((1, 5000))
-    p, _ = hair_cells.hear(
-        hair_cells.ear(hair_cells.LEAST_RATE // 2, 40), faint, 0, 0, spikes=False
-    )
+    p, _ = nerve.hear(nerve.ear(nerve.LEAST_RATE // 2, 40), faint, 0, 0, spikes=False)
     assert p.shape == (1, 5000)
     assert np.abs(p * 5000 / 64.77 - 1).max() < 0.01
 

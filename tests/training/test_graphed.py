@@ -8,10 +8,8 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -34,8 +32,6 @@ from srnn.training.graphed import Graphed, capture_cuda
 from srnn.training.runs import Run, load_checkpoint
 from srnn.training.session import Mode
 from srnn.training.train import fit, fit_together
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from uneven import BASE, BITTAR
 
 GPU = torch.cuda.is_available() and not gpu.interpreting()

@@ -11,6 +11,7 @@ A folder that holds just one archive or HDF5 file stands for that file.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -46,7 +47,7 @@ def read(path: str | Path, *, rate: float | None = None, channels: int | None = 
     for a rate or a number of channels that is not that of the data; `SrnnError` where sound or HDF5
     files need the extra "data".
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.exists():
         raise DataError(f"There is no file or folder {path}.")
     if path.is_dir():

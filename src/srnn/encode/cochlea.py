@@ -5,12 +5,21 @@ The chain of that paper's LAUSCHER, from its equations. A recording is scaled to
 of 0.3 and faded in and out by a Hann window over its whole length. Then, for each of `channels`
 places on the basilar membrane, base (highest frequency) first:
 
-**Basilar membrane** (Sieroka, Dosch & Rupp 2006; equations in `srnn.encode.membrane`): the velocity
-of each place. Only the positive half of the spectrum is kept, so that the membrane is sampled at
-half the rate of the sound; its frequencies begin at 1 Hz.
+**Basilar membrane** (Sieroka, Dosch & Rupp 2006: shallow water, WKB). At place c cm from the base,
+for angular frequency w, with α = 3, C0 = 1e9, a = 3500, m = 0.05, ρ = 1, h = 0.1 and
+R0 = 0.15 √(C0 m):
+
+    ξ(w,c) = C0 e^{-αc} - a - m w² - i w R0 e^{-αc/2}
+    g(w,c) = w √(ρ / (h ξ)),   G(w,c) = (2/α) g(w,0) + ∫_0^c g dc'
+    p(w,c) = √(G/g) H0⁽¹⁾(G)
+    z(w)   = i √(2 C0/h) H0⁽²⁾(k) / H1⁽²⁾(k),   k = (2w/α) √(2/(h C0))
+    v(w,c) = (2w/ξ) z p(w,c)/p(w,0)     the membrane's velocity for a stimulus of that frequency
+
+Only the positive half of the spectrum is kept, so that the membrane is sampled at half the rate of
+the sound; its frequencies begin at 1 Hz.
 
 **Hair cell** (Meddis 1986, 1988), sample by sample; its transmitter c gives a probability of firing
-p = h dt c (`srnn.encode.hair_cells`, as what follows).
+p = h dt c.
 
 **Nerve**: `fibres` fibres fire with that probability, each dead for 1 ms after it fired. They are
 drawn together: a binomial number of those ready.
@@ -35,21 +44,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, DataError, ShapeError, check_range, check_sizes
-from srnn.encode import hair_cells, membrane
-from srnn.encode.cochlea_stream import CochleaStream
-from srnn.encode.hair_cells import LEAST_RATE
-from srnn.encode.membrane import RMS, Real
-
-_LEAST = 16
-"""Samples of sound that make a recording."""
+from srnn.encode import membrane, nerve
+from srnn.encode.cochlea_stream import RMS, CochleaStream
+from srnn.encode.membrane import Real
 
 
 @dataclass(frozen=True)
 class Cochlea:
     """Sound in, spikes out.
 
-    channels: places on the membrane, 3.5 cm, evenly spaced.
-    rate: resample the sound to it first (samples per second), None = as it is.
+    channels: places on the membrane, 3.5 cm, evenly spaced. rate: resample the sound to it first
+    (samples per second), None = as it is.
     fibres: of the auditory nerve at each place. seed: of their draws.
     """
 
@@ -63,7 +68,7 @@ class Cochlea:
         check_sizes("Cochlea(channels, fibres)", self.channels, self.fibres)
         _check_whole("Cochlea(seed)", self.seed, 0)
         if self.rate is not None:
-            _check_whole("Cochlea(rate)", self.rate, LEAST_RATE)
+            _check_whole("Cochlea(rate)", self.rate, nerve.LEAST_RATE)
 
     def __call__(self, audio: ArrayLike, rate: float) -> tuple[Real, NDArray[np.int64]]:
         """Return (times, units) of the spikes, by time and then by unit: seconds, and channels 0 …
@@ -96,42 +101,34 @@ class Cochlea:
         return np.concatenate([p for _, p, _ in self._blocks(audio, rate, spikes=False)]).T
 
     def streaming(self, rate: float, gain: float, seconds: float = 0.1) -> CochleaStream:
-        """Return the cochlea for sound that comes in pieces (`srnn.encode.cochlea_stream`).
-
-        gain: factor on the sound. seconds: of a block.
+        """Return the cochlea for sound that comes in pieces, heard in blocks of so many seconds
+        (`srnn.encode.cochlea_stream`).
         """
-        return CochleaStream(
-            rate,
-            gain,
-            seconds,
-            heard=int(self.rate or rate),
-            channels=self.channels,
-            fibres=self.fibres,
-            seed=self.seed,
-        )
+        heard = int(self.rate or rate)
+        return CochleaStream(self.channels, self.fibres, self.seed, rate, heard, gain, seconds)
 
     def version(self) -> str:
         """Return a checksum of this code: spikes that were kept are those of the same version."""
         here = Path(__file__).parent
-        files = ("cochlea.py", "membrane.py", "hair_cells.py", "c/cochlea.c")
-        return hashlib.sha256(b"".join((here / file).read_bytes() for file in files)).hexdigest()
+        code = ("cochlea.py", "membrane.py", "nerve.py", "c/cochlea.c")
+        return hashlib.sha256(b"".join((here / name).read_bytes() for name in code)).hexdigest()
 
     def places(self) -> Real:
         """Return how far from the base the channels lie, (channels,) cm."""
         return membrane.places(self.channels)
 
     def centre_frequencies(self) -> Real:
-        """Return the local resonance of each channel, (channels,) Hz: about 22.5 kHz at the base,
-        110 Hz at the apex.
+        """Return the local resonance of each channel, (channels,) Hz: about 22.5 kHz at the
+        base, 110 Hz at the apex.
         """
-        return membrane.centre_frequencies(self.places())
+        return membrane.resonance(self.places())
 
     def _membrane_rate(self, rate: float) -> int:
         return int(self.rate or rate) // 2
 
     def _membrane(self, audio: ArrayLike, rate: float) -> Iterator[tuple[int, Real]]:
         """Yield (first channel, velocities (channels, steps)), block by block."""
-        fft = membrane.scipy().fft
+        fft = membrane.load_scipy().fft
         sound, rate = self._sound(audio, rate)
         steps = len(sound) // 2 + 1
         spectrum = fft.fft(sound)[:steps]
@@ -139,7 +136,7 @@ class Cochlea:
         table = membrane.transfer_table(rate // 2, self.channels)
         at = np.clip(position.astype(np.int64), 1, table.shape[1] - 3)
         weights = membrane.cubic(position - at)
-        block = 8 * membrane.BLOCK if hair_cells.library() is None else membrane.BLOCK
+        block = 8 * membrane.BLOCK if nerve.library() is None else membrane.BLOCK
         for first in range(0, self.channels, block):
             rows = table[first : first + block]
             v = rows.take(at - 1, axis=1) * weights[0]
@@ -157,8 +154,12 @@ class Cochlea:
         is filled.
         """
         for first, y in self._membrane(audio, rate):
-            ear = hair_cells.ear(self._membrane_rate(rate), self.fibres)
-            yield first, *hair_cells.hear(ear, y, self.seed, first, spikes)
+            yield (
+                first,
+                *nerve.hear(
+                    nerve.ear(self._membrane_rate(rate), self.fibres), y, self.seed, first, spikes
+                ),
+            )
 
     def _sound(self, audio: ArrayLike, rate: float) -> tuple[Real, int]:
         """Return the sound as it reaches the membrane, and its rate."""
@@ -181,24 +182,32 @@ class Cochlea:
         check_range("Cochlea: the sampling rate", rate, 1)
         if rate != int(rate):
             raise ConfigError(f"Cochlea: the sampling rate is {rate}; expected a whole number.")
-        if self.rate is None and rate < LEAST_RATE:
+        if self.rate is None and rate < nerve.LEAST_RATE:
             raise ConfigError(
-                f"Cochlea: the sampling rate is {rate}; expected at least {LEAST_RATE}, "
+                f"Cochlea: the sampling rate is {rate}; expected at least {nerve.LEAST_RATE}, "
                 "below which the hair cell's equations diverge. "
                 "Resample the sound: Cochlea(rate=16000)."
             )
         x, rate = given.astype(np.float64), int(rate)
         if self.rate is not None and self.rate != rate:
             ratio = Fraction(int(self.rate), rate)
-            resample = membrane.scipy().signal.resample_poly
-            x, rate = np.asarray(resample(x, *ratio.as_integer_ratio())), int(self.rate)
+            x, rate = (
+                np.asarray(
+                    membrane.load_scipy().signal.resample_poly(
+                        x, ratio.numerator, ratio.denominator
+                    )
+                ),
+                int(self.rate),
+            )
         if len(x) < _LEAST:
             raise ShapeError(f"Cochlea: {len(x)} samples of sound; expected at least {_LEAST}.")
         loudest = float(np.abs(x).max())
         if not 1e-100 < loudest < 1e100:
-            what = f"the loudest sample is {loudest:g}:"
-            if loudest == 0.0:
-                what = "the sound is silent, so that"
+            what = (
+                "the sound is silent, so that"
+                if loudest == 0.0
+                else f"the loudest sample is {loudest:g}:"
+            )
             raise DataError(f"Cochlea: {what} it cannot be scaled. Leave such recordings out.")
         loudness = math.sqrt(float(np.mean(x**2)))
         half = len(x) // 2
@@ -207,6 +216,9 @@ class Cochlea:
         x[:half] *= ramp
         x[len(x) - half :] *= ramp[::-1]
         return x, rate
+
+
+_LEAST = 16
 
 
 def _check_whole(what: str, value: object, least: int) -> None:

@@ -26,9 +26,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, check_range
-from srnn.encode import hair_cells, membrane, streaming
-from srnn.encode.hair_cells import LEAST_RATE
-from srnn.encode.membrane import RMS, Complex, Real
+from srnn.encode import membrane, nerve, streaming
+from srnn.encode.membrane import Complex, Real
+
+RMS = 0.3
+"""Root mean square to which a recording is scaled."""
 
 BEFORE, AFTER = 0.05, 0.2
 """Seconds of sound before and after a block that its membrane is computed with: the published
@@ -39,30 +41,29 @@ transfer function rings ahead of the sound.
 class CochleaStream:
     """Sound in pieces in, spikes out.
 
-    rate: samples per second. gain: factor on the sound. seconds: of a block. heard: samples per
-    second that the sound is resampled to. channels, fibres, seed: as `Cochlea` has them.
+    channels, fibres, seed: of the cochlea. rate: of the sound, samples a second; heard: at which
+    the membrane takes it, after resampling. gain: factor on the sound. seconds: of a block.
     """
 
     def __init__(
         self,
-        rate: float,
-        gain: float,
-        seconds: float,
-        *,
-        heard: int,
         channels: int,
         fibres: int,
         seed: int,
+        rate: float,
+        heard: int,
+        gain: float,
+        seconds: float,
     ) -> None:
         check_range("Cochlea: gain", gain, 0.0, open_low=True)
         check_range("Cochlea: seconds of a block", seconds, 0.01)
         check_range("Cochlea: the sampling rate", rate, 1)
-        self.rate, self.gain = int(rate), gain
         self.channels, self.fibres, self.seed = channels, fibres, seed
-        if heard < LEAST_RATE or heard % 2 or rate != int(rate):
+        self.rate, self.gain = int(rate), gain
+        if heard < nerve.LEAST_RATE or heard % 2 or rate != int(rate):
             raise ConfigError(
                 f"Cochlea: {heard} samples a second; a stream needs an even whole number "
-                f"of at least {LEAST_RATE}. Set Cochlea(rate=16000)."
+                f"of at least {nerve.LEAST_RATE}. Set Cochlea(rate=16000)."
             )
         self._ratio = Fraction(heard, self.rate)
         # blocks begin where a sample of the resampled sound, and one of the membrane, begins
@@ -75,11 +76,9 @@ class CochleaStream:
         self._begin()
 
     def _begin(self) -> None:
-        ear, n = hair_cells.ear(self._half, self.fibres), self.channels
+        ear, n = nerve.ear(self._half, self.fibres), self.channels
         self._ear, width = ear, 8 * membrane.BLOCK
-        self._heard = [
-            hair_cells.Heard(min(width, n - first), ear.dead) for first in range(0, n, width)
-        ]
+        self._heard = [nerve.Heard(min(width, n - first), ear.dead) for first in range(0, n, width)]
         self._sound, self._samples = np.zeros(self._before), 0
 
     @property
@@ -95,8 +94,11 @@ class CochleaStream:
     def state(self, state: dict[str, Any]) -> None:
         self._sound, self._samples = state["sound"], state["samples"]
         for heard, kept in zip(self._heard, state["ears"], strict=True):
-            heard.begin = kept["begin"]
-            heard.levels, heard.nerves = kept["levels"].copy(), kept["nerves"].copy()
+            heard.begin, heard.levels, heard.nerves = (
+                kept["begin"],
+                kept["levels"].copy(),
+                kept["nerves"].copy(),
+            )
 
     @property
     def lag(self) -> int:
@@ -140,18 +142,20 @@ class CochleaStream:
 
     def _hear(self, sound: Real) -> tuple[Real, NDArray[np.int64]]:
         """Return the spikes of one block: the sound before it, the block, the sound after it."""
-        scipy, x = membrane.scipy(), sound
-        fft = scipy.fft
+        fft = membrane.load_scipy().fft
+        x = sound
         if self._ratio != 1:
-            x = scipy.signal.resample_poly(sound, *self._ratio.as_integer_ratio())
+            x = membrane.load_scipy().signal.resample_poly(
+                sound, self._ratio.numerator, self._ratio.denominator
+            )
         spectrum = fft.fft(x)[: len(x) // 2]
         first, count = (round(n * self._ratio) // 2 for n in (self._before, self._block))
         begin = self._heard[0].begin
         steps, units = [], []
         for (channel, response), heard in zip(self._transfer(len(x)), self._heard, strict=True):
-            moved = fft.ifft(response * spectrum, axis=1).real[:, first : first + count]
-            _, spikes = hair_cells.hear(
-                self._ear, np.ascontiguousarray(moved), self.seed, channel, True, heard
+            velocity = fft.ifft(response * spectrum, axis=1).real[:, first : first + count]
+            _, spikes = nerve.hear(
+                self._ear, np.ascontiguousarray(velocity), self.seed, channel, True, heard
             )
             c, t = np.nonzero(spikes)
             steps.append(t + begin - 1)

@@ -1,15 +1,5 @@
-"""The basilar membrane of the cochlea: from sound to the velocity of its places.
-
-Sieroka, Dosch & Rupp (2006): shallow water, WKB. At place c cm from the base, for angular frequency
-w, with α = 3, C0 = 1e9, a = 3500, m = 0.05, ρ = 1, h = 0.1, R0 = 0.15 √(C0 m):
-
-    ξ(w,c) = C0 e^{-αc} - a - m w² - i w R0 e^{-αc/2}
-    g(w,c) = w √(ρ / (h ξ))
-    G(w,c) = (2/α) g(w,0) + ∫_0^c g dc'
-    p(w,c) = √(G/g) H0⁽¹⁾(G)
-    k      = (2w/α) √(2/(h C0))
-    z(w)   = i √(2 C0/h) H0⁽²⁾(k) / H1⁽²⁾(k)
-    v(w,c) = (2w/ξ) z p(w,c)/p(w,0)        velocity for a stimulus of that frequency
+"""The basilar membrane of the cochlea (Sieroka, Dosch & Rupp 2006): its transfer function, and a
+table of it that is made once for a sampling rate. `srnn.encode.cochlea` has the equations.
 """
 
 from __future__ import annotations
@@ -26,9 +16,9 @@ from srnn._check import SrnnError
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-_ALPHA, _C0, _A, _M, _H, _DELTA, _LENGTH = 3.0, 1e9, 3500.0, 0.05, 0.1, 0.15, 3.5
-RMS = 0.3
-"""Root mean square of sound as it reaches the membrane."""
+_ALPHA, _C0, _A, _M, _H, _DELTA = 3.0, 1e9, 3500.0, 0.05, 0.1, 0.15
+LENGTH = 3.5
+"""Of the membrane, cm."""
 
 BLOCK = 16
 """Channels that are computed together: what bounds the memory, and what the processor's cache
@@ -41,34 +31,23 @@ grow with the frequency.
 """
 
 
-def scipy() -> Any:
-    """Return scipy with the parts that a cochlea uses.
-
-    Raises `SrnnError` without the extra "data".
-    """
-    try:
-        import scipy.fft
-        import scipy.special  # scipy.signal is loaded by scipy, where it is used
-    except ImportError as error:
-        raise SrnnError(
-            'The cochlea needs scipy. Install it with: pip install "srnn[data]"'
-        ) from error
-    return scipy
-
-
 def places(channels: int) -> Real:
-    """Return how far from the base that many channels lie, (channels,) cm, evenly spaced."""
-    return np.linspace(0.0, _LENGTH, channels)
+    """Return how far from the base evenly spaced channels lie, (channels,) cm."""
+    return np.linspace(0.0, LENGTH, channels)
 
 
-def centre_frequencies(place: Real) -> Real:
-    """Return the local resonance of places (cm), Hz."""
+def resonance(place: Real) -> Real:
+    """Return the local resonance at places (cm) in Hz: about 22.5 kHz at the base, 110 Hz at the
+    apex.
+    """
     return np.sqrt((_C0 * np.exp(-_ALPHA * place) - _A) / _M) / (2 * math.pi)
 
 
 def transfer(frequency: Real, place: Real) -> Complex:
-    """Return v(w, c), the velocity of the membrane: frequency (F,) Hz, place (C,) cm -> (C, F)."""
-    special = scipy().special
+    """Return v(w, c), frequency (F,) Hz and place (C,) cm -> (C, F): velocity of the membrane for a
+    stimulus of that frequency.
+    """
+    special = load_scipy().special
     w = 2 * math.pi * frequency
     k = (2 * w / _ALPHA) * math.sqrt(2 / (_H * _C0))
     z = 1j * math.sqrt(2 * _C0 / _H) * special.hankel2e(0, k) / special.hankel2e(1, k)
@@ -154,3 +133,18 @@ def cubic(x: Real) -> tuple[Real, Real, Real, Real]:
         -(x + 1) * x * (x - 2) / 2,
         (x + 1) * x * (x - 1) / 6,
     )
+
+
+def load_scipy() -> Any:
+    """Return scipy, with the parts that every cochlea uses; scipy loads others when they are used.
+
+    Raises `SrnnError` where it is not installed.
+    """
+    try:
+        import scipy.fft
+        import scipy.special
+    except ImportError as error:
+        raise SrnnError(
+            'The cochlea needs scipy. Install it with: pip install "srnn[data]"'
+        ) from error
+    return scipy

@@ -78,7 +78,7 @@ def choose(
     if reason is not None:
         repair = "" if 'backend="reference"' in reason else ' Use backend="auto" or "reference".'
         raise ConfigError(f'backend="{backend}" cannot run this layer: {reason}.{repair}')
-    _know_operations(name)
+    _operations(name)
     if name == "triton" and neurons:
         return Choice(
             "triton", gpu.described(key, gpu.product_type(device, dtype), neurons, recurrent)
@@ -93,14 +93,14 @@ def choose(
     )
 
 
-def _know_operations(name: str) -> None:
-    """Tell torch of the operations that run a backend's kernels, which costs it much: here, where
-    every layer passes before its first step, and not when the package is imported.
+def _operations(name: str) -> None:
+    """Make the kernels operations of torch, before anybody can use them; torch loads much for it,
+    which a stream can do without.
     """
-    if name == "cpu":
-        from srnn.kernels import ops as ops
-    elif name == "triton":
-        from srnn.kernels import gpu_ops as gpu_ops
+    if name == "triton":
+        from srnn.kernels import gpu_ops  # noqa: F401
+    else:
+        from srnn.kernels import ops  # noqa: F401
 
 
 def transformed() -> bool:

@@ -1,6 +1,4 @@
-"""A batch run chunk by chunk, as `srnn.tasks.truncation` describes it: losses, and the scores of
-whole recordings gathered from chunks.
-"""
+"""A batch run chunk by chunk: truncated backpropagation through time (`srnn.tasks.truncation`)."""
 
 from __future__ import annotations
 

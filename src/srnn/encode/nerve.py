@@ -1,7 +1,5 @@
-"""What hears behind the membrane of the cochlea: hair cells, auditory nerve, bushy cells.
-
-The loop over time is `c/cochlea.c`, or the same in numpy where nothing can be compiled; the draws,
-and with them the spikes, are the same.
+"""Hair cells, nerve and bushy cells of the cochlea, sample by sample: compiled where there is a C
+compiler, else in NumPy, with the same spikes. `srnn.encode.cochlea` has the sources.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from srnn import _build
 from srnn.encode.membrane import Real
 
 LEAST_RATE = 10_000
-"""Least samples of sound per second. The hair cell is a forward Euler step; it diverges where
-(l + r) dt reaches 2, at 9080.
+"""The hair cell is a forward Euler step; it diverges where (l + r) dt reaches 2, at 9080 samples of
+sound per second.
 """
 
 
@@ -39,18 +37,25 @@ class Ear(ctypes.Structure):
 
 
 def ear(rate: int, fibres: int) -> Ear:
-    """Return the constants of an ear whose membrane is sampled `rate` times a second."""
+    """Return the constants at `rate` samples of the membrane a second."""
     dt = 1.0 / rate
-    rates = {"y": 5.05, "g": 2000.0, "l": 2500.0, "r": 6580.0, "x": 66.3}
-    levels = {"A": 5.0, "B": 300.0, "h": 50000.0}
+    levels = {
+        "y": 5.05,
+        "g": 2000.0,
+        "l": 2500.0,
+        "r": 6580.0,
+        "x": 66.3,
+        "A": 5.0,
+        "B": 300.0,
+        "h": 50000.0,
+    }
     cell = {
         "decay_membrane": math.exp(-dt / 1e-3),
         "decay_synapse": math.exp(-dt / 0.5e-3),
         "weight": 13e3 / fibres,
         "refractory": 1e-3 * rate,
     }
-    dead = max(1, math.ceil(1e-3 * rate - 1e-9))
-    return Ear(**rates, **levels, dt=dt, dead=dead, fibres=fibres, **cell)
+    return Ear(**levels, dt=dt, dead=max(1, math.ceil(1e-3 * rate - 1e-9)), fibres=fibres, **cell)
 
 
 @functools.cache
@@ -77,19 +82,20 @@ def library() -> Any:
 
 
 class Heard:
-    """What the ear remembers of a block of channels, of a recording that comes in pieces.
-
-    begin: samples so far.
+    """What the ear remembers of a block of channels, of a recording that comes in pieces. begin:
+    samples so far.
     """
 
     def __init__(self, channels: int, dead: int) -> None:
-        self.begin = 0
-        self.levels = np.zeros((channels, 6))
-        self.nerves = np.zeros((channels, dead + 1), np.int64)
+        self.begin, self.levels, self.nerves = (
+            0,
+            np.zeros((channels, 6)),
+            np.zeros((channels, dead + 1), np.int64),
+        )
 
 
 def hear(
-    e: Ear, membrane: Real, seed: int, first: int, spikes: bool, heard: Heard | None = None
+    ear: Ear, membrane: Real, seed: int, first: int, spikes: bool, heard: Heard | None = None
 ) -> tuple[Real, NDArray[np.uint8]]:
     """Return the probabilities (C, T) or the spikes (C, T) of a block of channels, the other one
     empty.
@@ -99,17 +105,20 @@ def hear(
     """
     function = library()
     if function is None:
-        made = _hear_in_numpy(e, membrane, seed, first, spikes, heard)
+        made = _hear_in_numpy(ear, membrane, seed, first, spikes, heard)
     else:
         probability = np.empty((0, 0) if spikes else membrane.shape)
         fired = np.zeros(membrane.shape if spikes else (0, 0), np.uint8)
         membrane = np.ascontiguousarray(membrane)
         to = (None, fired.ctypes.data) if spikes else (probability.ctypes.data, None)
-        memory: tuple[int | None, int | None, int] = (None, None, 0)
-        if heard is not None:
-            memory = (heard.levels.ctypes.data, heard.nerves.ctypes.data, heard.begin)
-        given = (ctypes.addressof(e), membrane.ctypes.data, *membrane.shape, seed, first)
-        if function(*given, *to, *memory):
+        memory = (
+            (None, None, 0)
+            if heard is None
+            else (heard.levels.ctypes.data, heard.nerves.ctypes.data, heard.begin)
+        )
+        if function(
+            ctypes.addressof(ear), membrane.ctypes.data, *membrane.shape, seed, first, *to, *memory
+        ):
             raise MemoryError("The cochlea found no memory.")
         made = probability, fired
     if heard is not None:
@@ -142,26 +151,38 @@ def _hear_in_numpy(
     if heard is not None and begin:
         c, q, w, v, current, counter = heard.levels.T.copy()
         kept, busy = heard.nerves[:, :-1].T.copy(), heard.nerves[:, -1].copy()
-    probability = np.empty((0, 0) if spikes else (channels, steps))
-    fired = np.zeros((channels, steps) if spikes else (0, 0), np.uint8)
+    probability, fired = (
+        np.empty((0, 0) if spikes else (channels, steps)),
+        np.zeros((channels, steps) if spikes else (0, 0), np.uint8),
+    )
     for t in range(begin, begin + steps):
         opened = membrane[:, t - begin] + e.A
         k = np.where(
             opened > 0.0, e.g * e.dt * opened / np.where(opened > 0.0, opened + e.B, 1.0), 0.0
         )
         refill = np.where(q < 1.0, e.y * e.dt * (1.0 - q), 0.0)
-        eject, loss = k * q, (e.l + e.r) * e.dt * c
-        reuptake, reprocessed = e.r * e.dt * c, e.x * e.dt * w
-        q = np.maximum(0.0, q + refill - eject + reprocessed)
-        c = np.maximum(0.0, c + eject - loss)
-        w = np.maximum(0.0, w + reuptake - reprocessed)
+        eject, loss, reuptake, reprocessed = (
+            k * q,
+            (e.l + e.r) * e.dt * c,
+            e.r * e.dt * c,
+            e.x * e.dt * w,
+        )
+        q, c, w = (
+            np.maximum(0.0, level)
+            for level in (
+                q + refill - eject + reprocessed,
+                c + eject - loss,
+                w + reuptake - reprocessed,
+            )
+        )
         p = e.h * e.dt * c
         if not spikes:
             probability[:, t - begin] = p
             continue
         with np.errstate(over="ignore"):
-            bits = _mixed(stream + np.uint64(t + 1) * np.uint64(0x9E3779B97F4A7C15))
-            u = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+            u = (
+                _mixed(stream + np.uint64(t + 1) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)
+            ).astype(np.float64) * 2.0**-53
         busy -= kept[t % e.dead]
         kept[t % e.dead] = _binomial(e.fibres - busy, p, u)
         busy += kept[t % e.dead]
