@@ -21,8 +21,8 @@ from srnn import tasks
 from srnn.cli import main as cli
 from srnn.locks import FileLock
 from srnn.search import space, sweep
-from srnn.search.results import results
 from srnn.search.study import Sweep, claim
+from srnn.search.trials import results
 from srnn.tasks.settings import override
 from srnn.training import train
 from srnn.training.runs import Run

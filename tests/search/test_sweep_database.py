@@ -23,8 +23,8 @@ from helpers import command, forked
 from srnn import tasks
 from srnn._check import RunError
 from srnn.search import space
-from srnn.search.results import results
 from srnn.search.study import Sweep, claim
+from srnn.search.trials import results
 from srnn.tasks.settings import override
 
 pytestmark = pytest.mark.postgres

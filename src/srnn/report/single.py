@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srnn.report import again, cost, result
+from srnn.report import costs, origin, outcome
 from srnn.report.page import MISSING, Picture, Section, Words
 from srnn.report.pictures import Shown
 from srnn.report.read import Read, moved
@@ -15,26 +15,26 @@ Numbers = dict[str, Any]
 
 def sections(r: Read, drawn: dict[str, Shown | str]) -> tuple[list[Section], Numbers]:
     """Return the sections of a run and the numbers they show."""
-    counted, costs = cost.cost(r)
+    counted, charged = costs.cost(r)
     rates = [picture(drawn, "firing")] if any(r.spiking) else []
     made = [
-        Section("result", "Result", [*result.result(r), *result.compressed(r)]),
+        Section("result", "Result", [*outcome.result(r), *outcome.compressed(r)]),
         Section("learning", "Learning", [picture(drawn, "learning")]),
-        Section("classes", "Classes", result.classes(r)),
+        Section("classes", "Classes", outcome.classes(r)),
         Section("time", "Decisions over time", [picture(drawn, "anytime")]),
         Section("recording", "One recording", [picture(drawn, "recording")]),
-        Section("firing", "Firing rates", [*result.rates(r), *rates]),
+        Section("firing", "Firing rates", [*outcome.rates(r), *rates]),
         Section("constants", "Time constants", [picture(drawn, "constants")]),
         Section("energy", "Operations and energy", counted),
-        Section("settings", "Settings", again.settings(r)),
-        Section("environment", "Environment", again.environment(r)),
-        Section("again", "Run it again", again.again(r)),
+        Section("settings", "Settings", origin.settings(r)),
+        Section("environment", "Environment", origin.environment(r)),
+        Section("again", "Run it again", origin.again(r)),
     ]
     return made, {
         **about(r),
-        "costs": costs,
+        "costs": charged,
         "settings": moved(r),
-        "command": again.command(r),
+        "command": origin.command(r),
         "figures": {k: s.numbers for k, s in drawn.items() if isinstance(s, Shown)},
         "left_out": {k: s for k, s in drawn.items() if isinstance(s, str)},
     }
