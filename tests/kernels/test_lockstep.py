@@ -23,7 +23,9 @@ from srnn.cli.commands import train as train_command
 from srnn.kernels import lockstep, scan
 from srnn.nn.networks import UniformStart
 from srnn.search import space
-from srnn.search.sweep import Sweep, results, work
+from srnn.search.study import Sweep
+from srnn.search.sweep import work
+from srnn.search.trials import results
 from srnn.tasks.objective import FiringRate
 from srnn.tasks.settings import override
 from srnn.tasks.truncation import Truncation

@@ -17,7 +17,7 @@ from tests.report.pages import HOSTILE, check_structure, page
 from srnn import energy, report, tasks
 from srnn._check import RunError, SrnnError
 from srnn.cli import main as cli
-from srnn.report import figures, single
+from srnn.report import figures, outcome, single
 from srnn.report.pictures import FIGURES
 from srnn.report.read import read_run, told
 from srnn.report.watch import look
@@ -414,7 +414,7 @@ def test_published_numbers_stand_beside_with_both_protocols(sim):
         for p in ecg.published
     ]
     task = replace(ecg, network=replace(ecg.network, hidden=(6,)))
-    blocks = single.result(
+    blocks = outcome.result(
         replace(r, task=task, metrics={**r.metrics, "simulated": False, "published": published})
     )
     text = repr(blocks)

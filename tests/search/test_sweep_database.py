@@ -22,8 +22,9 @@ import pytest
 from helpers import command, forked
 from srnn import tasks
 from srnn._check import RunError
-from srnn.search import space, sweep
-from srnn.search.sweep import Sweep
+from srnn.search import space
+from srnn.search.study import Sweep, claim
+from srnn.search.trials import results
 from srnn.tasks.settings import override
 
 pytestmark = pytest.mark.postgres
@@ -195,19 +196,19 @@ def test_of_one_that_is_killed_the_server_knows(server, tmp_path):
             (tmp_path / "a").rglob("last.safetensors")
         ):
             break
-    assert [row["state"] for row in sweep.results(one)["trials"]] == ["running"]
+    assert [row["state"] for row in results(one)["trials"]] == ["running"]
     victim.send_signal(signal.SIGKILL)
     victim.communicate(timeout=60)
     for _ in range(50):
         time.sleep(0.1)
-        rows = sweep.results(one)["trials"]
+        rows = results(one)["trials"]
         if rows[0]["state"] == "interrupted":
             break
     assert [(row["state"], row["reason"]) for row in rows] == [
         ("interrupted", "interrupted: its process has ended")
     ]
     with one.locks.worker() as me:
-        claimed = sweep.claim(one, one.open(), me)
+        claimed = claim(one, one.open(), me)
         assert claimed is not None
         assert claimed[0].number == 1
         assert not one.locks.ended(me)
@@ -232,7 +233,7 @@ def test_a_server_that_goes_away_is_one_error_and_the_sweep_goes_on_later(server
     assert "the same command joins the study again" in last
     assert "Traceback" not in err
     again = plan(tmp_path / "a", server.url(), "away", 2, "epochs=5000")
-    assert [row["state"] for row in sweep.results(again)["trials"]] == ["interrupted"]
+    assert [row["state"] for row in results(again)["trials"]] == ["interrupted"]
 
 
 def test_what_cannot_be_reached_is_one_error(server, tmp_path):

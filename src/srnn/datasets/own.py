@@ -2,7 +2,7 @@
 
 - a NumPy archive `.npz` (`own_npz`): arrays X and y;
 - a folder of text tables `.csv`, `.tsv` or of sound files `.wav`, `.flac` (`own_folders`): in
-sub-folders named after the classes, or with a list;
+  sub-folders named after the classes, or with a list;
 - spikes in an HDF5 file `.h5`, `.hdf5`, laid out as Spiking Heidelberg Digits (`spikes_h5`).
 
 A folder that holds just one archive or HDF5 file stands for that file.

@@ -20,9 +20,11 @@ the sound; its frequencies begin at 1 Hz.
 
 **Hair cell** (Meddis 1986, 1988), sample by sample; its transmitter c gives a probability of firing
 p = h dt c.
+
 **Nerve**: `fibres` fibres fire with that probability, each dead for 1 ms after it fired. They are
-drawn together: a binomial number of those ready. **Bushy cell**: a LIF with τ_mem = 1 ms, τ_syn =
-0.5 ms, 1 ms refractory, driven by all fibres.
+drawn together: a binomial number of those ready.
+
+**Bushy cell**: a LIF with τ_mem = 1 ms, τ_syn = 0.5 ms, 1 ms refractory, driven by all fibres.
 
 The draws depend on seed, channel and sample alone. Compiled where there is a C compiler, else in
 numpy, with the same spikes.
@@ -126,7 +128,7 @@ class Cochlea:
 
     def _membrane(self, audio: ArrayLike, rate: float) -> Iterator[tuple[int, Real]]:
         """Yield (first channel, velocities (channels, steps)), block by block."""
-        fft = membrane.scipy_part("fft")
+        fft = membrane.load_scipy().fft
         sound, rate = self._sound(audio, rate)
         steps = len(sound) // 2 + 1
         spectrum = fft.fft(sound)[:steps]
@@ -191,7 +193,7 @@ class Cochlea:
             ratio = Fraction(int(self.rate), rate)
             x, rate = (
                 np.asarray(
-                    membrane.scipy_part("signal").resample_poly(
+                    membrane.load_scipy().signal.resample_poly(
                         x, ratio.numerator, ratio.denominator
                     )
                 ),

@@ -8,9 +8,9 @@ reasons, and `docs/stream.md` has the measured distance:
 - the loudness of a recording and its fading in and out are only known at its end: a stream takes a
   `gain` (0.3 over the root mean square that speech has there) and does not fade;
 - what is farther away than these is left out: less than two thousandths of a channel's largest
-value;
+  value;
 - a recording of n samples has n // 2 + 1 membrane samples, so that its last one lies up to one
-sample later than half the rate says.
+  sample later than half the rate says.
 
 Cut in any pieces, a stream gives the same spikes to the bit: blocks lie at fixed times. Those of a
 block are known `AFTER` seconds after its end.
@@ -142,10 +142,10 @@ class CochleaStream:
 
     def _hear(self, sound: Real) -> tuple[Real, NDArray[np.int64]]:
         """Return the spikes of one block: the sound before it, the block, the sound after it."""
-        fft = membrane.scipy_part("fft")
+        fft = membrane.load_scipy().fft
         x = sound
         if self._ratio != 1:
-            x = membrane.scipy_part("signal").resample_poly(
+            x = membrane.load_scipy().signal.resample_poly(
                 sound, self._ratio.numerator, self._ratio.denominator
             )
         spectrum = fft.fft(x)[: len(x) // 2]

@@ -5,7 +5,6 @@ table of it that is made once for a sampling rate. `srnn.encode.cochlea` has the
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 from typing import Any
 
@@ -48,7 +47,7 @@ def transfer(frequency: Real, place: Real) -> Complex:
     """Return v(w, c), frequency (F,) Hz and place (C,) cm -> (C, F): velocity of the membrane for a
     stimulus of that frequency.
     """
-    special = scipy_part("special")
+    special = load_scipy().special
     w = 2 * math.pi * frequency
     k = (2 * w / _ALPHA) * math.sqrt(2 / (_H * _C0))
     z = 1j * math.sqrt(2 * _C0 / _H) * special.hankel2e(0, k) / special.hankel2e(1, k)
@@ -136,11 +135,16 @@ def cubic(x: Real) -> tuple[Real, Real, Real, Real]:
     )
 
 
-def scipy_part(part: str) -> Any:
-    """Return a module of scipy. Raises `SrnnError` where it is not installed."""
+def load_scipy() -> Any:
+    """Return scipy, with the parts that every cochlea uses; scipy loads others when they are used.
+
+    Raises `SrnnError` where it is not installed.
+    """
     try:
-        return importlib.import_module(f"scipy.{part}")
+        import scipy.fft
+        import scipy.special
     except ImportError as error:
         raise SrnnError(
             'The cochlea needs scipy. Install it with: pip install "srnn[data]"'
         ) from error
+    return scipy

@@ -1,5 +1,5 @@
 """Truncated backpropagation through time: a batch cut into chunks, the state handed on, the
-gradient not.
+gradient not (`srnn.training.chunks` runs them).
 
 The gradient of a chunk ends at its start, so that memory is held for one chunk only. Activation
 checkpointing (`Task.segment`) is the other way to save memory: it keeps the whole gradient and

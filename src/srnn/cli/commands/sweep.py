@@ -15,7 +15,7 @@ from srnn.cli import options
 from srnn.cli.shared import as_given, mode_of, show, task_of
 
 if TYPE_CHECKING:
-    from srnn.search.sweep import Sweep
+    from srnn.search.study import Sweep
 
 SUMMARY = (
     "Search settings of a task (Optuna) by validation accuracy; the test part is never evaluated."
@@ -95,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from srnn import tables
     from srnn.search import space
-    from srnn.search.sweep import Sweep, results, work, write_csv
+    from srnn.search.study import Sweep
+    from srnn.search.sweep import work
+    from srnn.search.trials import results, write_csv
     from srnn.training.session import find_device, signals_interrupt
 
     task = task_of(args, args.task)
@@ -213,7 +215,7 @@ def _together(sweep: Sweep, jobs: int) -> bool:
     Raises `SrnnError` when one found bad input, and `KeyboardInterrupt` when stopped, after all
     have stopped.
     """
-    from srnn.search.sweep import results
+    from srnn.search.trials import results
 
     # a forked child of a process with torch's threads may hang
     context = multiprocessing.get_context("spawn")
