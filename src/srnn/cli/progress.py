@@ -39,7 +39,7 @@ class Speed(ProgressColumn):
 
 
 def _line(row: dict[str, Any], mark: str = " ") -> str:
-    rates = " ".join(f"{r:.3f}" for r in row["firing_rates"])
+    rates = " ".join(f"{r:.3f}" for r in row["firing_rates"] if r is not None) or "none"
     return (
         f"epoch {row['epoch']:>3}  loss {row['loss']:8.2f}  train "
         f"{100 * row['train_accuracy']:5.2f} %  "

@@ -248,7 +248,11 @@ def learning(
     Returns a matplotlib Figure.
     """
     epochs = [row["epoch"] for row in rows]
-    layers = [k for k in range(len(rows[0]["firing_rates"])) if not spiking or spiking[k]]
+    layers = [
+        k
+        for k, rate in enumerate(rows[0]["firing_rates"])
+        if rate is not None and (not spiking or spiking[k])
+    ]
     figure = new_figure(figsize=(9.6, 3.0))
     axes = figure.subplots(1, 3 if layers else 2)
     loss, accuracy = axes[:2]

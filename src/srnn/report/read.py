@@ -14,7 +14,7 @@ from srnn._check import RunError, SrnnError
 from srnn.datasets import Sample
 from srnn.energy import Activity
 from srnn.nn.networks import Stack
-from srnn.tasks.settings import differences, settings_to, varied
+from srnn.tasks.settings import differences, not_comparable, settings_to, varied
 from srnn.tasks.task import Parts, Task
 from srnn.training.runs import DIVERGED, Run, load_checkpoint, load_weights
 
@@ -89,13 +89,7 @@ class Read:
     def activity(self) -> Activity | None:
         """The activity that was measured when the run was evaluated."""
         m = self.metrics
-        return (
-            None
-            if m is None
-            else Activity(
-                m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"]
-            )
-        )
+        return None if m is None else Activity.stored(m)
 
     @property
     def spiking(self) -> tuple[bool, ...]:
@@ -144,6 +138,8 @@ def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
             f"{path / 'metrics.json'} is damaged: it has no "
             f"{', '.join(sorted(missing))}. Write it anew with srnn train --resume."
         )
+    if metrics is not None and (apart := not_comparable(task)):  # also of runs of before
+        metrics |= {"published": [], "published_not": apart}
     diverged = (path / DIVERGED).exists()
     state: Any = (
         "finished"

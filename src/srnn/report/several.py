@@ -218,7 +218,7 @@ def _protocol(g: Group) -> str:
     per_step = isinstance(g.first.task.decode, PerStep)
     return (
         f"selected by {m['selected_by']}"
-        + (", published convention" if per_step and "test_accuracy" in m else "")
+        + (", published convention" if per_step and m["published"] and "test_accuracy" in m else "")
         + ("" if "test_accuracy" in m else "; the test part was left alone")
     )
 
