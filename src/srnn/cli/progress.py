@@ -29,13 +29,9 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the text; empty before there is a speed."""
-        return Text(
-            ""
-            if not task.speed
-            else f"{task.speed:.1f}/s"
-            if task.speed >= 1
-            else f"{1 / task.speed:.1f} s each"
-        )
+        if not task.speed:
+            return Text("")
+        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
 def _line(row: dict[str, Any], mark: str = " ") -> str:

@@ -111,9 +111,7 @@ class Unit:
 
 
 def walk(net: Stack, activity: Activity) -> Iterator[Unit]:
-    """Yield everything there is to charge, first layer first, both directions of bidirectional
-    layers.
-    """
+    """Yield all there is to charge, first layer first, both directions of bidirectional ones."""
     source = Source(activity.input, activity.events)
     for k, (part, rate) in enumerate(zip(net.parts(), activity.layers, strict=True)):
         made, source = _of_part(k, part, source, rate)

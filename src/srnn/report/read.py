@@ -140,16 +140,11 @@ def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
         )
     if metrics is not None and (apart := not_comparable(task)):  # also of runs of before
         metrics |= {"published": [], "published_not": apart}
-    diverged = (path / DIVERGED).exists()
-    state: Any = (
-        "finished"
-        if metrics is not None
-        else "running"
-        if run.in_use()
-        else "diverged"
-        if diverged
-        else "stopped"
-    )
+    state: Any = "diverged" if (path / DIVERGED).exists() else "stopped"
+    if metrics is not None:
+        state = "finished"
+    elif run.in_use():
+        state = "running"
     message = str(run.read(DIVERGED)["message"]) if state == "diverged" else ""
     net, before = None, None
     if run.checkpoint("best").exists():
@@ -180,9 +175,7 @@ def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
 
 
 def _before(run: Run, task: Task, seed: int) -> Stack:
-    """Return the network as the run began: with the weights it was given, or drawn again from its
-    seed.
-    """
+    """Return the network as the run began: with given weights, or drawn again from its seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = task.build()
@@ -244,9 +237,7 @@ def _unresolved(r: Read, settings: list[str]) -> list[str]:
 
 
 def moved(r: Read) -> list[str] | None:
-    """Return what differs from the task as it comes, as settings; None where that cannot be said in
-    settings.
-    """
+    """Return the settings that differ from the task as it comes; None where none say it."""
     return settings_to(r.task, tasks.load(r.task.name))
 
 
