@@ -510,7 +510,10 @@ def _parser() -> Parser:
     stream.add_argument(
         "--timed",
         action="store_true",
-        help="lines begin with a time in seconds, by which missing samples are seen",
+        help="lines begin with a time, by which missing samples are seen",
+    )
+    stream.add_argument(
+        "--time-unit", metavar="UNIT", help="of that time: s, ms, us or ns (default: s)"
     )
     stream.add_argument(
         "--rate", type=float, metavar="HZ", help="samples a second (default: as the task has it)"
