@@ -156,7 +156,7 @@ def measure(
         "--json",
         *(["--data-dir", data_dir] if data_dir else []),
     ]
-    errors = tempfile.TemporaryFile()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives the server)
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     bad: multiprocessing.Process | None = None
     try:
@@ -201,8 +201,10 @@ def measure(
         server.kill()
         if bad is not None:
             bad.kill()
-    said = errors.seek(0, os.SEEK_END)
-    errors.close()
+        errors.seek(0)
+        said = errors.read()
+        errors.close()
+    sys.stderr.write(said.decode(errors="replace")[:2000])
     first, last = (
         1e3 * np.array([d for one in seen for d in one[name]]) for name in ("first", "last")
     )
@@ -215,7 +217,7 @@ def measure(
     lost = f"{out}{f', of the one who reads nothing {all_left_out - out}' if stall else ''}"
     who = f"{viewers}{' and one who reads nothing' if stall else ''}"
     if attack != "none":
-        who += f", beside {attack}, {said} bytes of errors"
+        who += f", beside {attack}, {len(said)} bytes of errors"
     return (
         f"| {who} | {' | '.join(numbers)} | {frames:,} | {lost} | {load} | {memory:.0f} → "
         f"{memory_after:.0f} | {ended:.1f} |"

@@ -23,6 +23,7 @@ from srnn import ALIF, Layer, _build
 from srnn._build import BuildError
 from srnn._check import ConfigError
 from srnn.kernels import cpu
+from waiting import GENEROUS
 
 
 @pytest.fixture
@@ -302,7 +303,7 @@ def test_a_machine_without_compiler(tmp_path):
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=GENEROUS,
     )
     assert done.returncode == 0, done.stderr
     reason = "no C compiler (cc, gcc, clang not found; install gcc or clang, or set CC)"
@@ -319,7 +320,7 @@ def test_an_unusable_folder_in_a_process_of_its_own(tmp_path):
     (tmp_path / "tmp").mkdir()
     env = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "SRNN_KERNELS": str(a_file(tmp_path))}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=GENEROUS
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("cpu: kernel compiled by ")
@@ -424,6 +425,6 @@ def test_loader_workers_run_kernels(one_thread_after):
     data = Encoded()
     wanted = torch.stack([data[k] for k in range(6)])
     loader = DataLoader(
-        data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30
+        data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=GENEROUS
     )
     assert torch.equal(torch.cat(list(loader)), wanted)

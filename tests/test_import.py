@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 
+from waiting import GENEROUS
+
 LATER = {
     "scipy",
     "matplotlib",
@@ -34,7 +36,7 @@ def loaded(statement: str) -> frozenset[str]:
         f"name in sys.modules}})))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=GENEROUS
     )
     return frozenset(json.loads(done.stdout))
 

@@ -35,6 +35,7 @@ from srnn.training.train import fit
 # run as a program, or by pytest, which puts nothing there
 sys.path.insert(0, str(Path(__file__).parent))
 from uneven import BASE, BITTAR, STEPS
+from waiting import GENEROUS
 
 VARIANTS = {
     "plain": BASE,
@@ -98,7 +99,9 @@ def torchrun(*argv: object, count: int = 2) -> subprocess.CompletedProcess[str]:
         str(count),
         *map(str, argv),
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment())
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=GENEROUS, env=environment()
+    )
 
 
 def assert_same_run(got: Path, wanted: Path, tolerance: float = 1e-4) -> None:
@@ -185,8 +188,8 @@ def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_pa
     train = "fit(BASE, out, test=False, progress=v['Progress'](batch=lambda e, b, loss: {}))"
     die = "__import__('os').kill(__import__('os').getpid(), 9) if (e, b) == (1, 2) else None"
     first, second = team(tmp_path / "run", (train.format("None"), train.format(die)))
-    said = first.communicate(timeout=120)[1]
-    second.communicate(timeout=120)
+    said = first.communicate(timeout=GENEROUS)[1]
+    second.communicate(timeout=GENEROUS)
     assert second.returncode == -signal.SIGKILL
     assert first.returncode == 1
     assert re.search(
@@ -206,7 +209,7 @@ def test_what_one_process_cannot_read_ends_all(tmp_path):
     """A machine without the data: nobody waits for it, and nothing is left behind."""
     broken = "from srnn import tasks; fit(tasks.load('ecg'), out, data_dir='/nowhere')"
     first, second = team(tmp_path / "run", ("fit(BASE, out, test=False)", broken))
-    said, why = (p.communicate(timeout=120)[1] for p in (first, second))
+    said, why = (p.communicate(timeout=GENEROUS)[1] for p in (first, second))
     assert (first.returncode, second.returncode) == (1, 1)
     assert "RunError: another process of this run has ended" in said
     assert "DataError" in why

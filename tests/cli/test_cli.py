@@ -24,6 +24,7 @@ from srnn.tasks.settings import describe, override, varied
 from srnn.training import loop
 from srnn.training import train as training
 from srnn.training.runs import Run
+from waiting import GENEROUS
 
 TINY = [
     "data.train=8",
@@ -177,7 +178,7 @@ def test_bash_completes_commands_options_choices_and_tasks(srnn, tmp_path):
         )
         ask = f'{line} 2>/dev/null; printf "%s\n" "${{COMPREPLY[@]}}"'
         return subprocess.run(
-            ["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=True
+            ["bash", "-c", ask], capture_output=True, text=True, timeout=GENEROUS, check=True
         ).stdout.split()
 
     assert completed("srnn", "tr") == ["train"]

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from srnn.training.train import fit, fit_together
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from uneven import BASE, BITTAR, STEPS
+from waiting import until
 
 VARIANTS = {
     "dropout, batch norm, random starts": replace(
@@ -414,7 +416,9 @@ def test_trials_in_lockstep_are_those_of_a_sweep(srnn, tmp_path, monkeypatch):
 
 def test_a_sweep_in_lockstep_stops(tmp_path, monkeypatch):
     monkeypatch.setattr("srnn.search.sweep.gains", lambda *a: True)
-    task = override(srnn_tasks.load("ecg_sim"), [w for w in TINY if w != "--set"] + ["epochs=50"])
+    task = override(
+        srnn_tasks.load("ecg_sim"), [w for w in TINY if w != "--set"] + ["epochs=100000"]
+    )
     sweep = Sweep(
         task,
         space.parse(task, ["optimiser.lr=1e-3:1e-2:log"]),
@@ -425,20 +429,14 @@ def test_a_sweep_in_lockstep_stops(tmp_path, monkeypatch):
         together=2,
     )
     sweep.prepare()
-    heard = []
 
-    def say(line: str) -> None:
-        heard.append(line)
-        if len(heard) == 2:
-            signal.setitimer(signal.ITIMER_REAL, 1.0)
-
-    def late(number: int, frame: object) -> None:
+    def stop() -> None:
+        until(lambda: len(list((tmp_path / "s").glob("trial-*/log.jsonl"))) == 2)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.signal(signal.SIGALRM, late)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            work(sweep, say)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with pytest.raises(KeyboardInterrupt):
+        work(sweep, lambda line: None)
+    stopping.join()
     assert [row["state"] for row in results(sweep)["trials"]] == ["interrupted"] * 2

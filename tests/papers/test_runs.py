@@ -22,6 +22,7 @@ from srnn.papers.table import Row, Table
 from srnn.tasks.settings import override
 from srnn.training.runs import Run
 from srnn.training.train import fit
+from waiting import GENEROUS
 
 TINY = (
     "data.train=8",
@@ -264,7 +265,7 @@ def test_a_signal_stops_all_with_their_checkpoints_written(tmp_path, number):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(number)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=GENEROUS)
     assert (process.returncode, out) == (130, ""), err
     assert (
         "Stopped; the checkpoints are written.\n"

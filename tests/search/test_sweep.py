@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from srnn.search.sweep import Sweep
 from srnn.tasks.settings import override
 from srnn.training import train
 from srnn.training.runs import Run
+from waiting import GENEROUS, until
 
 optuna = pytest.importorskip("optuna")
 TINY = [
@@ -38,7 +38,6 @@ TINY = [
 ]
 SET = [text for setting in TINY for text in ("--set", setting)]
 LR = ["--search", "optimiser.lr=1e-3:1e-1:log"]
-BEGUN = 120  # seconds until a process has surely begun; never reached in a test that passes
 
 
 @pytest.fixture(autouse=True)
@@ -61,16 +60,6 @@ def started(folder, *argv):
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-
-
-def until(what, process=None):
-    """Wait for something to become true."""
-    for _ in range(BEGUN * 20):
-        if found := what():
-            return found
-        assert process is None or process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 # ── the search space ──────────────────────────────────────────────────────────────────────────────
@@ -526,7 +515,7 @@ def test_stopping_stops_every_process_and_marks_their_trials(tmp_path):
     process = started(tmp_path, *LR, *LONG, "--out", "runs", "--trials", 4, "--jobs", 2)
     until(lambda: len(list((tmp_path / "runs").glob("trial-*/log.jsonl"))) == 2, process)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=BEGUN)
+    out, err = process.communicate(timeout=GENEROUS)
     assert (process.returncode, out) == (130, ""), err
     assert "Go on with the same command" in err
     assert "Traceback" not in err

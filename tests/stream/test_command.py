@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 import wave
@@ -23,8 +24,10 @@ import torch
 
 from srnn.cli import main as cli
 from srnn.stream.live import Live
+from srnn.stream.parse import Lines
 from srnn.tasks.task import collate
 from srnn.training.runs import load_run
+from waiting import GENEROUS, until
 
 T = 60
 
@@ -292,12 +295,12 @@ def test_a_socket_that_listens(capfd, run, offline):
         port = probe.getsockname()[1]
 
     def client() -> None:
-        for _ in range(200):
+        def connected() -> socket.socket | None:
             with contextlib.suppress(OSError):
-                with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
-                    s.sendall(lines(x).encode())
-                return
-            time.sleep(0.05)
+                return socket.create_connection(("127.0.0.1", port), timeout=GENEROUS)
+
+        with until(connected) as s:
+            s.sendall(lines(x).encode())
 
     thread = threading.Thread(target=client)
     thread.start()
@@ -318,8 +321,15 @@ def test_a_socket_that_listens(capfd, run, offline):
     check(events(capfd.readouterr().out), labels)
 
 
-def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline):
+def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline, monkeypatch):
     x, _, labels = offline
+    taken, feed = [0], Lines.feed
+
+    def counted(self, data):
+        taken[0] += len(data)
+        return feed(self, data)
+
+    monkeypatch.setattr(Lines, "feed", counted)
     for abort in (False, True):
         with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -328,7 +338,7 @@ def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline):
                 with s:
                     s.sendall(lines(x[:2]).encode())
                     if abort:
-                        time.sleep(0.3)
+                        until(lambda: taken[0] == 2 * len(lines(x[:2])))
                         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
             thread = threading.Thread(target=serve)
@@ -360,7 +370,8 @@ def test_a_serial_port(capfd, run, offline):
 
     def write() -> None:
         data = lines(x[:2]).encode()
-        time.sleep(0.3)
+        # until it is open: then it is raw
+        until(lambda: not termios.tcgetattr(theirs)[3] & termios.ICANON)
         while data:
             data = data[os.write(ours, data[:200]) :]
 
@@ -414,7 +425,7 @@ def test_a_pipe_as_a_process_and_a_reader_that_goes(run, offline):
         process.stdin.write(lines(np.tile(x, (20, 1, 1))).encode())
         process.stdin.close()
     said = process.stderr.read().decode()
-    assert process.wait(timeout=60) == 0, said
+    assert process.wait(timeout=GENEROUS) == 0, said
     assert json.loads(said)["event"] == "end"
 
 
@@ -618,7 +629,7 @@ def test_interrupted_it_says_what_it_did(sent, run, offline):
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["event"] == "class"
     process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=GENEROUS)
     assert process.returncode == 130
     assert err.decode() == "srnn stream: interrupted\n"
     assert json.loads(out.splitlines()[-1])["event"] == "end"

@@ -16,6 +16,7 @@ from srnn.stream.clock import UNITS
 from srnn.stream.encoding import SpikeTrains, Windows
 from srnn.stream.parse import LONGEST, Binary, Lines, Repair
 from srnn.tasks.encoders import EventBins, Shape
+from waiting import GENEROUS, until
 
 TEXT = (
     b"1,2,3\n4 5 6\r\n\n# a comment\n7;8;9\n1,,3\nnan 1 2\nhello\n1,2\n1,2,inf\n1_0,2,3\n"
@@ -263,16 +264,17 @@ def test_a_full_queue_blocks_or_drops_what_is_oldest():
 
     thread = threading.Thread(target=put)
     thread.start()
-    time.sleep(0.1)
+    until(lambda: len(done) == 2)
+    thread.join(0.1)
     assert done == [0, 1]
     assert [queue.get() for _ in range(6)] == list(range(6))
-    thread.join(5)
+    thread.join(GENEROUS)
     assert queue.dropped == 0
     assert queue.put(9, 99)  # one item at least, however large
     thread = threading.Thread(target=lambda: done.append(queue.put(1, 1)))
     thread.start()
     queue.close()
-    thread.join(5)
+    thread.join(GENEROUS)
     assert done[-1] is False
 
 

@@ -37,6 +37,7 @@ from srnn.training.evaluate import assess
 from srnn.training.loop import Interrupted, Progress
 from srnn.training.runs import Run, load_checkpoint, load_run
 from srnn.training.train import fit
+from waiting import GENEROUS, until
 
 TINY = [
     "data.train=8",
@@ -471,15 +472,11 @@ def test_a_process_that_is_stopped_goes_on_to_the_same_bits(long, tmp_path, numb
     command = [sys.executable, "-m", "srnn.cli.main", "train", "ecg_sim", *sets, "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 60
-        while not (log.exists() and log.read_text().count("\n")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: log.exists() and log.read_text().count("\n"), process)
         wait = random.uniform(0, 0.25)
         time.sleep(wait)
         process.send_signal(number)
-        shown, said = process.communicate(timeout=60)
+        shown, said = process.communicate(timeout=GENEROUS)
     finally:
         process.kill()
     done = len(Run(out).rows())

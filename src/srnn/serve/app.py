@@ -236,6 +236,8 @@ class _Desk:
         except WebSocketDisconnect as gone:
             if gone.code == TOO_LONG:
                 self._hub.refused["too long"] += 1
+        except asyncio.CancelledError:  # the end of the server, before their messages were read
+            pass
         finally:
             sends.cancel()
             listens.cancel()
