@@ -95,7 +95,10 @@ def idle(port: int, count: int = 1150) -> None:
     made: list[socket.socket] = []
     while True:
         while len(made) < min(count, room - 100):
-            one = socket.create_connection(("127.0.0.1", port), timeout=30)
+            try:
+                one = socket.create_connection(("127.0.0.1", port), timeout=30)
+            except ConnectionRefusedError:  # the server has ended
+                return
             if len(made) % 2:
                 one.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\nUpgra")
             one.setblocking(False)
