@@ -4,8 +4,11 @@ takes.
     python -m benchmarks.serve                                          20 viewers for 30 seconds
     python -m benchmarks.serve --run runs/ecg-seed0 --data-dir DIR      a run of yours
     python -m benchmarks.serve --viewers 5 --seconds 5                  a short form
+    python -m benchmarks.serve --attack                                 one viewer under attack
 
 The viewers are there twice, the second time with one more who reads nothing.
+With --attack one viewer is there alone, beside 1,150 idle connections (every second one with half a
+request, opened again when they are ended), and beside a flood of valid messages.
 
 Without --run, a network is trained for one epoch on the simulated ECG. `srnn serve` plays in a
 process of its own at real time, the viewers are in another one. A frame says when its first step
@@ -18,8 +21,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import multiprocessing
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -78,6 +84,52 @@ def stalled(url: str) -> socket.socket:
     return made
 
 
+def idle(port: int, count: int = 1150) -> None:
+    """Keep connections open that say nothing, or half of what they want, until this is ended."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 100
+    room = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, room), hard))
+    made: list[socket.socket] = []
+    while True:
+        while len(made) < min(count, room - 100):
+            try:
+                one = socket.create_connection(("127.0.0.1", port), timeout=30)
+            except ConnectionRefusedError:  # the server has ended
+                return
+            if len(made) % 2:
+                one.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\nUpgra")
+            one.setblocking(False)
+            made.append(one)
+        time.sleep(0.2)
+        kept = []
+        for one in made:
+            try:
+                gone = one.recv(1) == b""
+            except BlockingIOError:
+                gone = False
+            except OSError:
+                gone = True
+            if gone:
+                one.close()
+            else:
+                kept.append(one)
+        made = kept
+
+
+def flood(url: str) -> None:
+    """Send valid messages as fast as they are taken, until this is ended."""
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    with contextlib.suppress(ConnectionClosed, OSError), connect(url) as socket:
+        while True:
+            socket.send('{"noise": 0.1}')
+
+
+ATTACKS = ("none", "idle", "flood")
+
+
 def used(pid: int) -> tuple[float, float]:
     """Return the processor time of a process so far (s), and its resident memory (MB)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
@@ -85,7 +137,14 @@ def used(pid: int) -> tuple[float, float]:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), resident / 1e6
 
 
-def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall: bool) -> str:
+def measure(
+    run: Path,
+    data_dir: str | None,
+    viewers: int,
+    seconds: float,
+    stall: bool,
+    attack: str = "none",
+) -> str:
     """Serve, look, and return a row of the table."""
     command = [
         sys.executable,
@@ -98,11 +157,22 @@ def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall
         "--json",
         *(["--data-dir", data_dir] if data_dir else []),
     ]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives the server)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    bad: multiprocessing.Process | None = None
     try:
         assert server.stdout is not None
         url = json.loads(server.stdout.readline())["url"]
-        idle = stalled(url) if stall else None
+        reads_nothing = stalled(url) if stall else None
+        if attack != "none":
+            port = int(url.rsplit(":", 1)[1].strip("/"))
+            bad = multiprocessing.get_context("spawn").Process(
+                target=idle if attack == "idle" else flood,
+                args=(port if attack == "idle" else url.replace("http", "ws") + "live",),
+                daemon=True,
+            )
+            bad.start()
+            time.sleep(3)  # it is at work before anybody looks
         looking = [
             sys.executable,
             "-m",
@@ -126,10 +196,16 @@ def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall
         server.terminate()
         server.wait(30)
         ended = time.monotonic() - began
-        if idle is not None:
-            idle.close()
+        if reads_nothing is not None:
+            reads_nothing.close()
     finally:
         server.kill()
+        if bad is not None:
+            bad.kill()
+        errors.seek(0)
+        said = errors.read()
+        errors.close()
+    sys.stderr.write(said.decode(errors="replace")[:2000])
     first, last = (
         1e3 * np.array([d for one in seen for d in one[name]]) for name in ("first", "last")
     )
@@ -141,6 +217,8 @@ def measure(run: Path, data_dir: str | None, viewers: int, seconds: float, stall
     load = f"{100 * (cpu_after - cpu) / passed:.0f} %"
     lost = f"{out}{f', of the one who reads nothing {all_left_out - out}' if stall else ''}"
     who = f"{viewers}{' and one who reads nothing' if stall else ''}"
+    if attack != "none":
+        who += f", beside {attack}, {len(said)} bytes of errors"
     return (
         f"| {who} | {' | '.join(numbers)} | {frames:,} | {lost} | {load} | {memory:.0f} → "
         f"{memory_after:.0f} | {ended:.1f} |"
@@ -155,6 +233,7 @@ def main() -> None:
     parser.add_argument("--data-dir")
     parser.add_argument("--viewers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--attack", action="store_true")
     parser.add_argument("--look", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.look:
@@ -171,6 +250,11 @@ def main() -> None:
             "received | left out | processor | memory, MB | ends in, s |"
         )
         print("|---|---|---|---|---|---|---|---|")
+        if args.attack:
+            for attack in ATTACKS:
+                row = measure(run, args.data_dir, 1, args.seconds, False, attack)
+                print(row, flush=True)
+            return
         for stall in (False, True):
             print(measure(run, args.data_dir, args.viewers, args.seconds, stall), flush=True)
 

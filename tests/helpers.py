@@ -89,7 +89,11 @@ def worker(argv: list[str], **popen: Any):
     return forked(lambda: module.CODES[module.main(json.loads(argv[3]))], **popen)
 
 
-def until(what: Callable[[], Any], process: Any = None, seconds: float = 120.0) -> Any:
+GENEROUS = 240.0
+"""Seconds, less than a test may last: never reached in a test that passes."""
+
+
+def until(what: Callable[[], Any], process: Any = None, seconds: float = GENEROUS) -> Any:
     """Wait until something is true, and return it; a process that ends before is an error."""
     end = time.monotonic() + seconds
     while not (found := what()):

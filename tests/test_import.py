@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import srnn
+from helpers import GENEROUS
 
 HERE = Path(srnn.__file__).parent
 ALIASES = ("baselines", "figures", "networks", "runs", "train")
@@ -26,7 +27,7 @@ def loaded(statement: str) -> frozenset[str]:
     names = "sorted({name.split('.')[0] for name in sys.modules})"
     code = f"import json, sys; {statement}; print(json.dumps({names}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=GENEROUS
     )
     return frozenset(json.loads(done.stdout))
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import forked
+from helpers import GENEROUS, forked
 from srnn import processes, tasks
 from srnn._check import ConfigError
 from srnn.nn.norm import BatchNorm, normalised
@@ -103,7 +103,9 @@ def torchrun(*argv: object, count: int = 2) -> subprocess.CompletedProcess[str]:
         str(count),
         *map(str, argv),
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment())
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=GENEROUS, env=environment()
+    )
 
 
 def assert_same_run(got: Path, wanted: Path, tolerance: float = 1e-4) -> None:
@@ -186,8 +188,8 @@ def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_pa
 
     train = partial(fit, BASE, tmp_path / "run", test=False)
     first, second = team(train, partial(train, progress=Progress(batch=die)))
-    said = first.communicate(timeout=120)[1]
-    second.communicate(timeout=120)
+    said = first.communicate(timeout=GENEROUS)[1]
+    second.communicate(timeout=GENEROUS)
     assert second.returncode == -signal.SIGKILL
     assert first.returncode == 1
     assert re.search(
@@ -208,7 +210,7 @@ def test_what_one_process_cannot_read_ends_all(tmp_path):
     out = tmp_path / "run"
     broken = partial(fit, tasks.load("ecg"), out, data_dir="/nowhere")
     first, second = team(partial(fit, BASE, out, test=False), broken)
-    said, why = (p.communicate(timeout=120)[1] for p in (first, second))
+    said, why = (p.communicate(timeout=GENEROUS)[1] for p in (first, second))
     assert (first.returncode, second.returncode) == (1, 1)
     assert "RunError: another process of this run has ended" in said
     assert "DataError" in why

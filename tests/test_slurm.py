@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from helpers import GENEROUS, until
 from srnn.training.runs import Run
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "slurm"
@@ -90,12 +90,9 @@ def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_on(slurm, tmp_pat
     out = tmp_path / "run"
     argv = ["ecg_sim", *TINY, "--set", "batch=4", "--set", "epochs=4000", "--out", out]
     first = slurm("train.sbatch", *argv, SRNN_PROCESSES=2)
-    for _ in range(600):
-        time.sleep(0.1)
-        if (out / "log.jsonl").exists() and len(Run(out).rows()) > 2:
-            break
+    until(lambda: (out / "log.jsonl").exists() and len(Run(out).rows()) > 2, first)
     first.send_signal(signal.SIGTERM)
-    said = first.communicate(timeout=120)[0]
+    said = first.communicate(timeout=GENEROUS)[0]
     assert first.returncode == 0, said
     assert (tmp_path / "queue").read_text().split() == [str(os.getpid())], said
     assert "the checkpoint is written" in said
@@ -104,12 +101,9 @@ def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_on(slurm, tmp_pat
     kept = json.loads((out / "task.json").read_text())
     assert Run(out).read("env.json")["processes"] == 2
     again = slurm("train.sbatch", *argv, SRNN_PROCESSES=2, SLURM_RESTART_COUNT=1)
-    for _ in range(600):
-        time.sleep(0.1)
-        if len(Run(out).rows()) > done:
-            break
+    until(lambda: len(Run(out).rows()) > done, again)
     again.send_signal(signal.SIGTERM)
-    said = again.communicate(timeout=120)[0]
+    said = again.communicate(timeout=GENEROUS)[0]
     assert again.returncode == 0, said
     assert len(Run(out).rows()) > done, said
     assert json.loads((out / "task.json").read_text()) == kept
@@ -118,7 +112,7 @@ def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_on(slurm, tmp_pat
 
 def test_a_seed_a_job(slurm, tmp_path):
     made = slurm("seeds.sbatch", "ecg_sim", *TINY, "--set", "epochs=1", SLURM_ARRAY_TASK_ID=3)
-    said = made.communicate(timeout=120)[0]
+    said = made.communicate(timeout=GENEROUS)[0]
     assert made.returncode == 0, said
     assert Run(tmp_path / "runs/ecg_sim-seed3").read("metrics.json")["seed"] == 3
 
@@ -138,7 +132,7 @@ def test_jobs_of_a_sweep_share_a_journal(slurm, tmp_path):
         "--json",
     ]
     both = [slurm("sweep.sbatch", *argv, "--out", "sweep", SLURM_ARRAY_TASK_ID=k) for k in range(2)]
-    ends = [p.communicate(timeout=120)[0] for p in both]
+    ends = [p.communicate(timeout=GENEROUS)[0] for p in both]
     assert [p.returncode for p in both] == [0, 0], ends
     assert sorted(p.name for p in (tmp_path / "sweep").glob("trial-*")) == [
         f"trial-{k:04d}" for k in range(5)

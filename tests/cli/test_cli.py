@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from helpers import GENEROUS
 from srnn import energy, report, tables, tasks
 from srnn._check import DataError
 from srnn.cli import main as cli
@@ -179,7 +180,7 @@ def test_bash_completes_commands_options_choices_and_tasks(srnn, tmp_path):
         )
         ask = f'{line} 2>/dev/null; printf "%s\n" "${{COMPREPLY[@]}}"'
         return subprocess.run(
-            ["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=True
+            ["bash", "-c", ask], capture_output=True, text=True, timeout=GENEROUS, check=True
         ).stdout.split()
 
     assert completed("srnn", "tr") == ["train"]

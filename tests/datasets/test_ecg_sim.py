@@ -133,9 +133,9 @@ def test_other_rates_and_lengths() -> None:
 
 
 def test_fast_enough() -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # what others do on the machine does not count
     assert len(ecg_sim.generate(60)) == 60
-    assert time.perf_counter() - start < 5  # a tenth of 600, with slack for a busy machine
+    assert time.process_time() - start < 5  # a tenth of 600, with slack for a busy machine
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import until
 from srnn._check import ConfigError, DataError, SrnnError
 from srnn.datasets import _fetch, qtdb
 
@@ -405,10 +406,7 @@ def _child(server: Server, to: Path) -> subprocess.Popen[str]:
 
 
 def _wait_for(path: Path, size: int) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (path.exists() and path.stat().st_size >= size):
-        time.sleep(0.01)
-    assert path.stat().st_size >= size
+    until(lambda: path.exists() and path.stat().st_size >= size)
 
 
 def test_killed_process_is_gone_on_with(server: Server, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 import srnn
+from helpers import until
 from srnn import tasks as srnn_tasks
 from srnn._check import DivergedError, SrnnError
 from srnn.cli.commands import train as train_command
@@ -427,17 +429,13 @@ def test_a_sweep_in_lockstep_stops(tmp_path, monkeypatch):
     )
     sweep.prepare()
 
-    def begun(number: int, frame: object) -> None:
-        if len(list(tmp_path.rglob("log.jsonl"))) == 2:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            os.kill(os.getpid(), signal.SIGTERM)
+    def stop() -> None:
+        until(lambda: len(list((tmp_path / "s").glob("trial-*/log.jsonl"))) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.signal(signal.SIGALRM, begun)
-    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            work(sweep, lambda line: None)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with pytest.raises(KeyboardInterrupt):
+        work(sweep, lambda line: None)
+    stopping.join()
     assert [row["state"] for row in results(sweep)["trials"]] == ["interrupted"] * 2

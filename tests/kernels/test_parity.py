@@ -404,10 +404,12 @@ FACTOR = 1.001
 
 @dataclass(frozen=True)
 class Wrong(ALIF):
-    """An ALIF whose kernel remembers a number that has changed since."""
+    """An ALIF whose kernel remembers a number that has changed since, found by no name of its
+    code.
+    """
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
-        return super().step(I * FACTOR, s, state, c)
+        return super().step(I * globals()["FACTOR"], s, state, c)
 
 
 @pytest.mark.parametrize("activation", [Spike(), Soft()], ids=["Spike", "Soft"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import command, until
+from helpers import GENEROUS, command, until
 from srnn import tasks
 from srnn._check import RunError
 from srnn.datasets import qtdb
@@ -262,7 +262,7 @@ def test_a_signal_stops_all_with_their_checkpoints_written(tmp_path, monkeypatch
 
     begun = until(both, process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=GENEROUS)
     assert (process.returncode, out) == (130, ""), err
     assert (
         "Stopped; the checkpoints are written.\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import command, until
+from helpers import GENEROUS, command, until
 from srnn import tasks
 from srnn.cli import main as cli
 from srnn.locks import FileLock
@@ -38,7 +38,6 @@ TINY = [
 ]
 SET = [text for setting in TINY for text in ("--set", setting)]
 LR = ["--search", "optimiser.lr=1e-3:1e-1:log"]
-BEGUN = 120  # seconds until a process has surely begun; never reached in a test that passes
 
 
 @pytest.fixture(autouse=True)
@@ -511,7 +510,7 @@ def test_stopping_stops_every_process_and_marks_their_trials(tmp_path):
     process = started(tmp_path, *LR, *LONG, "--out", "runs", "--trials", 4, "--jobs", 2)
     until(lambda: len(list((tmp_path / "runs").glob("trial-*/log.jsonl"))) == 2, process)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=BEGUN)
+    out, err = process.communicate(timeout=GENEROUS)
     assert (process.returncode, out) == (130, ""), err
     assert "Go on with the same command" in err
     assert "Traceback" not in err

@@ -12,14 +12,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from helpers import command, forked
+from helpers import GENEROUS, command, forked, until
 from srnn import tasks
 from srnn._check import RunError
 from srnn.search import space
@@ -73,7 +72,7 @@ class Server:
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
-            timeout=60,
+            timeout=GENEROUS,
         )
 
     def start(self) -> None:
@@ -147,7 +146,7 @@ def test_two_that_share_only_the_database(server, tmp_path):
     same best one.
     """
     both = [start(tmp_path / name, server.url(), "two", 7) for name in ("a", "b")]
-    ends = [p.communicate(timeout=120) for p in both]
+    ends = [p.communicate(timeout=GENEROUS) for p in both]
     assert [p.returncode for p in both] == [0, 0], ends
     found = [json.loads(out) for out, _ in ends]
     trials = max(
@@ -169,7 +168,7 @@ def test_all_that_start_at_once_find_one_study(server, tmp_path):
         print(plan(tmp_path / str(k), server.url("fresh"), "fresh", 1).prepare())
 
     several = [forked(partial(prepare, k), stdout=subprocess.PIPE, text=True) for k in range(4)]
-    said = [p.communicate(timeout=120)[0].strip() for p in several]
+    said = [p.communicate(timeout=GENEROUS)[0].strip() for p in several]
     assert sorted(said) == ["False", "False", "False", "True"]
 
 
@@ -190,20 +189,12 @@ def test_of_one_that_is_killed_the_server_knows(server, tmp_path):
     """
     victim = start(tmp_path / "a", server.url(), "killed", 2, "epochs=5000")
     one = plan(tmp_path / "b", server.url(), "killed", 2, "epochs=5000")
-    for _ in range(600):
-        time.sleep(0.1)
-        if list((tmp_path / "a").rglob("last.json")) or list(
-            (tmp_path / "a").rglob("last.safetensors")
-        ):
-            break
+    until(lambda: list((tmp_path / "a").rglob("last.*")), victim)
     assert [row["state"] for row in results(one)["trials"]] == ["running"]
     victim.send_signal(signal.SIGKILL)
-    victim.communicate(timeout=60)
-    for _ in range(50):
-        time.sleep(0.1)
-        rows = results(one)["trials"]
-        if rows[0]["state"] == "interrupted":
-            break
+    victim.communicate(timeout=GENEROUS)
+    until(lambda: results(one)["trials"][0]["state"] == "interrupted")
+    rows = results(one)["trials"]
     assert [(row["state"], row["reason"]) for row in rows] == [
         ("interrupted", "interrupted: its process has ended")
     ]
@@ -217,13 +208,10 @@ def test_of_one_that_is_killed_the_server_knows(server, tmp_path):
 
 def test_a_server_that_goes_away_is_one_error_and_the_sweep_goes_on_later(server, tmp_path):
     at_work = start(tmp_path / "a", server.url(), "away", 2, "epochs=5000")
-    for _ in range(600):
-        time.sleep(0.1)
-        if list((tmp_path / "a").rglob("last.safetensors")):
-            break
+    until(lambda: list((tmp_path / "a").rglob("last.safetensors")), at_work)
     server.stop()
     try:
-        out, err = at_work.communicate(timeout=60)
+        out, err = at_work.communicate(timeout=GENEROUS)
     finally:
         server.start()
     assert at_work.returncode == 2, err

@@ -18,6 +18,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 import helpers
+from helpers import GENEROUS
 from srnn import tasks
 from srnn.cli import main as cli
 from srnn.nn.networks import Stack
@@ -126,7 +127,7 @@ class Served:
     def close(self) -> None:
         self.rest()
         self.server.stop()
-        self.thread.join(20)
+        self.thread.join(GENEROUS)
         assert not self.thread.is_alive()
 
 
@@ -141,7 +142,7 @@ class Watcher:
     def send(self, **what: Any) -> None:
         self.socket.send(json.dumps(what))
 
-    def take(self, timeout: float = 15) -> None:
+    def take(self, timeout: float = GENEROUS) -> None:
         """Take in one message."""
         message = self.socket.recv(timeout)
         if isinstance(message, bytes):
@@ -156,7 +157,7 @@ class Watcher:
         else:
             self.told.append(what)
 
-    def until(self, true, seconds: float = 30) -> None:
+    def until(self, true, seconds: float = GENEROUS) -> None:
         """Take in messages until something is true."""
         end = time.monotonic() + seconds
         while not true():
@@ -200,7 +201,7 @@ def serve_network(
     )
     thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(GENEROUS)
     return Served(server, thread)
 
 

@@ -17,6 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 import srnn as package
+from helpers import GENEROUS
 from srnn.cli.commands import serve as serving
 
 from .conftest import not_reading, start
@@ -33,23 +34,23 @@ def test_it_ends_with_viewers_there(ecg, number, host) -> None:
     assert bool(token) == (host != "127.0.0.1")  # elsewhere one is made
     query = token[0] if token else ""
     with urllib.request.urlopen(
-        f"http://127.0.0.1:{made.port}/api/state{query}", timeout=5
+        f"http://127.0.0.1:{made.port}/api/state{query}", timeout=GENEROUS
     ) as answer:
         assert json.loads(answer.read())["task"] == "ecg_sim"
     if token:
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"http://127.0.0.1:{made.port}/", timeout=5)
+            urllib.request.urlopen(f"http://127.0.0.1:{made.port}/", timeout=GENEROUS)
     viewers = [
         connect(f"ws://127.0.0.1:{made.port}/live{query}", close_timeout=0.1) for _ in range(3)
     ]
     sockets = [v.__enter__() for v in viewers]
-    assert all(s.recv(5) for s in sockets)
+    assert all(s.recv(GENEROUS) for s in sockets)
     stalled = not_reading(made.port, f"/live{query}")
     sockets[0].send('{"speed": 100}')
     time.sleep(0.5)  # until its buffers are full
     made.process.send_signal(number)
     made.process.send_signal(number)  # an impatient second one changes nothing
-    assert made.process.wait(20) == 0  # benchmarks/serve.py has how long that takes
+    assert made.process.wait(GENEROUS) == 0  # benchmarks/serve.py has how long that takes
     out, err = made.process.communicate()
     assert out == err == ""
     for s in (*sockets, stalled):

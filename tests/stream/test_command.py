@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 import wave
@@ -21,9 +22,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import command
+from helpers import GENEROUS, command, until
 from srnn.cli import main as cli
 from srnn.stream.live import Live
+from srnn.stream.parse import Lines
 from srnn.tasks.task import collate
 from srnn.training.runs import load_run
 
@@ -211,6 +213,60 @@ def test_garbage_gaps_and_times(srnn, run, offline, tmp_path):
     assert [e["steps"] for e in made if e["event"] == "recording"] == [20, T - 23]
 
 
+def test_a_clock_that_fails_and_one_of_another_unit(srnn, run, offline, tmp_path):
+    """One time far ahead is one gap; times that do not go on are told as they come; times in
+    milliseconds are refused, with the unit, and no step is run; with the unit they are as the
+    seconds.
+    """
+    x, path, state = offline[0][0], tmp_path / "t.csv", tmp_path / "state"
+    argv = ("stream", run, path, "--input", "steps", "--timed", "--json", "--state", state)
+
+    def played(times, *more):
+        state.unlink(missing_ok=True)
+        path.write_text(lines(np.concatenate([times[:, None], x], 1)))
+        code, out, err = srnn(*argv, *more)
+        return code, events(out), err
+
+    times = np.arange(T) / 250.0
+    code, whole, _ = played(times)
+    assert (code, whole[-1]["steps"], whole[-1]["missing"]) == (0, T, 0)
+    ends = [e for e in whole if e["event"] == "recording"]
+    for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
+        code, made, _ = played(times * factor, "--time-unit", unit)
+        assert [e for e in made if e["event"] == "recording"] == ends
+    times[20], times[30] = 9e9, times[29]
+    code, made, _ = played(times)
+    assert (code, made[-1]["steps"], made[-1]["recordings"]) == (0, T, 1)
+    assert [e["missing"] for e in made if e["event"] == "gap"] == [2]  # one read
+    assert [(e["samples"], e["total"]) for e in made if e["event"] == "late"] == [(1, 1)]
+    assert (made[-1]["missing"], made[-1]["late"]) == (2, 1)
+
+    code, made, err = played(np.arange(T) * 4.0)
+    assert (code, made[-1]["event"], made[-1]["steps"]) == (2, "end", 0)
+    assert "1,000 periods a sample, at 250 samples a second" in err
+    assert "They are probably in ms: --time-unit ms." in err
+    assert "Traceback" not in err
+
+
+def test_a_restored_state_goes_on_whatever_the_clock_says(srnn, run, offline, tmp_path):
+    """The clock is not part of a state: a device that was started again begins at 0."""
+    x, state, path = offline[0][0], tmp_path / "state", tmp_path / "t.csv"
+    argv = ("stream", run, path, "--input", "steps", "--timed", "--json", "--state", state)
+    whole = []
+    for begin in (0.0, 1e4, -5.0):
+        state.unlink(missing_ok=True)
+        for a, b, first in ((0, 25, 0.0), (25, T, begin)):
+            times = first + np.arange(b - a)[:, None] / 250.0
+            path.write_text(lines(np.concatenate([times, x[a:b]], 1)))
+            code, out, _ = srnn(*argv)
+            assert code == 0
+        (found,) = (e for e in events(out) if e["event"] == "recording")
+        assert found["steps"] == T
+        assert (events(out)[-1]["missing"], events(out)[-1]["late"]) == (0, 0)
+        whole.append(found["class"])
+    assert len(set(whole)) == 1
+
+
 def test_a_recording_goes_on_from_a_saved_state(srnn, run, offline, tmp_path):
     x, _, labels = offline
     state = tmp_path / "state"
@@ -242,12 +298,12 @@ def test_a_socket_that_listens(capfd, run, offline):
         port = probe.getsockname()[1]
 
     def client() -> None:
-        for _ in range(200):
+        def connected() -> socket.socket | None:
             with contextlib.suppress(OSError):
-                with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
-                    s.sendall(lines(x).encode())
-                return
-            time.sleep(0.05)
+                return socket.create_connection(("127.0.0.1", port), timeout=GENEROUS)
+
+        with until(connected) as s:
+            s.sendall(lines(x).encode())
 
     thread = threading.Thread(target=client)
     thread.start()
@@ -268,8 +324,15 @@ def test_a_socket_that_listens(capfd, run, offline):
     check(events(capfd.readouterr().out), labels)
 
 
-def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline):
+def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline, monkeypatch):
     x, _, labels = offline
+    taken, feed = [0], Lines.feed
+
+    def counted(self, data):
+        taken[0] += len(data)
+        return feed(self, data)
+
+    monkeypatch.setattr(Lines, "feed", counted)
     for abort in (False, True):
         with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -278,7 +341,7 @@ def test_a_socket_that_connects_and_a_server_that_dies(capfd, run, offline):
                 with s:
                     s.sendall(lines(x[:2]).encode())
                     if abort:
-                        time.sleep(0.3)
+                        until(lambda: taken[0] == 2 * len(lines(x[:2])))
                         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
             thread = threading.Thread(target=serve)
@@ -310,7 +373,8 @@ def test_a_serial_port(capfd, run, offline):
 
     def write() -> None:
         data = lines(x[:2]).encode()
-        time.sleep(0.3)
+        # until it is open: then it is raw
+        until(lambda: not termios.tcgetattr(theirs)[3] & termios.ICANON)
         while data:
             data = data[os.write(ours, data[:200]) :]
 
@@ -359,7 +423,7 @@ def test_a_pipe_as_a_process_and_a_reader_that_goes(run, offline):
         process.stdin.write(lines(np.tile(x, (20, 1, 1))).encode())
         process.stdin.close()
     said = process.stderr.read().decode()
-    assert process.wait(timeout=60) == 0, said
+    assert process.wait(timeout=GENEROUS) == 0, said
     assert json.loads(said)["event"] == "end"
 
 
@@ -410,6 +474,8 @@ def test_what_cannot_work_is_refused(srnn, run, tmp_path):
         ((run, tmp_path / "x.csv", "--every", 0), "--every is 0"),
         ((run, tmp_path / "x.csv", "--speed", 0), "--speed is 0"),
         ((run, tmp_path / "x.csv", "--timed", "--format", "f32"), "binary samples have no time"),
+        ((run, tmp_path / "x.csv", "--time-unit", "ms"), "without --timed, lines have no time"),
+        ((run, tmp_path / "x.csv", "--timed", "--time-unit", "h"), "there is no 'h'"),
         ((run, tmp_path / "x.csv", "--window", 5, "--reset-every", 5), "Give one of them"),
         ((run, tmp_path / "x.wav"), "cannot be read"),
         ((run, tmp_path / "x.csv", "--scale", 2), "--scale is for binary"),
@@ -558,7 +624,7 @@ def test_interrupted_it_says_what_it_did(sent, run, offline):
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["event"] == "class"
     process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=GENEROUS)
     assert process.returncode == 130
     assert err.decode() == "srnn stream: interrupted\n"
     assert json.loads(out.splitlines()[-1])["event"] == "end"

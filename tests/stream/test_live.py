@@ -10,8 +10,10 @@ import time
 import numpy as np
 import pytest
 
+from helpers import GENEROUS, until
 from srnn._check import DataError
 from srnn.stream.buffer import Bounded, Pace, Percentiles
+from srnn.stream.clock import UNITS
 from srnn.stream.encoding import SpikeTrains, Windows
 from srnn.stream.parse import LONGEST, Binary, Lines, Repair
 from srnn.tasks.encoders import EventBins, Shape
@@ -116,13 +118,134 @@ def test_missing_values(policy, samples, resets):
 def test_missing_samples_are_seen_by_their_times(policy, samples, resets):
     rows = np.array([[0.0, 1], [0.1, 2], [0.4, 3], [0.4, 9], [0.3, 9], [np.nan, 9], [50.0, 4]])
     repair = Repair(1, policy, timed=True, rate=10.0, longest=100)
-    pieces = repair(rows)
+    pieces = [*repair(rows), *repair.end()]
     made = np.concatenate([p.samples for p in pieces])[:, 0].tolist()
     assert len(made) == samples
     assert (repair.late, repair.missing) == (3, 2 + 495)
     assert sum(p.reset for p in pieces) == resets
     assert made[:2] + made[-1:] == [1, 2, 4]
     assert made[2:4] == {"hold": [2, 2], "zero": [0, 0]}.get(policy, [3, 4])
+
+
+def played(times, policy="drop", **more):
+    """Send samples 0, 1, 2 … with these times, one by one and together; return those that were
+    used, the resets, the gaps, and (late, missing).
+    """
+    rows = np.column_stack([times, np.arange(len(times))])
+    found = []
+    for size in (1, len(rows)):
+        repair = Repair(1, policy, timed=True, **{"rate": 250.0, **more})
+        pieces = [p for k in range(0, len(rows), size) for p in repair(rows[k : k + size])]
+        pieces += repair.end()
+        used = np.concatenate([p.samples for p in pieces])[:, 0].astype(int).tolist()
+        gaps = [p.gap for p in pieces if p.gap]
+        found.append((used, sum(p.reset for p in pieces), sum(gaps), repair.late, repair.missing))
+        assert sum(gaps) == repair.missing
+    assert found[0] == found[1]
+    return found[0]
+
+
+NINE = [0, 0.004, 0.008, 0.012, 0.016, 0.020, 0.024, 0.028, 0.032]
+
+
+def at(k, time, times=NINE):
+    """The times, of which the kth is another one."""
+    return [time if n == k else t for n, t in enumerate(times)]
+
+
+@pytest.mark.parametrize("time", [9e9, -9e9, 1e30, -1e30, 1e308, 20.0, -20.0, 2.1])
+@pytest.mark.parametrize("k", [1, 2, 4, 7])
+def test_an_outlier_of_the_clock_is_one_gap_and_later_samples_go_on(time, k):
+    """Alone, with its place in time left empty and with none; whatever is done about gaps."""
+    rest = [n for n in range(9) if n != k]
+    assert played(at(k, time)) == (rest, 0, 1, 0, 1)
+    assert played([*NINE[:k], time, *NINE[k:]]) == ([n for n in range(10) if n != k], 0, 1, 0, 1)
+    used, resets, *_ = played(at(k, time), "hold")
+    assert (used, resets) == ([k - 1 if n == k else n for n in range(9)], 0)
+    assert played(at(k, time), "reset")[:2] == (rest, 1)
+
+
+def test_outliers_in_turn_and_in_a_row_stop_nothing():
+    times = [t for k in range(50) for t in (0.008 * k, 0.008 * k + 0.004, 9e9 * (-1) ** k)]
+    used, resets, gaps, late, _ = played([*times, 0.4])
+    assert used == [n for n in range(151) if n % 3 != 2 or n == 150]
+    assert (resets, gaps, late) == (0, 50, 0)
+    # two that fit each other are a clock that was set, there and back again
+    used, resets, _, late, _ = played([*NINE[:4], 9e9, 9e9 + 1e-2, *NINE[4:]])
+    assert (used, resets, late) == (list(range(11)), 2, 0)
+
+
+@pytest.mark.parametrize("back", [20.0, 3600.0, 9e9])
+def test_a_clock_that_was_set_back_begins_anew_and_goes_on(back):
+    assert played([*(t + back for t in NINE), *NINE]) == (list(range(18)), 1, 1, 0, 1)
+
+
+def test_a_clock_that_goes_back_a_little_loses_what_it_repeats():
+    times = [*np.arange(50) / 250, *np.arange(30, 60) / 250]
+    used, resets, gaps, late, _ = played(times)
+    assert used == [*range(50), *range(70, 80)]
+    assert (resets, gaps, late) == (0, 0, 20)
+
+
+def test_times_that_repeat_or_are_no_numbers_are_late():
+    times = [0, 0.004, 0.004, np.nan, 0.008, np.inf, -np.inf, 0.012, 0.012, 0.016]
+    assert played(times) == ([0, 1, 4, 7, 9], 0, 0, 5, 0)
+    for lead in ([np.nan] * 3, [np.inf, np.nan, -np.inf]):
+        assert played([*lead, *NINE])[0] == list(range(3, 12))
+    # one that stands still later is late as long as it does, and no longer
+    used, resets, *_ = played([*NINE, *[0.032] * 500, 2.036, 2.040])
+    assert (used, resets) == ([*range(9), 509, 510], 0)
+
+
+def test_a_long_gap_begins_anew_and_lone_samples_between_gaps_stay():
+    assert played([0, 0.004, 50, 50.004, 50.008])[:2] == ([0, 1, 2, 3, 4], 1)
+    assert played([0, 0.004, 50, 130, 190, 190.004])[:2] == ([0, 1, 2, 3, 4, 5], 3)
+    assert played([0, 0.004, 2.5, 2.504], "hold")[0] == [0, *[1] * 623, 1, 2, 3]
+    assert played([0, 50])[:2] == ([0, 1], 1)
+    assert played([7.0])[:2] == ([0], 0)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
+@pytest.mark.parametrize("start", [0.0, 1.7e9])
+def test_times_have_a_unit_and_a_wrong_one_is_refused_with_the_right_one(unit, factor, start):
+    times = (start + np.arange(300) / 250) * factor
+    assert played(times, unit=unit) == (list(range(300)), 0, 0, 0, 0)
+    jitter = times + np.random.default_rng(0).uniform(-1e-3, 1e-3, 300) * factor
+    assert played(jitter, unit=unit)[0] == list(range(300))
+    for other in UNITS:
+        if other == unit:
+            continue
+        for t in (times, jitter):
+            repair = Repair(1, "hold", timed=True, rate=250.0, unit=other)
+            made = []
+            # none is run before: one by one, they are all held until the last is refused
+            with pytest.raises(DataError, match=rf"probably in {unit}: --time-unit {unit}\."):
+                made.extend(p for v in np.column_stack([t, t]) for p in repair(v[None]))
+            assert made == []
+
+
+def test_a_clock_that_never_moves_is_refused():
+    rows = np.column_stack([np.full(101, 5.0), np.arange(101)])
+    with pytest.raises(
+        DataError, match=r"stands still: 100 samples took 0 s, at 250 .*--time-unit"
+    ):
+        Repair(1, "hold", timed=True, rate=250.0)(rows)
+    assert len(Repair(1, "hold", timed=True, rate=250.0)(rows[:100])) == 0
+
+
+def test_no_times_whatever_stop_a_clock_for_good():
+    """After anything, a clock that goes on as it should is followed within three samples."""
+    rng, checked = np.random.default_rng(0), 0
+    wild = (0.0, 0.004, 1.0, 9e9, -9e9, np.nan, np.inf, 2.5, 1e30, 4.0)
+    for _ in range(300):
+        times = [0.0, 0.004, *(float(rng.choice(wild)) for _ in range(rng.integers(1, 30)))]
+        begin = float(rng.choice([1e5, -1e5, 1e12]))
+        after = (begin + np.arange(20) / 250) if begin < 1e12 else 1e12 + np.arange(20) * 4.0
+        used = played([*times, *after], rate=250.0 if begin < 1e12 else 0.25)[0]
+        assert set(range(len(times) + 3, len(times) + 20)) <= set(used)
+        assert used == sorted(used)
+        checked += 1
+    assert checked == 300
 
 
 def test_a_full_queue_blocks_or_drops_what_is_oldest():
@@ -141,16 +264,17 @@ def test_a_full_queue_blocks_or_drops_what_is_oldest():
 
     thread = threading.Thread(target=put)
     thread.start()
-    time.sleep(0.1)
+    until(lambda: len(done) == 2)
+    thread.join(0.1)
     assert done == [0, 1]
     assert [queue.get() for _ in range(6)] == list(range(6))
-    thread.join(5)
+    thread.join(GENEROUS)
     assert queue.dropped == 0
     assert queue.put(9, 99)  # one item at least, however large
     thread = threading.Thread(target=lambda: done.append(queue.put(1, 1)))
     thread.start()
     queue.close()
-    thread.join(5)
+    thread.join(GENEROUS)
     assert done[-1] is False
 
 

@@ -26,7 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import srnn
-from helpers import command, until
+from helpers import GENEROUS, command, until
 from srnn import _files, tasks
 from srnn._check import ConfigError, DivergedError, RunError
 from srnn.tasks.nets import AdaptiveNetwork
@@ -476,7 +476,7 @@ def test_a_process_that_is_stopped_goes_on_to_the_same_bits(long, tmp_path, numb
         wait = random.uniform(0, 0.25)
         time.sleep(wait)
         process.send_signal(number)
-        shown, said = process.communicate(timeout=60)
+        shown, said = process.communicate(timeout=GENEROUS)
     finally:
         process.kill()
     done = len(Run(out).rows())

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from srnn import _build
 from srnn._build import BuildError
+from srnn._check import ShapeError, check_finite, check_lengths, check_signal
 from srnn.export.model import CModel
 from srnn.export.played import Played
 
@@ -103,6 +104,11 @@ class Compiled:
         """
         kind = np.float32 if self.model.bits is None else np.int16
         number = np.float32 if self.model.bits is None else np.int32
+        if x.ndim != 2 or x.shape[1] != self.model.inputs:
+            raise ShapeError(
+                f"The exported network {self.model.name}: x has shape {x.shape}; expected (T, "
+                f"C={self.model.inputs}) = time steps, channels."
+            )
         x = np.ascontiguousarray(x, kind)
         scores, spikes = (
             np.zeros((len(x), self.model.outputs), number),
@@ -163,8 +169,13 @@ class CPlayer:
     def __call__(self, x: Tensor, lengths: Tensor) -> Played:
         """Return potential and output (B, T, K) of the last layer, and the outputs (B, T, N) of
         every layer.
+
+        Raises `ShapeError`, and `DataError` where x is not finite: a NaN is no whole number.
         """
         model = self.model
+        check_signal("CPlayer", x, model.inputs)
+        check_lengths("CPlayer", lengths, *x.shape[:2])
+        check_finite("CPlayer", x, torch.arange(x.shape[1]) < lengths.unsqueeze(1))
         given = self.given(x)
         potential = torch.zeros(*x.shape[:2], model.outputs)
         everything = torch.zeros(*x.shape[:2], sum(model.neurons))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srnn._check import ConfigError, check_signal
+from srnn._check import ConfigError, check_finite, check_lengths, check_signal
 from srnn.export.calibrate import Ranges, ranges
 from srnn.export.described import Described, check_finite_numbers, described
 from srnn.export.fold import currents_folded
@@ -120,9 +120,14 @@ class IntegerStack:
     def __call__(self, x: Tensor, lengths: Tensor) -> Played:
         """Return potential and output (B, T, K) of the last layer and the outputs of every layer as
         real numbers, 0 beyond each length.
+
+        Raises `DataError` where x is not finite: a NaN is no whole number.
         """
         check_signal("IntegerStack", x, self.layers[0].inputs)
-        live = (torch.arange(x.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1)
+        check_lengths("IntegerStack", lengths, *x.shape[:2])
+        valid = torch.arange(x.shape[1]) < lengths.unsqueeze(1)
+        check_finite("IntegerStack", x, valid)
+        live = valid.unsqueeze(-1)
         scores, outputs = self.run(self.input.integers(torch.where(live, x, 0.0)))
         real = [
             o.float() if layer.binary else o.float() * 2.0**-layer.fraction
@@ -191,6 +196,7 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
     if bits not in (4, 8):
         raise ConfigError(f"bits is {bits!r}; expected 8 or 4.")
     check_signal("to_integer: calibration", calibration, net.inputs)
+    check_finite("to_integer: calibration", calibration, None)
     layers = tuple(currents_folded(layer) for layer in described(net))
     check_finite_numbers(layers)
     for layer in layers:

@@ -14,6 +14,7 @@ import ipaddress
 import re
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "microphone=(self), camera=(), geolocation=()",
     "cache-control": "no-store",
+    "connection": "close",
 }
 
 MALFORMED, WRONG_TOKEN, TOO_LONG = 1008, 4401, 1009
@@ -62,6 +64,9 @@ PATIENCE = 200
 """Messages in a row that are none, after which a viewer is shown the door."""
 VIEWERS = 256
 """Viewers at a time, at most."""
+RATE, BURST = 60.0, 120.0
+"""Messages a second of a viewer that are read, and how many more at first: a microphone sends 40.
+"""
 
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(?::\d{1,5})?")
@@ -192,6 +197,22 @@ def make(
     return _Headers(Starlette(routes=routes, lifespan=lifespan), guard)
 
 
+class Bucket:
+    """So many messages a second, and some more at first; who sends more waits, nothing is lost."""
+
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._at = burst, time.monotonic()
+
+    async def take(self) -> None:
+        """Wait until one more may be read."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
+        self._at = now
+        if self._left < 0:
+            await asyncio.sleep(-self._left / self._rate)
+
+
 class _Desk:
     """Talks with viewers. One of them may be the microphone."""
 
@@ -204,13 +225,20 @@ class _Desk:
         viewer = self._hub.join()
         viewer.note({**self._about, "type": "hello"})
         sends = asyncio.create_task(self._send(socket, viewer))
+        listens = asyncio.create_task(self._listen(socket, viewer))
         try:
-            await self._listen(socket, viewer)
+            # who has gone is seen by either: what they sent before need not be read to its end
+            await asyncio.wait((sends, listens), return_when=asyncio.FIRST_COMPLETED)
+            if listens.done():
+                listens.result()
         except WebSocketDisconnect as gone:
             if gone.code == TOO_LONG:
                 self._hub.refused["too long"] += 1
+        except asyncio.CancelledError:  # the end of the server, before their messages were read
+            pass
         finally:
             sends.cancel()
+            listens.cancel()
             self._hub.leave(viewer)
             if self._speaks is viewer:
                 self._speaks = None
@@ -226,8 +254,9 @@ class _Desk:
                         await socket.send_text(message)
 
     async def _listen(self, socket: WebSocket, viewer: Viewer) -> None:
-        bad = 0
+        bad, bucket = 0, Bucket()
         while bad < PATIENCE:
+            await bucket.take()
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code") or 1005)

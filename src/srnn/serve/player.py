@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,14 +169,16 @@ class Player:
                 told, played = now, 0
 
     def _obey(self) -> bool:
-        changed = False
-        while True:
-            try:
+        """Do what was asked, of several of a kind the last; return whether there was any."""
+        asked = dict[str, Command]()
+        with suppress(queue.Empty):
+            while True:
                 command = self._commands.get_nowait()
-            except queue.Empty:
-                return changed
+                asked.pop(command.what, None)
+                asked[command.what] = command
+        for command in asked.values():
             self._do(command)
-            changed = True
+        return bool(asked)
 
     def _do(self, command: Command) -> None:
         what, value = command

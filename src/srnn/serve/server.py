@@ -18,6 +18,7 @@ import uvicorn
 from srnn._check import ConfigError
 from srnn.serve.app import Guard, make
 from srnn.serve.controls import LONGEST, NOISE, SPEEDS
+from srnn.serve.door import Door, quiet
 from srnn.serve.hub import Hub
 from srnn.serve.player import Player, pace
 from srnn.serve.tracks import hears
@@ -31,6 +32,10 @@ WINDOW = 5.0
 LEAST, MOST = 400, 1600
 SEND_BUFFER = 1 << 17
 """Bytes that the system keeps for a viewer who does not read: what is late is not worth more."""
+RECEIVE_BUFFER = 1 << 16
+"""Bytes that it keeps of what a viewer sends, and twice that."""
+QUEUED = 1024
+"""Connections that it keeps until they are taken."""
 LAST_WORDS = 0.5
 """Seconds that viewers have at the end to close; who does not read is cut off, which
 is no error.
@@ -58,6 +63,7 @@ def bind(host: str, port: int) -> socket.socket:
             f"free one{elsewhere}."
         ) from error
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     return made
 
 
@@ -104,13 +110,15 @@ class Server:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve. ready: called when requests are answered. Raises what the player failed with."""
+        self.door = Door()
         config = uvicorn.Config(
             make(self.player, self.hub, self._guard, self.about, ready),
             ws="websockets-sansio",
             ws_max_size=4 * LONGEST,
             ws_per_message_deflate=False,
             ws_max_queue=16,
-            http="h11",
+            http=self.door,  # it is called, and returns a protocol
+            backlog=self.door.at_once,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -126,15 +134,21 @@ class Server:
 
     async def _serve(self, server: uvicorn.Server) -> None:
         async def watch() -> None:
+            while not server.started:
+                await asyncio.sleep(0.01)
+            self._listener.listen(QUEUED)  # the server asked for as many as it takes at once
             while self.player.failed is None:
                 await asyncio.sleep(0.2)
+                self.door.check()
             server.should_exit = True
 
+        asyncio.get_running_loop().set_exception_handler(quiet())
         watching = asyncio.create_task(watch())
         try:
             await server.serve(sockets=[self._listener])
         finally:
             watching.cancel()
+            self.door.close()
 
     def stop(self) -> None:
         """End; from any thread."""

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn._check import SrnnError
+from srnn._check import DataError, SrnnError
 from srnn.stream.buffer import Bounded, Pace, Percentiles
 from srnn.stream.encoding import Array, Encoding
-from srnn.stream.parse import Malformed, Parsed, Parser, Repair
+from srnn.stream.parse import Malformed, Parsed, Parser, Piece, Repair
 from srnn.stream.sources import Source
 from srnn.stream.stream import Stream
 
@@ -112,8 +112,8 @@ class Live:
         """Run until the source ends, the limit is reached, or `emit` raises; return the report,
         which is the event "end".
 
-        Raises `SrnnError` where the source fails, after the report was emitted; BrokenPipeError and
-        KeyboardInterrupt pass.
+        Raises `SrnnError` where the source or its clock fails, after the report was emitted;
+        BrokenPipeError and KeyboardInterrupt pass.
         """
         reader = threading.Thread(target=self._read, daemon=True, name="srnn-source")
         self._begin = time.perf_counter()
@@ -122,6 +122,7 @@ class Live:
             while not self._done():
                 item = self.queue.get()
                 if item is None:
+                    self._pieces(self.repair.end(), time.perf_counter())
                     for steps, end in self.encoding.flush():
                         self._steps(steps, end, time.perf_counter())
                     break
@@ -129,6 +130,8 @@ class Live:
             self._say_dropped()
             if int(self.stream.steps[0]):
                 self._recording("end")
+        except DataError as error:  # what comes is not what was said to come
+            self._error = error
         finally:
             self.source.close()
             self.queue.close()
@@ -153,14 +156,20 @@ class Live:
                 text=item.malformed.text,
             )
         self.samples += len(item.samples)
-        for piece in self.repair(item.samples):
+        late = self.repair.late
+        self._pieces(self.repair(item.samples), item.arrived)
+        if self.repair.late > late:
+            self._say("late", samples=self.repair.late - late, total=self.repair.late)
+
+    def _pieces(self, pieces: list[Piece], arrived: float) -> None:
+        for piece in pieces:
             if piece.gap:
                 self._say("gap", missing=piece.gap, policy=self.repair.policy, total=self.steps)
             if piece.reset:
                 self._recording("gap")
                 self.encoding.begin()
             for steps, end in self.encoding.push(piece.samples):
-                self._steps(steps, end, item.arrived)
+                self._steps(steps, end, arrived)
 
     def _steps(self, steps: Array, end: bool, arrived: float) -> None:
         """Run steps (T, C), cut where the network begins anew."""

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn.stream.clock import Clock, Placed
+
 Samples = NDArray[np.float64]
 
 LARGEST = 1e30
@@ -166,14 +168,13 @@ GAPS = ("hold", "zero", "drop", "reset")
 
 
 class Repair:
-    """What is done about missing values, and missing samples where lines begin with a time in
-    seconds.
+    """What is done about missing values, and missing samples where lines begin with a time (timed).
 
     policy: "hold", a missing value is the last one of its channel (0 at first), a missing sample
     repeats the last; "zero", both are 0; "drop", a sample with a missing value is left out, and
     nothing is put in for missing samples; "reset": as "drop", and the network begins anew after it.
-    A gap of more than `longest` samples resets whatever the policy. Samples whose time does not go
-    on are left out: `late` counts them.
+    A gap of more than `longest` samples, or a clock that was set, resets whatever the policy.
+    Samples whose time does not go on are left out: `late` counts them.
     """
 
     def __init__(
@@ -183,25 +184,38 @@ class Repair:
         *,
         timed: bool = False,
         rate: float = 1.0,
+        unit: str = "s",
         longest: int = 1000,
     ) -> None:
-        self.channels, self.policy, self.timed, self.rate, self.longest = (
-            channels,
-            policy,
-            timed,
-            rate,
-            longest,
-        )
-        self.late = self.missing = 0
-        self._last, self._time = np.zeros(channels), math.nan
+        self.channels, self.policy = channels, policy
+        self._clock = Clock(rate, unit, longest) if timed else None
+        self.missing = 0
+        self._last = np.zeros(channels)
         self._reset = False
 
+    @property
+    def late(self) -> int:
+        """Samples left out so far, for their time did not go on."""
+        return 0 if self._clock is None else self._clock.late
+
     def __call__(self, samples: Samples) -> list[Piece]:
-        """Return the repaired samples, cut where something begins anew."""
-        if not self.timed and not np.isnan(samples).any():  # the usual case
-            if len(samples):
-                self._last = samples[-1]
-            return self._begun([Piece(samples, 0, False)]) if len(samples) else []
+        """Return the repaired samples, cut where something begins anew.
+
+        Raises `DataError` where the times are of another unit, or stand still.
+        """
+        if self._clock is not None:
+            return self._repaired([p for row in samples for p in self._clock.place(row)])
+        if np.isnan(samples).any():
+            return self._repaired([Placed(row, 0, 0, False) for row in samples])
+        if len(samples):  # the usual case
+            self._last = samples[-1]
+        return self._begun([Piece(samples, 0, False)]) if len(samples) else []
+
+    def end(self) -> list[Piece]:
+        """Return what waited for the next sample: none will come."""
+        return [] if self._clock is None else self._repaired(self._clock.end())
+
+    def _repaired(self, placed: list[Placed]) -> list[Piece]:
         pieces: list[Piece] = []
         rows: list[Samples] = []
         gap = 0
@@ -213,19 +227,16 @@ class Repair:
                 self._reset, gap = False, 0
                 rows.clear()
 
-        for row in samples:
-            values = row[1:] if self.timed else row
-            before = self._between(row[0]) if self.timed else 0
-            if before < 0:
-                self.late += 1
-                continue
+        for row, before, lost, reset in placed:
+            values = row if self._clock is None else row[1:]
             holes = bool(np.isnan(values).any())
-            if before or holes:
+            missing = max(before, lost)  # an outlier that left its place empty is one, not two
+            if missing or holes:
                 if not gap:
                     close()
-                gap += before + holes
-                self.missing += before + holes
-            if before > self.longest or (before and self.policy == "reset"):
+                gap += missing + holes
+                self.missing += missing + holes
+            if reset or (missing and self.policy == "reset"):
                 close()
                 self._reset = True
             elif before and self.policy in ("hold", "zero"):
@@ -250,14 +261,3 @@ class Repair:
         if self._reset:
             pieces[0], self._reset = pieces[0]._replace(reset=True), False
         return pieces
-
-    def _between(self, time: float) -> int:
-        """Return how many samples are missing between the last time and this one; -1 where it does
-        not go on.
-        """
-        if math.isnan(time):
-            return -1
-        before = 0 if math.isnan(self._time) else round((time - self._time) * self.rate) - 1
-        if before >= 0:
-            self._time = time
-        return before

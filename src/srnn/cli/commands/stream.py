@@ -55,7 +55,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timed",
         action="store_true",
-        help="lines begin with a time in seconds, by which missing samples are seen",
+        help="lines begin with a time, by which missing samples are seen",
+    )
+    parser.add_argument(
+        "--time-unit", metavar="UNIT", help="of that time: s, ms, us or ns (default: s)"
     )
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="samples a second (default: as the task has it)"
@@ -176,7 +179,14 @@ def run(args: argparse.Namespace) -> int:
         if args.format == "lines" and sound is None
         else Binary(columns, "f32" if sound else args.format, args.scale)
     )
-    repair = Repair(columns, gaps, timed=args.timed, rate=rate, longest=args.longest_gap)
+    repair = Repair(
+        columns,
+        gaps,
+        timed=args.timed,
+        rate=rate,
+        unit=args.time_unit or "s",
+        longest=args.longest_gap,
+    )
     step_rate = 1 / task.step_seconds if raw else rate
     settings = Settings(
         step_rate, args.every, args.reset_every, args.queue, args.full, pace, args.limit
@@ -206,6 +216,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     from srnn.stream.buffer import POLICIES
+    from srnn.stream.clock import UNITS
     from srnn.stream.parse import GAPS
 
     check_choice("--format", args.format, FORMATS)
@@ -231,6 +242,12 @@ def _check(args: argparse.Namespace) -> None:
             check_range(f"--{name}", getattr(args, name), 0.0, open_low=True)
     if args.timed and args.format != "lines":
         raise ConfigError("--timed: binary samples have no time. Use lines, or leave it off.")
+    if args.time_unit is not None:
+        check_choice("--time-unit", args.time_unit, tuple(UNITS))
+        if not args.timed:
+            raise ConfigError(
+                "--time-unit: without --timed, lines have no time. Add --timed, or leave it off."
+            )
     if args.scale != 1.0 and args.format == "lines":
         raise ConfigError(
             "--scale is for binary samples; lines hold the numbers themselves. Leave it off."
