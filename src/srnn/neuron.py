@@ -20,12 +20,14 @@ from srnn._check import ConfigError
 
 State = dict[str, Tensor]
 """State of a layer, each (B, N): the names in `Neuron.states`, and "s", the output at the last
-step, owned by the driver.
+step, owned by the driver. A state that `step` returns complex is complex; "s" is real.
 """
 Params = dict[str, Tensor]
 """The constants of a layer as they are trained, each (N,) or () = shared."""
 Coeffs = dict[str, Tensor]
-"""What the step uses, each (N,) or (): decays instead of time constants and so on."""
+"""What the step uses, each (N,) or (): decays instead of time constants and so on. Real, complex
+or of truth values.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Neuron:
                 f"{type(self).__name__}: no state may be called 's': that is the "
                 "neuron's own output."
             )
+        if parts := [name for name in self.states if name.endswith((".re", ".im"))]:
+            raise ConfigError(
+                f"{type(self).__name__}: no state may be called {parts[0]!r}: so the parts of a "
+                "complex state are called."
+            )
         return {
             f.name: getattr(self, f.name)
             for f in fields(self)
@@ -107,10 +114,49 @@ class Neuron:
     def step(self, I: Any, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         """Return (x, state') for one step.
 
-        Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N).
+        Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N). I, s and x
+        are real; a state may be complex, and then starts at 0 + 0j.
         """
         raise NotImplementedError
 
     def potential(self, s: Tensor, state: State) -> Tensor:
         """Return the observable potential (B, N) after the step that gave s and state."""
         return state["u"]
+
+
+def complex_states(neuron: Neuron, state: State, c: Coeffs) -> tuple[frozenset[str], Tensor, State]:
+    """Return which states are complex, for the step returns them so, and the step, (x, state'),
+    that shows it.
+
+    state: real, "s" included.
+    """
+    found, now = frozenset[str](), dict(state)
+    while True:
+        s = now["s"]
+        I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
+        x, new = neuron.step(I, s, {k: v for k, v in now.items() if k != "s"}, c)
+        more = {
+            k for k, v in new.items() if k in now and isinstance(v, Tensor) and v.is_complex()
+        } - found
+        if not more:
+            return found, x, new
+        found |= more
+        now.update({k: as_complex(now[k]) for k in more})
+
+
+def as_complex(value: Tensor) -> Tensor:
+    """Return a real tensor as a complex one of its precision; a complex one as it is."""
+    return value if value.is_complex() else value.to(complex_type(value.dtype))
+
+
+def complex_type(dtype: torch.dtype) -> torch.dtype:
+    """Return the type of complex numbers of a layer of so precise numbers.
+
+    Raises `ConfigError` where torch does not compute with it.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ConfigError(
+            f"a complex state in a layer of {dtype}: there are complex numbers of float32 and "
+            "float64 only. Use layer.float() or layer.double()."
+        )
+    return dtype.to_complex()

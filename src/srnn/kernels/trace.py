@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ from srnn._check import SrnnError
 from srnn.activations import Activation
 from srnn.init import Fixed
 from srnn.kernels.graph import Builder, Graph, Op, Value, currents
-from srnn.neuron import Neuron
+from srnn.kernels.pairs import Pair, RefusedError, Tracing, split
+from srnn.neuron import Neuron, complex_states
 
 _NAMES = {
     "add": "add",
@@ -42,6 +43,8 @@ _NAMES = {
     "sigmoid": "sigmoid",
     "tanh": "tanh",
     "erf": "erf",
+    "sin": "sin",
+    "cos": "cos",
     "sqrt": "sqrt",
     "softplus": "softplus",
     "relu": "relu",
@@ -100,7 +103,8 @@ def trace_step(neuron: Neuron) -> Graph:
     """Return the step of `neuron` as a graph, constants at full shape.
 
     inputs: "I" (or "I0", "I1" … for gates), "s", "state.<name>", "c.<name>"; outputs: "x" and each
-    "state.<name>". A clamp is written as maximum and minimum, literals stand in the arguments.
+    "state.<name>"; of what is complex, its name with .re and with .im. A clamp is written as
+    maximum and minimum, literals stand in the arguments.
     Draws nothing from torch's generator. Raises `TraceError` naming an operation that is not
     elementwise, and where it stands.
     """
@@ -112,6 +116,7 @@ class Program:
     """A neuron with its activation as a kernel needs it: one list of operations, and three
     functions made of them.
 
+    states, constants: of what is complex both parts (`srnn.kernels.pairs`).
     constants: the coefficients c.<name>, then the activation's numbers a.<name>.
     step:    I, s, states → "s", states, "potential".
     advance: I, s, states → states (the output being known).
@@ -147,7 +152,7 @@ def trace_program(neuron: Neuron, activation: Activation) -> Program:
     Raises `TraceError` as `trace_step` does.
     """
     model, act = _Model(neuron), _Activation(activation)
-    states, names = tuple(f"state.{k}" for k in neuron.states), model.inputs
+    states, names = model.states, model.inputs
     constants = (*model.coeffs, *act.numbers)
     build = Builder()
     given: dict[str, Value] = {name: name for name in (*names, *constants)}
@@ -170,7 +175,7 @@ def trace_program(neuron: Neuron, activation: Activation) -> Program:
     return Program(
         f"{type(neuron).__name__}, {act.title}",
         neuron.gates,
-        neuron.states,
+        tuple(k.removeprefix("state.") for k in states),
         model.coeffs,
         constants,
         step,
@@ -193,24 +198,63 @@ class _Model:
                 k: (v if isinstance(v, Tensor) else v.tensor()).double()
                 for k, v in neuron.init(self.shapes[0][1]).items()
             }
-            self.coeffs = tuple(
-                f"c.{k}"
-                for k in neuron.coeffs({k: v.expand(self.shapes[0][1]) for k, v in params.items()})
-            )
+            self._probe({k: v.expand(self.shapes[0][1]) for k, v in params.items()})
         self.currents = currents(neuron.gates)
-        self.states = tuple(f"state.{k}" for k in neuron.states)
         self.inputs = (*self.currents, "s", *self.states, *self.coeffs)
 
-    def _step(self, v: dict[str, Tensor]) -> list[Tensor]:
-        I: Any = v["I"] if self.neuron.gates == 1 else tuple(v[k] for k in self.currents)
-        state = {k: v[f"state.{k}"] for k in self.neuron.states}
-        x, new = self.neuron.step(
-            I, v["s"], state, {k.removeprefix("c."): v[k] for k in self.coeffs}
+    @torch.no_grad()
+    def _probe(self, params: dict[str, Tensor]) -> None:
+        """Find out which coefficients and states there are, and which of them are complex."""
+        neuron, like = self.neuron, torch.zeros(self.shapes[0], dtype=torch.float64)
+        c = {
+            k: v if isinstance(v, Tensor) else like.new_full((), v)
+            for k, v in neuron.coeffs(params).items()
+        }
+        try:
+            self._complex = complex_states(neuron, dict.fromkeys((*neuron.states, "s"), like), c)[0]
+        except SrnnError:
+            raise
+        except Exception as error:  # whatever a user's code may raise
+            raise _untraced(self.who, error) from error
+        self.coeffs = tuple(f"c.{k}" for k in split(c))
+        self._truths = {f"c.{k}" for k, v in c.items() if v.dtype is torch.bool}
+        self.states = tuple(
+            f"state.{k}{part}"
+            for k in neuron.states
+            for part in ((".re", ".im") if k in self._complex else ("",))
         )
-        return [x, *(new[k] for k in self.neuron.states)]
 
-    def _potential(self, v: dict[str, Tensor]) -> list[Tensor]:
-        return [self.neuron.potential(v["s"], {k: v[f"state.{k}"] for k in self.neuron.states})]
+    def _step(self, v: dict[str, Tensor]) -> list[Any]:
+        I: Any = v["I"] if self.neuron.gates == 1 else tuple(v[k] for k in self.currents)
+        coeffs = {k: v[k] != 0 if k in self._truths else v[k] for k in self.coeffs}
+        with Tracing():
+            x, new = self.neuron.step(I, v["s"], self._state(v), _paired(coeffs, "c."))
+        return [
+            self._real("x", x),
+            *(
+                part
+                for k in self.neuron.states
+                for part in (
+                    _parts(new[k]) if k in self._complex else [self._real(f"state {k!r}", new[k])]
+                )
+            ),
+        ]
+
+    def _potential(self, v: dict[str, Tensor]) -> list[Any]:
+        with Tracing():
+            seen = self.neuron.potential(v["s"], self._state(v))
+        return [self._real("potential", seen)]
+
+    def _state(self, v: dict[str, Tensor]) -> dict[str, Any]:
+        return _paired({k: v[k] for k in self.states}, "state.")
+
+    def _real(self, what: str, value: Any) -> Any:
+        if isinstance(value, Pair) or (isinstance(value, Tensor) and value.is_complex()):
+            raise TraceError(
+                f"{self.who}: {what} is complex, where a kernel has a real number. Take its real "
+                "part, its imaginary part or its size (.real, .imag, .abs())."
+            )
+        return value
 
     def step(self) -> Graph:
         return self._trace(self._step, self.inputs, ("x", *self.states), self.neuron.step)
@@ -304,7 +348,7 @@ def with_numbers(activation: Any, values: dict[str, Tensor]) -> Any:
 
 
 def _adjoint(
-    f: Callable[[dict[str, Tensor]], list[Tensor]],
+    f: Callable[[dict[str, Tensor]], list[Any]],
     inputs: tuple[str, ...],
     results: tuple[str, ...],
 ) -> Callable[[dict[str, Tensor]], list[Tensor]]:
@@ -313,7 +357,9 @@ def _adjoint(
     def back(v: dict[str, Tensor]) -> list[Tensor]:
         with torch.enable_grad():
             leaves = {k: v[k].detach().requires_grad_() for k in inputs}
-            found = [(y, v[k]) for y, k in zip(f(leaves), results, strict=True) if y.requires_grad]
+            made = zip(f(leaves), results, strict=True)
+            # the part of a complex number may be a literal
+            found = [(y, v[k]) for y, k in made if isinstance(y, Tensor) and y.requires_grad]
             grads = torch.autograd.grad(
                 [y for y, _ in found],
                 list(leaves.values()),
@@ -363,18 +409,51 @@ def _trace_at(
     try:
         with recorder:
             results = f(given)
+    except RefusedError as error:
+        line = _line(traceback.extract_tb(error.__traceback__), code)
+        raise TraceError(
+            f"{who}: {error.operation}{line} is nothing that a kernel can do with complex numbers "
+            "(+ - * /, conj, real, imag, abs, exp, torch.complex, torch.polar and torch.where "
+            'are); write it with those, or use backend="reference".'
+        ) from None
     except SrnnError:
         raise
     except Exception as error:  # whatever a user's code may raise
-        raise TraceError(
-            f"{who} cannot be traced: {type(error).__name__}: "
-            f"{(str(error).splitlines() or [''])[0]}"
-        ) from error
+        raise _untraced(who, error) from error
     return Graph(
         inputs,
         tuple(recorder.ops),
         {name: recorder.value(y) for name, y in zip(outputs, results, strict=True)},
     )
+
+
+def _untraced(who: str, error: Exception) -> TraceError:
+    text = (str(error).splitlines() or [""])[0]
+    return TraceError(f"{who} cannot be traced: {type(error).__name__}: {text}")
+
+
+def _paired(values: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+    """Return coefficients or states as a step has them, of what is complex a `Pair`."""
+    found = dict[str, Any]()
+    for name, value in values.items():
+        whole = name.removeprefix(prefix)
+        if whole.endswith(".re"):
+            found[whole[:-3]] = Pair(value, values[f"{name[:-3]}.im"])
+        elif not whole.endswith(".im"):
+            found[whole] = value
+    return found
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return the two parts of what a step returns as a complex number."""
+    return [value.re, value.im] if isinstance(value, Pair) else [value, 0.0]
+
+
+def _line(stack: Sequence[traceback.FrameSummary], code: Callable[..., Any]) -> str:
+    """Return " (file:line)" of the last of these frames in the user's file, or ""."""
+    file = inspect.getsourcefile(inspect.unwrap(code))
+    lines = [frame for frame in stack if frame.filename == file]
+    return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -492,7 +571,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return " (file:line)" of the operation now running in the user's function, or "" where it
         is not there.
         """
-        file = inspect.getsourcefile(inspect.unwrap(self.code))
         stack = traceback.extract_stack()
         inside = max(
             (
@@ -502,8 +580,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ),
             default=0,
         )
-        lines = [frame for frame in stack[inside:] if frame.filename == file]
-        return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
+        return _line(stack[inside:], self.code)
 
 
 @functools.cache

@@ -29,7 +29,7 @@ from srnn._check import (
 from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu, scan
 from srnn.kernels.fixed_weights import check_bits, rounded
-from srnn.neuron import Neuron, Params, State
+from srnn.neuron import Neuron, Params, State, as_complex, complex_states, complex_type
 from srnn.neurons import Leaky
 from srnn.nn.norm import BatchNorm as BatchNorm
 from srnn.nn.norm import LayerNorm as LayerNorm
@@ -101,6 +101,7 @@ class Layer(Part):
     `ConfigError` for settings that cannot work.
     """
 
+    _probed: tuple[Neuron | None, frozenset[str]] = (None, frozenset())
     weight_mask: Tensor | None
     recurrent_mask: Tensor | None
     bits: int | None = None
@@ -209,10 +210,11 @@ class Layer(Part):
         Raises `ConfigError` saying what to mend.
         """
         neuron, who, names = self.neuron, type(self.neuron).__name__, set(self.neuron.states)
-        state = self.start(2)
-        s = state.pop("s")
-        I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
-        x, new = neuron.step(I, s, state, neuron.coeffs(self.constants()))
+        given = self._given(2)
+        state = {k: v.real if v.is_complex() else v for k, v in given.items()}
+        s = state["s"]
+        whole, x, new = complex_states(neuron, state, neuron.coeffs(self.constants()))
+        self._probed = neuron, whole
         if set(new) != names:
             raise ConfigError(
                 f"{who}.step returns the states {', '.join(sorted(new)) or '(none)'}; "
@@ -224,10 +226,28 @@ class Layer(Part):
                     f"{who}.step: {name} has shape {tuple(value.shape)} for input "
                     f"{tuple(s.shape)}; every operation must be elementwise."
                 )
+            wanted = complex_type(s.dtype) if name in whole else s.dtype
+            if value.dtype != wanted and (value.is_complex() or not value.is_floating_point()):
+                real = " It is complex: take its .real, .imag or .abs()." if name == "x" else ""
+                raise ConfigError(
+                    f"{who}.step: {name} is {value.dtype} in a layer of {s.dtype}; expected "
+                    f"{wanted}.{real if value.is_complex() else f' Write .to({wanted}).'}"
+                )
+        for name, value in given.items():
+            if value.is_complex() and name not in whole:
+                raise ConfigError(
+                    f"{who}.start: {name} is complex, and "
+                    + ("s is real." if name == "s" else "step returns it as a real number.")
+                )
         if "u" not in names and type(neuron).potential is Neuron.potential:
             raise ConfigError(
                 f"{who} has no state 'u'; name the membrane potential 'u', or "
                 "define potential(s, state)."
+            )
+        if whole and neuron.potential(s, new).is_complex():
+            raise ConfigError(
+                f"{who}: its potential is complex; define potential(s, state) and return "
+                'something real, such as state["u"].real.'
             )
 
     def _fill(self, what: str, weight: Tensor) -> None:
@@ -250,12 +270,20 @@ class Layer(Part):
         """Return the neuron's state before the first step for `batch` recordings, each (B, N), with
         "s" = 0 unless the neuron says otherwise.
         """
+        whole = self._complex_states()
+        return {k: as_complex(v) if k in whole else v for k, v in self._given(batch).items()}
+
+    def _given(self, batch: int) -> State:
+        """Return the start as the neuron gives it: complex only where it says so."""
         given = {"s": 0.0, **self.neuron.start(self.neurons)}
-        values = {
-            k: v.to(self.weight) if isinstance(v, Tensor) else self.weight.new_full((), v)
-            for k, v in given.items()
-        }
+        values = {k: _typed(v, self.weight) for k, v in given.items()}
         return {name: v.detach().expand(batch, self.neurons).clone() for name, v in values.items()}
+
+    def _complex_states(self) -> frozenset[str]:
+        """Return the names of the complex states: those that the step returns so."""
+        if self._probed[0] is not self.neuron:
+            self._check_neuron()
+        return self._probed[1]
 
     def forward(
         self,
@@ -365,10 +393,13 @@ class Layer(Part):
                     f"{self._who()}: state[{name!r}] has shape "
                     f"{tuple(state[name].shape)}; expected (B={batch}, N={self.neurons})."
                 )
-            if state[name].dtype != self.weight.dtype:
+            whole = name in self._complex_states()
+            dtype = complex_type(self.weight.dtype) if whole else self.weight.dtype
+            if state[name].dtype != dtype:
                 raise ShapeError(
                     f"{self._who()}: state[{name!r}] has dtype {state[name].dtype}, "
-                    f"the layer {self.weight.dtype}."
+                    f"the layer {self.weight.dtype}"
+                    + (f", of which this state is the complex one: {dtype}." if whole else ".")
                 )
         return state
 
@@ -411,6 +442,19 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
     check_lengths(who, lengths, x.shape[0], x.shape[1])
     mask: Tensor = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device).unsqueeze(1)
     return None if not values_hidden() and bool(mask.all()) else mask
+
+
+def _typed(value: float | complex | Tensor, like: Tensor) -> Tensor:
+    """Return a number or a tensor in the number type of `like`, or in its complex type, and on its
+    device.
+    """
+    whole = value.is_complex() if isinstance(value, Tensor) else isinstance(value, complex)
+    dtype = complex_type(like.dtype) if whole else like.dtype
+    return (
+        value.to(like.device, dtype)
+        if isinstance(value, Tensor)
+        else torch.tensor(value, dtype=dtype, device=like.device)
+    )
 
 
 def _mask(weight: Tensor, there: Tensor, what: str, sparsity: float) -> Tensor | None:

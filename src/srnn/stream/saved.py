@@ -17,6 +17,7 @@ from torch import Tensor
 
 from srnn._build import place
 from srnn._check import RunError
+from srnn.kernels.pairs import join, split
 
 if TYPE_CHECKING:
     from srnn.stream.stream import Stream
@@ -33,7 +34,7 @@ def write(path: Path, stream: Stream, more: dict[str, Any] | None = None) -> Non
     tensors = {
         f"layer.{k}.{name}": v.contiguous()
         for k, part in enumerate(stream.state)
-        for name, v in part.items()  # type: ignore[union-attr]
+        for name, v in split(part).items()  # type: ignore[arg-type]
     }
     tensors |= {
         name: torch.from_numpy(np.ascontiguousarray(a).copy())
@@ -72,7 +73,7 @@ def read(path: Path, stream: Stream) -> dict[str, Any]:
     own = {
         f"layer.{k}.{name}": tuple(v.shape)
         for k, part in enumerate(stream.state)
-        for name, v in part.items()  # type: ignore[union-attr]
+        for name, v in split(part).items()  # type: ignore[arg-type]
     }
     own |= {name: a.shape for name, a in memory.items()}
     got = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -82,7 +83,7 @@ def read(path: Path, stream: Stream) -> dict[str, Any]:
             "it made by another version of the package?"
         )
     stream.state = tuple(
-        {str(name): tensors[f"layer.{k}.{name}"] for name in part}
+        join({name: tensors[f"layer.{k}.{name}"] for name in split(part)})  # type: ignore[arg-type]
         for k, part in enumerate(stream.state)
     )
     for name, array in memory.items():
