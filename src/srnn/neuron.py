@@ -154,9 +154,12 @@ def complex_type(dtype: torch.dtype) -> torch.dtype:
 
     Raises `ConfigError` where torch does not compute with it.
     """
-    if dtype not in (torch.float32, torch.float64):
+    if dtype not in _COMPLEX:
         raise ConfigError(
             f"a complex state in a layer of {dtype}: there are complex numbers of float32 and "
             "float64 only. Use layer.float() or layer.double()."
         )
-    return dtype.to_complex()
+    return _COMPLEX[dtype]
+
+
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}

@@ -59,6 +59,11 @@ class Constants(nn.Module):
                 "dtype": dtype or torch.get_default_dtype(),
                 "copy": True,
             }
+            if isinstance(value, Tensor) and value.is_complex():
+                raise ConfigError(
+                    f"{type(neuron).__name__}.init: {name} is complex, and constants are real. "
+                    "Make it two of them, and write torch.complex(re, im) in coeffs."
+                )
             if isinstance(value, init.Fixed):
                 self.register_buffer(name, value.tensor().to(**kwargs))
             else:
@@ -138,6 +143,7 @@ class Layer(Part):
                 Activation,
                 "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())",
             )
+        _check_real("Layer", dtype or torch.get_default_dtype())
         self.inputs, self.outputs, self.neurons, self.neuron = inputs, neurons, neurons, neuron
         self.activation = activation if activation is not None else Spike()
         if neuron.hard_reset and not self.activation.unit:
@@ -211,7 +217,7 @@ class Layer(Part):
         """
         neuron, who, names = self.neuron, type(self.neuron).__name__, set(self.neuron.states)
         given = self._given(2)
-        state = {k: v.real if v.is_complex() else v for k, v in given.items()}
+        state = {k: v.real for k, v in given.items()}
         s = state["s"]
         whole, x, new = complex_states(neuron, state, neuron.coeffs(self.constants()))
         self._probed = neuron, whole
@@ -367,6 +373,7 @@ class Layer(Part):
         return chosen
 
     def _check_dtype(self, x: Tensor) -> None:
+        _check_real(self._who(), self.weight.dtype)
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ShapeError(
                 f"{self._who()}: x has dtype {x.dtype}, the layer "
@@ -442,6 +449,14 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
     check_lengths(who, lengths, x.shape[0], x.shape[1])
     mask: Tensor = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device).unsqueeze(1)
     return None if not values_hidden() and bool(mask.all()) else mask
+
+
+def _check_real(who: str, dtype: torch.dtype) -> None:
+    if not dtype.is_floating_point:
+        raise ConfigError(
+            f"{who}: the number type is {dtype}; weights, inputs and outputs are real numbers, as "
+            "torch.float32. A state is complex where step returns it so."
+        )
 
 
 def _typed(value: float | complex | Tensor, like: Tensor) -> Tensor:
