@@ -37,7 +37,7 @@ from srnn.kernels import gpu, lockstep, scan
 from srnn.tasks import optimise
 from srnn.tasks.settings import override
 from srnn.tasks.task import Batch
-from srnn.tasks.truncation import chunks
+from srnn.training.chunks import chunks
 from srnn.training.graphed import Graphed, capture_cuda
 
 LAYERS = (

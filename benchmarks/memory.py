@@ -7,16 +7,16 @@ checkpointing (segments), truncated BPTT.
 One training step (forward, backward, Adam) of 4 → 36 → 36 → 6 (ALIF, ALIF, leaky read-out; a label
 every step), by the code that trains tasks. Every figure comes from a process of its own:
 
-  held bytes of all tensors that exist because of the forward pass when the backward pass begins
-       (the outputs and what autograd keeps; input, labels, weights and optimiser left out): every
-       storage that an operation returned is watched, and those still alive are added up. For
-       truncated BPTT the largest chunk. A kernel's inner buffers and autograd's own nodes are not
-       seen here. Watching is slow: the reference loop, whose operations are many, is watched up to
-       2000 steps only.
-  peak growth of the process's resident memory during a whole step, as the system counts it (VmHWM,
-       reset before the step, less VmRSS before it): everything is in it, buffers and fragmentation
-       too. Linux only.
-  s    seconds of that step, after one short step to warm up.
+    held   bytes of all tensors that exist because of the forward pass when the backward pass begins
+           (the outputs and what autograd keeps; input, labels, weights and optimiser left out):
+           every storage that an operation returned is watched, and those still alive are added up.
+           For truncated BPTT the largest chunk. A kernel's inner buffers and autograd's own nodes
+           are not seen here. Watching is slow: the reference loop, whose operations are many, is
+           watched up to 2000 steps only.
+    peak   growth of the process's resident memory during a whole step, as the system counts it
+           (VmHWM, reset before the step, less VmRSS before it): everything is in it, buffers and
+           fragmentation too. Linux only.
+    s      seconds of that step, after one short step to warm up.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from srnn import ALIF, Layer, Readout, Stack, tasks
 from srnn.tasks.task import Batch, Task
-from srnn.tasks.truncation import Truncation, chunks
+from srnn.tasks.truncation import Truncation
+from srnn.training.chunks import chunks
 
 MODES = ("full", "segments", "truncated")
 UNITS = 36 + 36 + 6

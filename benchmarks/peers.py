@@ -1,8 +1,8 @@
 """A training step of the same network in other spiking libraries, beside ours; in the virtual
 environment that `make bench-peers` sets up.
 
-    python -m benchmarks.peers [--shape NAME]… [--peer NAME]… [--rounds N] [--threads N] [--json
-    FILE]
+    python -m benchmarks.peers [--shape NAME]… [--peer NAME]… [--rounds N] [--threads N]
+                               [--json FILE]
 
 One process, one implementation after the other, round after round; medians. Every spiking network
 fires at the same rate. A peer that cannot be imported, built or brought to that rate is left out,

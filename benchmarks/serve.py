@@ -1,11 +1,11 @@
 """Many viewers of one live page: how late a step is at a viewer, what is left out, what the server
 takes.
 
-    python -m benchmarks.serve                                      20 viewers for 30 seconds, then
-                                                                    the same with one more who reads
-                                                                    nothing
-    python -m benchmarks.serve --run runs/ecg-seed0 --data-dir DIR  a run of yours
-    python -m benchmarks.serve --viewers 5 --seconds 5              a short form
+    python -m benchmarks.serve                                          20 viewers for 30 seconds
+    python -m benchmarks.serve --run runs/ecg-seed0 --data-dir DIR      a run of yours
+    python -m benchmarks.serve --viewers 5 --seconds 5                  a short form
+
+The viewers are there twice, the second time with one more who reads nothing.
 
 Without --run, a network is trained for one epoch on the simulated ECG. `srnn serve` plays in a
 process of its own at real time, the viewers are in another one. A frame says when its first step

@@ -1,7 +1,7 @@
 """Does anything grow? A small task trained for 200 epochs, and streams opened and closed, in one
 process.
 
-    python -m benchmarks.soak   (make soak runs this, benchmarks.stream_soak and benchmarks.faults)
+    python -m benchmarks.soak                   (make soak runs this and others)
     python -m benchmarks.soak --epochs 1000 --streams 10000
 
 After each epoch (each hundredth of the streams) it looks at resident memory, open files, threads,

@@ -1,8 +1,8 @@
 """Time and memory of a training step: reference loop, ours, torch.nn.LSTM, torch.nn.RNN, and the
 dense products alone.
 
-    python -m benchmarks.speed [--shape NAME]… [--rounds N] [--threads N] [--json FILE]
-    [--no-memory]
+    python -m benchmarks.speed [--shape NAME]… [--rounds N] [--threads N]
+                               [--json FILE] [--no-memory]
 
 One process, one implementation after the other, round after round; medians. No speed-up is printed
 where ours does not compute what the reference loop computes; the exit code is then 1.

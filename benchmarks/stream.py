@@ -11,15 +11,15 @@ that belongs to the network (8 % of 4 channels, 2 % of 700); weights are drawn, 
 weights of the first layer scaled until the hidden layers fire at the wanted rate, which is printed
 as it was measured.
 
-    step     potential and output of one step, the state kept packed
-             (`srnn.stream.engine.Engine.step`), called from Python
-    chunk    the same in one call for all steps: what the C code takes, without Python
-    push     a step with scores, class, confidence and events (`Stream.push`)
-    module   the network itself, compiled kernel, state handed from call to call
-    eager    the network itself, `backend="reference"`: torch operations
-    ort      ONNX Runtime on the exported cell, one thread, states fed back; left out where
-             onnxruntime is missing, and that is said
-    ort scan  ONNX Runtime on the exported whole network, in one call for all steps
+    step       potential and output of one step, the state kept packed
+               (`srnn.stream.engine.Engine.step`), called from Python
+    chunk      the same in one call for all steps: what the C code takes, without Python
+    push       a step with scores, class, confidence and events (`Stream.push`)
+    module     the network itself, compiled kernel, state handed from call to call
+    eager      the network itself, `backend="reference"`: torch operations
+    ort        ONNX Runtime on the exported cell, one thread, states fed back; left out where
+               onnxruntime is missing, and that is said
+    ort scan   ONNX Runtime on the exported whole network, in one call for all steps
 
 Every row says whether potentials are those of `net(x)` on the whole sequence: "bits" are equal, or
 the largest difference over the largest value.

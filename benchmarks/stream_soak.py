@@ -1,10 +1,11 @@
 """A long live stream with garbage in it: what is lost, whether the labels are those of the whole
 recordings, and memory.
 
-    python -m benchmarks.stream_soak
-            ten minutes of signal at 100 times real time, then a million steps as fast as they go
-    python -m benchmarks.stream_soak --run runs/ecg-seed0 --data-dir DIR  a run of yours
-    python -m benchmarks.stream_soak --minutes 1 --steps 50000            a short form
+    python -m benchmarks.stream_soak                                        ten minutes (below)
+    python -m benchmarks.stream_soak --run runs/ecg-seed0 --data-dir DIR    a run of yours
+    python -m benchmarks.stream_soak --minutes 1 --steps 50000              a short form
+
+Ten minutes of signal come at 100 times real time, then a million steps as fast as they go.
 
 Without --run, a network is trained for one epoch on the simulated ECG. `srnn stream` runs as a
 process of its own; its standard input gets the steps of the test part, again and again, as lines of

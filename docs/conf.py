@@ -1,21 +1,24 @@
 """The documentation site: `make docs` builds it into build/docs, warnings are errors, nothing is
 fetched.
 
-The pages are the Markdown files of this folder, as they are read in the repository. Two things are
-generated when it is built, so that they cannot
-drift: the reference (from the docstrings, equations included) and the page of the command line
-(from its parser).
+The pages are the Markdown files of this folder, as they are read in the repository. What would
+drift is generated when it is built: the reference (from the docstrings, equations included), the
+page of the command line (from its parser), and the picture of the package's floors (from the import
+contract in pyproject.toml).
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import html
 import importlib
 import inspect
 import os
 import pkgutil
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +141,7 @@ def reference() -> None:
 
 def command_line() -> None:
     """Write the page of the command line from its parser."""
-    parser = cli._parser()
+    parser = cli.command_line()
     parts = [
         "# Command line\n\nEvery command takes `--help`. Exit codes: 0 done, 1 a run "
         "diverged or a check failed, 2 bad input, 130 interrupted.\n"
@@ -147,6 +150,68 @@ def command_line() -> None:
     for name, command in parser.commands.items():
         parts.append(f"## `srnn {name}`\n\n```text\n{command.format_help().strip()}\n```\n")
     write("command-line", "\n".join(parts))
+
+
+def layout() -> None:
+    """Draw the floors of the import contract, and list what each room is by its first sentence."""
+    settings = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (contract,) = (c for c in contracts if c["type"] == "layers")
+    floors = [[room.strip() for room in floor.split("|")] for floor in contract["layers"]]
+    (GENERATED / "layout.svg").write_text(picture(floors))
+    rows = [
+        f"| {k} | `{room}{'/' if folder(room) else ''}` | {first_sentence(room)} |"
+        for k, floor in zip(range(len(floors) - 1, -1, -1), floors, strict=True)
+        for room in floor
+    ]
+    table = "\n".join(("| floor | room | what it is |", "|---|---|---|", *rows))
+    (GENERATED / "layout-rooms.txt").write_text(table + "\n")
+
+
+def folder(room: str) -> bool:
+    """Return whether a room is a folder."""
+    return (Path(srnn.__file__).parent / room).is_dir()
+
+
+def first_sentence(room: str) -> str:
+    """Return what a room says of itself first, without running it."""
+    path = Path(srnn.__file__).parent / (f"{room}/__init__.py" if folder(room) else f"{room}.py")
+    said = ast.get_docstring(ast.parse(path.read_text())) or ""
+    sentence = re.split(r"(?<=\.)\s", " ".join(said.split("\n\n")[0].split()))[0]
+    return sentence.rstrip(".:").replace("|", "\\|")
+
+
+def picture(floors: list[list[str]]) -> str:
+    """Return an SVG of floors, the top one first: folders filled, files not."""
+    wide, high, gap, left = 860, 30, 14, 46
+    bottom = len(floors) * (high + gap) + gap
+    shapes = []
+    for k, floor in enumerate(floors):
+        y = gap + k * (high + gap)
+        sizes = [round(8.2 * len(room)) + 26 for room in floor]
+        x = left + (wide - left - sum(sizes) - 10 * (len(floor) - 1)) / 2
+        shapes.append(f'<text x="14" y="{y + 20}" class="floor">{len(floors) - 1 - k}</text>')
+        line = y + high + gap / 2
+        if k < len(floors) - 1:
+            shapes.append(f'<path d="M{left} {line}H{wide - 14}" class="line"/>')
+        for room, size in zip(floor, sizes, strict=True):
+            kind = "folder" if folder(room) else "file"
+            place = f'x="{x:g}" y="{y}" width="{size}" height="{high}" rx="5"'
+            shapes.append(f'<rect {place} class="{kind}"/>')
+            name = html.escape(room + ("/" if kind == "folder" else ""))
+            shapes.append(f'<text x="{x + size / 2:g}" y="{y + 20}" class="room">{name}</text>')
+            x += size + 10
+    style = (
+        "text{font:13px ui-monospace,Menlo,Consolas,monospace;fill:#1d2733}"
+        ".room{text-anchor:middle}.floor{fill:#68778a}.line{stroke:#d4dbe3;stroke-dasharray:2 4}"
+        ".folder{fill:#d8e6f5;stroke:#4a7fb5}.file{fill:#fff;stroke:#9aa8b8}"
+    )
+    title = "The rooms of the package on their floors; imports lead down only"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {bottom}" role="img">'
+        f"<title>{title}</title><style>{style}</style>"
+        f'<rect width="{wide}" height="{bottom}" rx="8" fill="#f7f9fb"/>{"".join(shapes)}</svg>\n'
+    )
 
 
 def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -201,5 +266,6 @@ def setup(app: Any) -> None:
     """Generate what is generated, and say how docstrings are read."""
     reference()
     command_line()
+    layout()
     app.connect("autodoc-process-docstring", docstring)
     app.connect("autodoc-skip-member", skip)

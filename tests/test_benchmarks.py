@@ -19,18 +19,19 @@ import srnn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is no part of the package
 
-calibrate, footprint, networks, parity, report, shapes, timing, speed = (
-    importlib.import_module(f"benchmarks.{name}")
-    for name in (
-        "calibrate",
-        "footprint",
-        "networks",
-        "parity",
-        "report",
-        "shapes",
-        "timing",
-        "speed",
-    )
+NAMES = [
+    "calibrate",
+    "footprint",
+    "layout",
+    "networks",
+    "parity",
+    "report",
+    "shapes",
+    "timing",
+    "speed",
+]
+calibrate, footprint, layout, networks, parity, report, shapes, timing, speed = (
+    importlib.import_module(f"benchmarks.{name}") for name in NAMES
 )
 
 TINY = shapes.Shape("tiny", 8, 60, 12, (16, 16), 3, 0.2)
@@ -237,3 +238,22 @@ def test_steps_leave_the_weights_where_they_were() -> None:
     assert net(x, record=True, backend="reference").trace.rates()[:-1] == pytest.approx(
         rates, abs=0.01
     )
+
+
+def test_the_layout_is_counted_as_it_is_contracted(capsys, monkeypatch):
+    """Every arrow that is counted leads down; floors hold the rooms that there are."""
+    floors = layout.floors(layout.ROOT)
+    level = {room: k for k, floor in enumerate(floors) for room in floor}
+    found = layout.arrows(layout.ROOT / "src" / "srnn")
+    assert len(found) > 100
+    assert {("nn", "kernels"), ("cli", "tasks"), ("report", "training")} <= found
+    assert [(a, b) for a, b in found if level[a] >= level[b]] == []
+    made = layout.counts(layout.ROOT)
+    assert made["rooms"] == len(level)
+    assert made["arrows between rooms"] == len(found)
+    assert made["modules at the top level"] <= 22
+    monkeypatch.setattr(sys, "argv", ["layout"])
+    layout.main()
+    shown = capsys.readouterr().out
+    assert f"{'floors':26}{len(floors):16,}" in shown
+    assert "surrogates | init | processes" in shown

@@ -8,6 +8,7 @@ or that others could put a library into, is replaced by a temporary one.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -22,6 +23,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from srnn import _files
 from srnn._check import SrnnError
 
 FLAGS = (
@@ -168,24 +170,11 @@ def _compile(
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         try:
             for path in (text, made):
-                place(path.read_bytes(), folder / path.name)
-            place(digest.encode(), folder / f"{file}.sha256")
+                _files.write(folder / path.name, path.read_bytes())
+            _files.write(folder / f"{file}.sha256", digest.encode())
             return ctypes.CDLL(str(folder / made.name))
         except OSError:  # a full disk, a folder that went away: this process still gets its library
             return ctypes.CDLL(str(made))
-
-
-def place(data: bytes, path: Path) -> None:
-    """Write a file whole: under a name of its own, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def cache() -> Path:
@@ -227,3 +216,19 @@ def _temporary() -> Path:
 
 _keep: list[object] = []
 """Temporary folders live as long as the process."""
+
+
+def kept(name: str) -> bytes | None:
+    """Return a file that was kept beside the libraries, None where there is none that this user or
+    root alone could have written.
+    """
+    try:
+        return (cache() / name).read_bytes() if trusted(cache()) else None
+    except OSError:
+        return None
+
+
+def keep(name: str, content: bytes) -> None:
+    """Keep a file beside the libraries, where that can be done."""
+    with contextlib.suppress(OSError):
+        _files.write(_writable(cache()) / name, content)

@@ -87,15 +87,26 @@ def check_range(
     return value
 
 
+LARGEST = 2**32 - 1
+"""The largest number that may be a size (of a layer, of a part of a data set …) or a seed."""
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number that a text of the digits 0 to 9 stands for, None for another text or
+    a number beyond `LARGEST`.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > 20:
+        return None
+    return number if (number := int(text)) <= LARGEST else None
+
+
 def check_sizes(who: str, *sizes: object) -> None:
-    """Raise `ConfigError` unless every size is an integer of at least 1."""
-    if not all(
-        isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes
-    ):
-        raise ConfigError(
-            f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be "
-            "integers of at least 1."
-        )
+    """Raise `ConfigError` unless every size is an integer from 1 to `LARGEST`."""
+    given = f"{who}({' → '.join(repr(size) for size in sizes)}): sizes must be integers of"
+    if any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sizes):
+        raise ConfigError(f"{given} at least 1.")
+    if any(isinstance(s, int) and s > LARGEST for s in sizes):
+        raise ConfigError(f"{given} at most {LARGEST}.")
 
 
 def check_instance(

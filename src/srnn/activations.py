@@ -1,12 +1,9 @@
 """Activations: what turns x, the potential above threshold, into the output s of a neuron.
 
-    Spike(surrogate)  s = 1 where x > 0 else 0; backward by the surrogate  the spiking neuron
-    Relu()            s = max(0, x)
-                      its non-spiking twin (Yin 2021, "ReLU SRNN")
-    Identity()        s = x
-                      read-outs, cells with a nonlinearity of their own
-    Soft(surrogate)   s = ∫ surrogate
-                      the smooth spike: for checks by finite differences
+    Spike(surrogate)   s = 1 where x > 0 else 0   the spiking neuron; backward by the surrogate
+    Relu()             s = max(0, x)              its non-spiking twin (Yin 2021, "ReLU SRNN")
+    Identity()         s = x                      read-outs, cells with their own nonlinearity
+    Soft(surrogate)    s = ∫ surrogate            the smooth spike, for finite differences
 
 The same neuron takes any of them; its reset and adaptation receive whatever s is. The driver
 (`scan.py`) and the kernels apply the activation; the neuron never sees it.

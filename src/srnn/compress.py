@@ -1,20 +1,17 @@
 """Make a network smaller: fewer bits, fewer connections, fewer neurons. Transforms only; who
 fine-tunes is the training loop.
 
-    compress.set_bits(net, 8)                                      weights as 8-bit integers, a
-                                                                   scale for each row; trains
-                                                                   straight through
-    compress.prune(net, 0.9)                                       keep the largest tenth of all
-                                                                   weights
-    net = compress.remove_neurons(net, compress.widths(net, 0.5))  half of every hidden layer, a
-                                                                   smaller network
-    compress.size(net)                                             bytes, and how they are counted
+    compress.set_bits(net, 8)          weights as 8-bit integers, a scale for each row
+    compress.prune(net, 0.9)           keep the largest tenth of all weights
+    compress.widths(net, 0.5)          sizes: half of every hidden layer
+    compress.remove_neurons(net, …)    a network of these sizes
+    compress.size(net)                 bytes, and how they are counted
 
-`set_bits` and `prune` change the network they are given (an optimiser goes on with its parameters),
-`remove_neurons` returns another one. A compressed network is an ordinary one: it trains on every
-backend, streams, is counted and exported like any other. Both directions of a layer are compressed
-like two layers; a tandem layer (`srnn.nn.baselines`) cannot lose neurons; parts with weights of
-another kind are refused by name.
+`set_bits` trains straight through. It and `prune` change the network they are given (an optimiser
+goes on with its parameters), `remove_neurons` returns another one. A compressed network is an
+ordinary one: it trains on every backend, streams, is counted and exported like any other. Both
+directions of a layer are compressed like two layers; a tandem layer (`srnn.nn.baselines`) cannot
+lose neurons; parts with weights of another kind are refused by name.
 """
 
 from __future__ import annotations
@@ -287,7 +284,12 @@ class Size:
     entries: of all matrices; connections: those that are there. bytes: what stores it all, each
     matrix in the cheapest of three forms:
 
-        every entry                                           entries · bits / 8
+        every entry                          entries · bits / 8
+        a map of one bit an entry,
+          and those that are there           entries / 8 + connections · bits / 8
+        a list a row: a count, then          2 · rows
+          column and value of each           + connections · (1 or 2, beyond 256 columns 2)
+                                             + connections · bits / 8
         a map of one bit an entry, and those that are there   entries / 8 + connections · bits / 8
         a list a row: a count, then column and value of each  2 · rows + connections · (1 or 2,
                                                               beyond 256 columns 2) + connections ·

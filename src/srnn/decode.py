@@ -5,13 +5,12 @@ and, where it takes that argument, the first `skip` steps; it returns (B, K) sco
 for `per_step`. A recording with no step left scores 0 for every class. Which signal goes in is the
 caller's choice: potentials for read-outs, spikes for spiking outputs.
 
-    softmax_sum     Σ_t softmax(u[t])   cumulative softmax (Bittar & Garner 2022; Yin 2021 on SHD
-                                        skips 11 steps)
-    mean            1/n Σ_t u[t]        Yin 2021 on SSC, GSC
+    softmax_sum     Σ_t softmax(u[t])      Bittar & Garner 2022; Yin 2021 on SHD, from step 11 on
+    mean            1/n Σ_t u[t]           Yin 2021 on SSC, GSC
     last            u at the last step
     max_over_time   max_t u[t]
-    spike_count     Σ_t s[t]            Yin 2021 on (P)S-MNIST
-    per_step        log_softmax(u[t])   Yin 2021 on ECG, SoLi
+    spike_count     Σ_t s[t]               Yin 2021 on (P)S-MNIST
+    per_step        log_softmax(u[t])      Yin 2021 on ECG, SoLi
 """
 
 from __future__ import annotations

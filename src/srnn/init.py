@@ -2,13 +2,14 @@
 
 A constant of a neuron is written as a plain float (fixed, shared by all neurons) or as one of
 
-    Constant(20)                  trained, one per neuron, all starting at 20 Constant(20,
-    shared=True)     trained, one for the whole layer Constant(20, low=1)           trained, and
-    kept at 1 or more by clamping in the forward pass Normal(20, 5)                 trained, one per
-    neuron, drawn once Normal(20, 5, low=1)          trained, and kept at 1 or more Normal(20, 5,
-    train=False)    drawn once, then fixed Uniform(0.6, 0.96, clamp=True)  trained, and kept inside
-    [0.6, 0.96] by clamping in the forward pass Fixed([0.0, 0.0, 1.8])        given values, one per
-    neuron (or one for all), never trained
+    Constant(20)                    trained, one per neuron, all starting at 20
+    Constant(20, shared=True)       trained, one for the whole layer
+    Constant(20, low=1)             trained, and kept at 1 or more by clamping in the forward pass
+    Normal(20, 5)                   trained, one per neuron, drawn once
+    Normal(20, 5, low=1)            trained, and kept at 1 or more
+    Normal(20, 5, train=False)      drawn once, then fixed
+    Uniform(0.6, 0.96, clamp=True)  trained, and kept inside [0.6, 0.96] by clamping likewise
+    Fixed([0.0, 0.0, 1.8])          given values, one per neuron (or one for all), never trained
 
 Weights start by XavierUniform (Glorot & Bengio 2010), Orthogonal (Saxe et al. 2014), FanIn
 (torch.nn.Linear's default), KaimingNormal (He et al. 2015), UniformWeight or Zeros.

@@ -35,13 +35,13 @@ class Neuron:
     """Base of all neurons. Every field is a constant (`init.Init`), except bool fields, which are
     options of the equation.
 
-    states:   names of the state variables; by convention "u" is the membrane potential.
-    gates:    a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for each
-              gate.
-    input_gates, recurrent_gates: which of the gates W x and R s have a part in; the other blocks of
-        rows of W or R are empty. Default: all.
-    hard_reset: the potential is multiplied by (1 - s), so the activation must be a spike
-        (`Activation.unit`).
+    states:      names of the state variables; by convention "u" is the membrane potential.
+    gates:       a gated cell has W and R of gates·N rows, and I is a tuple with one (B, N) for
+                 each gate.
+    input_gates, recurrent_gates: which of the gates W x and R s have a part in; the other blocks
+                 of rows of W or R are empty. Default: all.
+    hard_reset:  the potential is multiplied by (1 - s), so the activation must be a spike
+                 (`Activation.unit`).
     """
 
     states: ClassVar[tuple[str, ...]] = ("u",)

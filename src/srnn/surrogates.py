@@ -8,25 +8,26 @@ arguments).
 
 The shapes, their sources and their integrals over all x:
 
-    Gaussian       N(x; 0, σ)                                         1
-                   Yin, Corradi & Bohté 2020
-    MultiGaussian  (1+h) N(x; 0, σ) - h N(x; σ, sσ) - h N(x; -σ, sσ)  1 - h
-                   Yin 2021, eq. 1, as coded (γ = gain = 0.5)
-    MGLeft         MultiGaussian for x < 0, Gaussian for x ≥ 0
-                   1 - h/2  2021, ext. data fig. 3 (MG-L)
-    MGRight        Gaussian for x < 0, MultiGaussian for x ≥ 0
-                   1 - h/2  2021, ext. data fig. 3 (MG-R)
-    Triangular     max(0, 1 - |x|/w)                                  w
-                   Esser et al. 2016; "linear" in Yin 2021
-    SLayer         exp(-k|x|)                                         2/k    Shrestha & Orchard 2018
-    Boxcar         1 where -w < x ≤ w                                 2w
-                   Bittar & Garner 2022 (gain 0.5 in eq. 13, 1 in the code)
-    FastSigmoid    1 / (1 + k|x|)²                                    2/k
-                   Zenke & Ganguli 2018 (SuperSpike)
-    Sigmoid        σ(kx)(1 - σ(kx))                                   1/k
-                   derivative of the logistic function, over k
-    ReLU           max(0, x + offset)                                 ∞
-                   Bohte 2011 (the spike as a truncated quadratic)
+    Gaussian        N(x; 0, σ)                                           1
+    MultiGaussian   (1+h) N(x; 0, σ) - h N(x; σ, sσ) - h N(x; -σ, sσ)    1 - h
+    MGLeft          MultiGaussian for x < 0, Gaussian for x ≥ 0          1 - h/2
+    MGRight         Gaussian for x < 0, MultiGaussian for x ≥ 0          1 - h/2
+    Triangular      max(0, 1 - |x|/w)                                    w
+    SLayer          exp(-k|x|)                                           2/k
+    Boxcar          1 where -w < x ≤ w                                   2w
+    FastSigmoid     1 / (1 + k|x|)²                                      2/k
+    Sigmoid         σ(kx)(1 - σ(kx))                                     1/k
+    ReLU            max(0, x + offset)                                   ∞
+
+    Gaussian        Yin, Corradi & Bohté 2020
+    MultiGaussian   Yin 2021, eq. 1, as coded (γ = gain = 0.5)
+    MGLeft, MGRight 2021, extended data figure 3 (MG-L, MG-R)
+    Triangular      Esser et al. 2016; "linear" in Yin 2021
+    SLayer          Shrestha & Orchard 2018
+    Boxcar          Bittar & Garner 2022 (gain 0.5 in eq. 13, 1 in the code)
+    FastSigmoid     Zenke & Ganguli 2018 (SuperSpike)
+    Sigmoid         derivative of the logistic function, over k
+    ReLU            Bohte 2011 (the spike as a truncated quadratic)
 """
 
 from __future__ import annotations

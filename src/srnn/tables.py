@@ -6,13 +6,14 @@ They degrade to plain text in a pipe.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from srnn.energy import Count
+if TYPE_CHECKING:
+    from srnn.energy import Count
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -75,7 +75,7 @@ def finished(tmp_path_factory):
 
 
 def commands():
-    (sub,) = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    (sub,) = [a for a in cli.command_line()._actions if isinstance(a, argparse._SubParsersAction)]
     return list(sub.choices)
 
 
@@ -111,7 +111,7 @@ def test_help_of_each_command_shows_examples_that_parse(srnn, command):
     ]
     assert examples
     for example in examples:
-        args = cli._parser().parse_args(shlex.split(example)[1:])
+        args = cli.command_line().parse_args(shlex.split(example)[1:])
         assert args.command == command
     assert "--json" in out
 
@@ -128,7 +128,7 @@ def test_help_version_and_no_command(srnn):
     ]
     assert len(examples) >= 6
     for example in examples:
-        cli._parser().parse_args(shlex.split(example)[1:])
+        cli.command_line().parse_args(shlex.split(example)[1:])
     assert srnn("--version") == (0, f"srnn {__version__}\n", "")
     code, out, _ = srnn()
     assert code == 2
@@ -568,7 +568,7 @@ def test_a_run_that_is_not_finished_or_no_run(srnn, finished, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--threads", "0"], "--threads is 0; expected a number of at least 1."),
+        (["--threads", "0"], "--threads is 0; expected a number of at least 1 and at most 512."),
         (["--seed", "-1"], "seed is -1; expected a number of at least 0 and at most 4294967295."),
         (["--device", "gpu"], "device: there is no 'gpu'. Did you mean 'cpu'? Known: cpu, cuda."),
         (["--device", "meta"], "device: there is no 'meta'. Known: cpu, cuda."),
@@ -614,7 +614,7 @@ def test_exit_code_of_a_run_that_was_interrupted(srnn, tmp_path, monkeypatch):
     assert (code, out) == (130, "")
     assert "the checkpoint is written" in err
     (line,) = [line for line in err.splitlines() if line.startswith("Go on with: ")]
-    args = cli._parser().parse_args(shlex.split(line.removeprefix("Go on with: "))[1:])
+    args = cli.command_line().parse_args(shlex.split(line.removeprefix("Go on with: "))[1:])
     assert (args.task, args.resume, args.out, args.data_dir) == (
         "ecg_sim",
         True,

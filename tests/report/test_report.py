@@ -17,7 +17,7 @@ from tests.report.pages import HOSTILE, check_structure, page
 from srnn import energy, report, tasks
 from srnn._check import RunError, SrnnError
 from srnn.cli import main as cli
-from srnn.report import figures, single
+from srnn.report import figures, outcome, single
 from srnn.report.pictures import FIGURES
 from srnn.report.read import read_run, told
 from srnn.report.watch import look
@@ -135,7 +135,7 @@ def test_hostile_names_stay_text(injected, hostile):
 def test_the_command_makes_the_same_task(injected, hostile, simulated, sim):
     for path, (made, _) in ((hostile, injected), (sim, simulated)):
         words = shlex.split(made.numbers["runs"][0]["command"])
-        args = cli._parser().parse_args(words[1:])
+        args = cli.command_line().parse_args(words[1:])
         # what the data say themselves is not said again
         assert not any(s.startswith(("encode", "data.seen")) for s in args.set)
         task = override(tasks.load(args.task), args.set).resolved(None)
@@ -288,7 +288,7 @@ def test_a_compressed_run_shows_both_sides(sim, tmp_path, srnn, monkeypatch):
         "--steps",
         "1",
     ]
-    cli._parser().parse_args(shlex.split(command)[1:])
+    cli.command_line().parse_args(shlex.split(command)[1:])
     assert made.numbers["runs"][0]["command"] is None
 
 
@@ -414,7 +414,7 @@ def test_published_numbers_stand_beside_with_both_protocols(sim):
         for p in ecg.published
     ]
     task = replace(ecg, network=replace(ecg.network, hidden=(6,)))
-    blocks = single.result(
+    blocks = outcome.result(
         replace(r, task=task, metrics={**r.metrics, "simulated": False, "published": published})
     )
     text = repr(blocks)
@@ -471,5 +471,5 @@ def test_any_task_is_watched_as_it_was_evaluated(name, tmp_path):
     assert len(w.curve) == max(len(s.signal) for s in r.parts.test)
     assert w.trace.steps == sum(len(s.signal) for s in list(r.parts.test)[: r.task.batch])
     words = ["train", name, *told(r).words]
-    args = cli._parser().parse_args(words)
+    args = cli.command_line().parse_args(words)
     assert describe(override(tasks.load(name), args.set)) == describe(r.task)

@@ -11,18 +11,18 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from helpers import command, until
 from srnn import tasks
 from srnn.cli import main as cli
 from srnn.locks import FileLock
 from srnn.search import space, sweep
-from srnn.search.sweep import Sweep
+from srnn.search.study import Sweep, claim
+from srnn.search.trials import results
 from srnn.tasks.settings import override
 from srnn.training import train
 from srnn.training.runs import Run
@@ -57,20 +57,8 @@ def plan(out, trials=3, searched=("optimiser.lr=1e-3:1e-1:log",), more=(), **kwa
 
 def started(folder, *argv):
     """Start a command of its own."""
-    command = [sys.executable, "-m", "srnn", "sweep", "ecg_sim", *SET, *map(str, argv)]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def until(what, process=None):
-    """Wait for something to become true."""
-    for _ in range(BEGUN * 20):
-        if found := what():
-            return found
-        assert process is None or process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return command("sweep", "ecg_sim", *SET, *argv, cwd=folder, **pipes)
 
 
 # ── the search space ──────────────────────────────────────────────────────────────────────────────
@@ -328,7 +316,7 @@ def test_settings_that_do_not_fit_together_fail_one_trial(tmp_path):
     )
     made.prepare()
     sweep.work(made)
-    rows = sweep.results(made)["trials"]
+    rows = results(made)["trials"]
     for row in rows:
         apart = row["settings"] == {"truncation.chunk": "4", "decode.skip": "8"}
         assert row["state"] == ("failed" if apart else "complete")
@@ -355,11 +343,11 @@ def test_pruned_trials_were_worse_than_the_median(tmp_path):
         assert best < others[len(others) // 2]
         assert len(Run(tmp_path / f"trial-{t.number:04d}").rows()) == last
         assert t.user_attrs["reason"].startswith(f"pruned after epoch {last}")
-    assert {row["state"] for row in sweep.results(made)["trials"]} == {"complete", "pruned"}
+    assert {row["state"] for row in results(made)["trials"]} == {"complete", "pruned"}
     never = plan(tmp_path / "never", 7, ["optimiser.lr=1e-9,0.02"], more=["epochs=3"])
     never.prepare()
     sweep.work(never)
-    assert {row["state"] for row in sweep.results(never)["trials"]} == {"complete"}
+    assert {row["state"] for row in results(never)["trials"]} == {"complete"}
 
 
 # ── the study ─────────────────────────────────────────────────────────────────────────────────────
@@ -406,7 +394,7 @@ def test_a_journal_cut_short_is_mended_and_goes_on(tmp_path):
     assert not more.prepare()
     sweep.work(more)
     assert made.journal.read_bytes().startswith(whole)
-    assert [r["state"] for r in sweep.results(more)["trials"]] == ["complete", "complete"]
+    assert [r["state"] for r in results(more)["trials"]] == ["complete", "complete"]
     assert [json.loads(line) for line in made.journal.read_text().splitlines()]
 
 
@@ -434,15 +422,15 @@ def test_only_trials_of_processes_that_are_gone_are_marked(tmp_path):
             trial = study.ask()
             if who is not None:
                 trial.set_user_attr("worker", who)
-        assert [r["state"] for r in sweep.results(made)["trials"]] == [
+        assert [r["state"] for r in results(made)["trials"]] == [
             "running",
             "interrupted",
             "running",
             "interrupted",
             "interrupted",
         ]
-    assert sweep.results(made)["trials"][0]["state"] == "interrupted"
-    claimed = sweep.claim(made, study, alive)
+    assert results(made)["trials"][0]["state"] == "interrupted"
+    claimed = claim(made, study, alive)
     assert claimed is not None
     assert claimed[0].number == 5
 
@@ -452,8 +440,7 @@ def test_one_process_at_a_time_asks_for_a_trial(tmp_path):
     made.prepare()
     me, got = {"lock": str(made.lock_folder / "me"), "host": os.uname().nodename, "pid": 1}, []
     askers = [
-        threading.Thread(target=lambda: got.append(sweep.claim(made, made.open(), me)))
-        for _ in range(3)
+        threading.Thread(target=lambda: got.append(claim(made, made.open(), me))) for _ in range(3)
     ]
     with FileLock(made.lock_folder / "me"):
         with FileLock(made.lock_folder / "claim"):
@@ -512,11 +499,9 @@ def test_a_killed_process_loses_no_trial(tmp_path):
         tmp_path / "runs/journal.log",
     )
     assert not made.prepare()
-    assert [r["state"] for r in sweep.results(made)["trials"]] == ["interrupted"]
+    assert [r["state"] for r in results(made)["trials"]] == ["interrupted"]
     study = made.open()
-    claimed = [
-        sweep.claim(made, study, {"lock": str(tmp_path), "host": "x", "pid": 0}) for _ in range(3)
-    ]
+    claimed = [claim(made, study, {"lock": str(tmp_path), "host": "x", "pid": 0}) for _ in range(3)]
     assert [c and c[0].number for c in claimed] == [1, 2, None], (
         "it does not count: two are still to do"
     )
@@ -538,7 +523,7 @@ def test_stopping_stops_every_process_and_marks_their_trials(tmp_path):
         "ecg_sim-sweep",
         tmp_path / "runs/journal.log",
     )
-    assert [(r["state"], r["reason"]) for r in sweep.results(made)["trials"]] == [
+    assert [(r["state"], r["reason"]) for r in results(made)["trials"]] == [
         ("interrupted", "interrupted")
     ] * 2
     assert not list(made.lock_folder.glob("worker-*"))
@@ -553,8 +538,8 @@ def test_the_commands_of_the_page_work(srnn):
         line for block in re.findall(r"```\n(.*?)```", page, re.S) for line in block.splitlines()
     ]
     assert len(commands) == 4
-    for command in commands:
-        words = shlex.split(command)
+    for line in commands:
+        words = shlex.split(line)
         assert words[:3] == ["srnn", "sweep", "ecg_sim"]
         code, text, err = srnn(*words[1:], *SET)
         assert code == 0, err

@@ -11,18 +11,20 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from helpers import command, forked
 from srnn import tasks
 from srnn._check import RunError
-from srnn.search import space, sweep
-from srnn.search.sweep import Sweep
+from srnn.search import space
+from srnn.search.study import Sweep, claim
+from srnn.search.trials import results
 from srnn.tasks.settings import override
 
 pytestmark = pytest.mark.postgres
@@ -119,9 +121,6 @@ def start(folder: Path, url: str, study: str, trials: int, *more: str) -> subpro
     """`srnn sweep` in a folder of its own."""
     folder.mkdir(exist_ok=True)
     argv = [
-        sys.executable,
-        "-m",
-        "srnn",
         "sweep",
         "ecg_sim",
         *SEARCH,
@@ -134,9 +133,8 @@ def start(folder: Path, url: str, study: str, trials: int, *more: str) -> subpro
         "--json",
     ]
     argv += [word for s in (*SET, *(more or ("epochs=1",))) for word in ("--set", s)]
-    return subprocess.Popen(
-        argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return command(*argv, cwd=folder, **pipes)
 
 
 def plan(folder: Path, url: str, study: str, trials: int, *more: str) -> Sweep:
@@ -166,18 +164,11 @@ def test_two_that_share_only_the_database(server, tmp_path):
 def test_all_that_start_at_once_find_one_study(server, tmp_path):
     """In a new database, whose tables nobody has made yet."""
     server.create("fresh")
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from "
-        "test_sweep_database import plan; from pathlib import Path\n"
-    )
-    code += "print(plan(Path(sys.argv[1]), sys.argv[2], 'fresh', 1).prepare())"
-    argv = [sys.executable, "-c", code]
-    several = [
-        subprocess.Popen(
-            [*argv, str(tmp_path / str(k)), server.url("fresh")], stdout=subprocess.PIPE, text=True
-        )
-        for k in range(4)
-    ]
+
+    def prepare(k: int) -> None:
+        print(plan(tmp_path / str(k), server.url("fresh"), "fresh", 1).prepare())
+
+    several = [forked(partial(prepare, k), stdout=subprocess.PIPE, text=True) for k in range(4)]
     said = [p.communicate(timeout=120)[0].strip() for p in several]
     assert sorted(said) == ["False", "False", "False", "True"]
 
@@ -205,19 +196,19 @@ def test_of_one_that_is_killed_the_server_knows(server, tmp_path):
             (tmp_path / "a").rglob("last.safetensors")
         ):
             break
-    assert [row["state"] for row in sweep.results(one)["trials"]] == ["running"]
+    assert [row["state"] for row in results(one)["trials"]] == ["running"]
     victim.send_signal(signal.SIGKILL)
     victim.communicate(timeout=60)
     for _ in range(50):
         time.sleep(0.1)
-        rows = sweep.results(one)["trials"]
+        rows = results(one)["trials"]
         if rows[0]["state"] == "interrupted":
             break
     assert [(row["state"], row["reason"]) for row in rows] == [
         ("interrupted", "interrupted: its process has ended")
     ]
     with one.locks.worker() as me:
-        claimed = sweep.claim(one, one.open(), me)
+        claimed = claim(one, one.open(), me)
         assert claimed is not None
         assert claimed[0].number == 1
         assert not one.locks.ended(me)
@@ -242,7 +233,7 @@ def test_a_server_that_goes_away_is_one_error_and_the_sweep_goes_on_later(server
     assert "the same command joins the study again" in last
     assert "Traceback" not in err
     again = plan(tmp_path / "a", server.url(), "away", 2, "epochs=5000")
-    assert [row["state"] for row in sweep.results(again)["trials"]] == ["interrupted"]
+    assert [row["state"] for row in results(again)["trials"]] == ["interrupted"]
 
 
 def test_what_cannot_be_reached_is_one_error(server, tmp_path):

@@ -2,18 +2,16 @@
 equation and source on top.
 
     Layer(40, 128, cells.Elman(), Identity())                      h = tanh(I)
-    Layer(40, 128, cells.LiGRU(), Identity(), norm=BatchNorm())    one gate; W and R have 2·N rows:
-                                                                   update gate, then candidate
+    Layer(40, 128, cells.LiGRU(), Identity(), norm=BatchNorm())    one gate (below)
     Layer(40, 128, cells.LiBRU(), Identity(), norm=BatchNorm())    its Bayesian relative
     Layer(40, 128, cells.IndRNN(), Relu(), recurrent=False)        each unit feeds back to itself
-                                                                   only
-    Layer(40, 128, cells.LSTM(), Identity(), recurrent_bias=True)  four gates and a memory, as
-                                                                   torch.nn.LSTM
-    Layer(40, 128, cells.GRU(), Identity())                        reset and update gate, as
-                                                                   torch.nn.GRU
-    Layer(40, 128, cells.Dense(), Relu(), recurrent=False)         no dynamics: a dense layer;
-                                                                   recurrent, a ReLU network
+    Layer(40, 128, cells.LSTM(), Identity(), recurrent_bias=True)  as torch.nn.LSTM
+    Layer(40, 128, cells.GRU(), Identity())                        as torch.nn.GRU
+    Layer(40, 128, cells.Dense(), Relu(), recurrent=False)         a dense layer, no dynamics
     Readout(128, 10, cells.Sum(), bias=False)                      a linear layer of spike counts
+
+The light GRU's W and R have 2·N rows: update gate, then candidate. The LSTM has four gates and a
+memory, the GRU a reset and an update gate; `Dense`, recurrent, is a ReLU network.
 
 A cell shows its own output, h[t] = s[t], as its potential, unless it says otherwise; all start at
 0. Norm and dropout are the layer's.

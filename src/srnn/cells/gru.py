@@ -1,8 +1,8 @@
 """Gated recurrent unit (Cho et al. 2014), the reset gate applied after the recurrent product, as in
 torch.nn.GRU.
 
-    r = σ(I_r),  z = σ(I_z)   I_r, I_z = W x[t] + b + R h[t-1], a block of rows each
-    c = tanh(I_x + r I_h)     I_x = W_x x[t] + b_x,   I_h = R_h h[t-1] + b_h
+    r = σ(I_r),  z = σ(I_z)      I_r, I_z = W x[t] + b + R h[t-1], a block of rows each
+    c = tanh(I_x + r I_h)        I_x = W_x x[t] + b_x,   I_h = R_h h[t-1] + b_h
     h[t] = z h[t-1] + (1 - z) c
 
 The candidate needs both of its sums apart, so the cell has four blocks of rows, r, z, x, h, of

@@ -9,14 +9,14 @@ h is a log-probability: c = -log(1 - p) of p = σ(I_c). The 2022 paper calls it 
 softplus in place of ReLU, and this is it: the gate takes a geometric mean. With arithmetic=True it
 takes the arithmetic mean, as the 2021 paper derives and its code has it ("logprobs"):
 
-    h[t] = log(z[t] exp(h[t-1]) + (1 - z[t]) exp(c[t])) = c[t] - log(1 + exp(I_z[t])) + log(1 +
-    exp(I_z[t] + h[t-1] - c[t]))
+    h[t] = log(z[t] exp(h[t-1]) + (1 - z[t]) exp(c[t]))
+         = c[t] - log(1 + exp(I_z[t])) + log(1 + exp(I_z[t] + h[t-1] - c[t]))
 
-computed as on the right, which cannot overflow. `LiBRUProbability` is the third form ("probs"): the
-output is the probability p, and its logarithm is fed back,
+computed as in the second line, which cannot overflow. `LiBRUProbability` is the third form
+("probs"): the output is the probability p, and its logarithm is fed back,
 
-    z[t] = σ(I_z[t]),  c[t] = σ(I_c[t]),  p[t] = z[t] p[t-1] + (1 - z[t]) c[t]
-            I = norm(W x[t]) + R log(p[t-1] + ε),  ε = 1e-11, p[-1] = 0
+    z[t] = σ(I_z[t]),  c[t] = σ(I_c[t])          I = norm(W x[t]) + R log(p[t-1] + ε)
+    p[t] = z[t] p[t-1] + (1 - z[t]) c[t]         ε = 1e-11, p[-1] = 0
 
 What a layer feeds back is its output, so here that is log(p + ε), and p is the potential:
 `srnn.nn.baselines.Exponential` behind the layer gives p to the next one. The code calls both

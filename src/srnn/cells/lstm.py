@@ -1,10 +1,11 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997; with the forget gate of Gers, Schmidhuber
 & Cummins 2000), as in torch.nn.LSTM.
 
-    i = σ(I_i),  f = σ(I_f),  g = tanh(I_g),  o = σ(I_o)   I = W x[t] + b + R h[t-1] (+ b_R), a
-                                                           block of rows each
+    i = σ(I_i),  f = σ(I_f),  g = tanh(I_g),  o = σ(I_o)
     c[t] = f c[t-1] + i g
     h[t] = o tanh(c[t])
+
+    I = W x[t] + b + R h[t-1] (+ b_R), a block of rows for each of i, f, g, o
 
 h is the output, and what is fed back. Rows: i, f, g, o, in the order of torch's weights. For use
 with `Identity()`.

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from srnn._check import meant
+from srnn._check import LARGEST, meant, whole_number
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +31,10 @@ class Parser(argparse.ArgumentParser):
             own = self.command(getattr(args, "command", None) or "")
             own.unknown(next((word for word in rest if word.startswith("-")), rest[0]))
         return args
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help; argparse would keep quiet where it cannot be written."""
+        (file or sys.stderr).write(message)
 
     def unknown(self, word: str) -> NoReturn:
         """Refuse a word that is no option and has no place."""
@@ -61,8 +65,15 @@ class Parser(argparse.ArgumentParser):
 def seeds(text: str) -> list[int]:
     """Return the seeds that a word of --seeds stands for: "3", or "0:8" for 0 to 7."""
     first, colon, end = text.partition(":")
-    if not first.isdigit() or (colon and not (end.isdigit() and int(end) > int(first))):
+    begin = whole_number(first)
+    stop = whole_number(end) if colon else None if begin is None else begin + 1
+    if begin is None or stop is None or not 0 < stop - begin <= MOST_SEEDS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no seed; expected a whole number, or FIRST:END such as 0:8"
+            f"{text!r} is no seed; expected a whole number, or FIRST:END such as 0:8: numbers up "
+            f"to {LARGEST}, at most {MOST_SEEDS} seeds"
         )
-    return list(range(int(first), int(end))) if colon else [int(first)]
+    return list(range(begin, stop))
+
+
+MOST_SEEDS = 10_000
+"""Runs that one command may ask for."""

@@ -90,8 +90,12 @@ def as_given(args: argparse.Namespace) -> list[str]:
     return [*(word for pair in words for word in pair), *flags]
 
 
+MOST_THREADS = 512
+"""OpenMP ends the process where it cannot start as many as it is told to."""
+
+
 def set_threads(args: argparse.Namespace) -> None:
     """Let torch use as many threads as --threads says."""
     import torch
 
-    torch.set_num_threads(int(check_range("--threads", args.threads, 1)))
+    torch.set_num_threads(int(check_range("--threads", args.threads, 1, MOST_THREADS)))

@@ -60,13 +60,13 @@ def extract(
     to:      made when needed; other files in it stay, files of the same name are replaced. Owners,
              permissions and times are not taken over.
     members: which files and folders to unpack, by their names with "/" between folders; default:
-        all.
+             all.
     limit:   bytes the files may take in all; free disk space is a limit too.
+
     Raises `DataError`, leaving everything as it was, for an archive that is missing, of another
-        kind, damaged, cut or empty, and for any member
-    with an absolute path, "..", a backslash or drive letter; also for a wanted member that is a
-        link, a device or encrypted, comes twice,
-    is both file and folder, or would replace a folder by a file.
+    kind, damaged, cut or empty, and for any member with an absolute path, "..", a backslash or
+    drive letter; also for a wanted member that is a link, a device or encrypted, comes twice, is
+    both file and folder, or would replace a folder by a file.
     """
     archive, to = Path(archive), Path(to)
     read = _reader(archive)

@@ -43,7 +43,8 @@ def data_root(folder: str | Path | None = None) -> Path:
 
     Raises `DataError` where that path is a file.
     """
-    root = Path(folder or os.environ.get("SRNN_DATA") or user_cache() / "srnn").expanduser()
+    given = folder or os.environ.get("SRNN_DATA") or user_cache() / "srnn"
+    root = Path(os.path.expanduser(given))
     if root.exists() and not root.is_dir():
         raise DataError(
             f"The data folder {root} is a file; expected a folder. Set --data-dir or "

@@ -4,9 +4,12 @@ high byte first.
 The header is "NIST_1A", its own length in bytes (1024), then one field a line, `name -type value`,
 up to `end_head`:
 
-    sample_count -i 46797  channel_count -i 1     sample_n_bytes -i 2
-    sample_rate -i 16000   sample_coding -s3 pcm  sample_byte_format -s2 01
-                           (01: low byte first, 10: high byte first)
+    sample_count -i 46797
+    channel_count -i 1
+    sample_n_bytes -i 2
+    sample_rate -i 16000
+    sample_coding -s3 pcm
+    sample_byte_format -s2 01      (01: low byte first, 10: high byte first)
 
 Source: NIST Speech Header Resources, SPHERE 2.6.
 """

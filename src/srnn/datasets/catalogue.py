@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 from pathlib import Path
 from types import ModuleType
 
@@ -35,7 +35,22 @@ def load(name: str) -> ModuleType:
     """
     if name not in NAMES:
         raise ConfigError(f"There is no data set {name!r}.{suggest(name, NAMES)}")
-    return importlib.import_module(f"srnn.datasets.{name}")
+    from srnn.datasets import fsdd, hd, mnist, qtdb, shd, soli, speech_commands, ssc, timit
+
+    found = (fsdd, hd, mnist, qtdb, shd, soli, speech_commands, ssc, timit)
+    return dict(zip(NAMES, found, strict=True))[name]
+
+
+def about(name: str) -> tuple[str, str]:
+    """Return what a data set is, and its licence, as its module says, without loading it."""
+    tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+    first = (ast.get_docstring(tree) or "").split("\n\n")[0]
+    licences = [
+        ast.literal_eval(line.value)
+        for line in tree.body
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "LICENCE"
+    ]
+    return " ".join(first.split()), licences[0]
 
 
 def present(name: str, root: Path) -> bool:

@@ -2,7 +2,7 @@
 Spiking Heidelberg Digits was made from them.
 
     audio/lang-<english|german>_speaker-<id>_trial-<n>_digit-<d>.flac
-            train_filenames.txt, test_filenames.txt: a file name a line
+    train_filenames.txt, test_filenames.txt       a file name a line
 
 Twelve people spoke each digit about 40 times. Speakers 4 and 5 are in the test part only, which
 also has 5 % of the recordings of the others.

@@ -2,7 +2,7 @@
 
 - a NumPy archive `.npz` (`own_npz`): arrays X and y;
 - a folder of text tables `.csv`, `.tsv` or of sound files `.wav`, `.flac` (`own_folders`): in
-sub-folders named after the classes, or with a list;
+  sub-folders named after the classes, or with a list;
 - spikes in an HDF5 file `.h5`, `.hdf5`, laid out as Spiking Heidelberg Digits (`spikes_h5`).
 
 A folder that holds just one archive or HDF5 file stands for that file.
@@ -11,6 +11,7 @@ A folder that holds just one archive or HDF5 file stands for that file.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -46,7 +47,7 @@ def read(path: str | Path, *, rate: float | None = None, channels: int | None = 
     for a rate or a number of channels that is not that of the data; `SrnnError` where sound or HDF5
     files need the extra "data".
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.exists():
         raise DataError(f"There is no file or folder {path}.")
     if path.is_dir():

@@ -3,9 +3,9 @@
 What a recording is comes from, in this order:
 
 - a column `label` in every table: one label a step; the sub-folder, if any, is the group (speaker,
-patient, machine);
+  patient, machine);
 - a list `labels.csv` in the folder, with the columns file, label and, if wanted, group; files it
-does not name are left out;
+  does not name are left out;
 - the sub-folder: its name is the class.
 
 With a column `label`, a list may give groups alone (file, group). Whatever begins with a dot, and

@@ -3,9 +3,9 @@
 Two forms of the same records:
 
 - `encoded`: the level-crossing events that Yin et al. 2020 and 2021 publish and train on (MATLAB
-files, 618 + 141 sequences of 1301 steps);
+  files, 618 + 141 sequences of 1301 steps);
 - `read_record`, `segments`: the raw records of PhysioNet with the cardiologists' marks (annotator
-q1c, 30 to 100 beats a record).
+  q1c, 30 to 100 beats a record).
 
 The waves follow each other in a cycle; each label reaches from one mark to the next:
 

@@ -26,9 +26,9 @@ class Sample:
     """One recording.
 
     signal: (T, C) array: samples in physical units (float32), or events in {-1, 0, 1} or counts
-        when `events` is true (float32 or small integers).
+            when `events` is true (float32 or small integers).
     label:  a class index, or (T,) integers with one class a step; `UNLABELLED` = -1 where there is
-        none.
+            none.
     rate:   steps per second of `signal` (Hz).
     name:   unique within the data set; group: the record, subject or speaker it comes from ("" =
             not known).

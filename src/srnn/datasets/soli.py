@@ -90,21 +90,21 @@ def read(
     """Return the windows of part "train" or "eval", each with a signal (window, 1024 · channels)
     float32 and its gesture as label.
 
-    channels:   which of 0 … 3, side by side in this order.
+    channels:    which of 0 … 3, side by side in this order.
     first_frame: frames before it are left out; the authors drop frame 0.
-    quantise:   clip to [0, 1] and round to multiples of 1/255, as the authors' 8-bit images do (but
-                for what JPEG adds); else values as stored.
-    window:     frames. As published, a sequence of l < window frames is repeated until it fills one
-                window; a longer one gives l // window + 1, back to back from its start, the last
-                one ending with the sequence. Where window divides l the last one is the one before
-                it once more: it is kept, as it counts in the published 2,893 training windows.
-                None: whole sequences, one sample each.
-    split:      the split file; default: file_half.json in root/soli, root/soli/config, or beside
-                the data.
+    quantise:    clip to [0, 1] and round to multiples of 1/255, as the authors' 8-bit images do
+                 (but for what JPEG adds); else values as stored.
+    window:      frames. As published, a sequence of l < window frames is repeated until it fills
+                 one window; a longer one gives l // window + 1, back to back from its start, the
+                 last one ending with the sequence. Where window divides l the last one is the one
+                 before it once more: it is kept, as it counts in the published 2,893 training
+                 windows. None: whole sequences, one sample each.
+    split:       the split file; default: file_half.json in root/soli, root/soli/config, or beside
+                 the data.
+
     Samples are read when asked for; group is the session (the person), name "<sequence>/<window>",
-        meta "sequence" and "start" (in frames from
-    first_frame on). Raises `DataError` for missing or damaged files, `ConfigError` for other
-        settings, `SrnnError` without the extra "data".
+    meta "sequence" and "start" (in frames from first_frame on). Raises `DataError` for missing or
+    damaged files, `ConfigError` for other settings, `SrnnError` without the extra "data".
     """
     check_choice("soli.read(part)", part, tuple(PUBLISHED))
     check_range("soli.read(first_frame)", first_frame, 0)

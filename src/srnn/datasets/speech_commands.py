@@ -12,16 +12,18 @@ forms:
 `read_folder` gives a folder of twelve classes in the layout of that test set, to be split by
 speaker.
 
-    <corpus>/<word>/<speaker>_nohash_<n>.wav      <corpus>/_background_noise_/*.wav      <corpus>/{validation,testing}_list.txt
-    <test set>/<command>/<speaker>_nohash_<n>.wav      <test set>/_silence_/*.wav      <test set>/_unknown_/<word>_<speaker>_nohash_<n>.wav.wav
+    <corpus>/<word>/<speaker>_nohash_<n>.wav
+    <corpus>/_background_noise_/*.wav
+    <corpus>/{validation,testing}_list.txt
+    <test set>/<command>/<speaker>_nohash_<n>.wav
+    <test set>/_silence_/*.wav
+    <test set>/_unknown_/<word>_<speaker>_nohash_<n>.wav.wav
 
 Clips shorter than a second stay short.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,62 +34,41 @@ from numpy.typing import NDArray
 from srnn._check import ConfigError, DataError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets._audio import mono, tones, write_wav
+from srnn.datasets._speech_files import (
+    CLASSES_12 as CLASSES_12,
+)
+from srnn.datasets._speech_files import (
+    COMMANDS as COMMANDS,
+)
+from srnn.datasets._speech_files import (
+    LISTS,
+    NOISE,
+    corpus_entries,
+    find_corpus,
+    find_test_set,
+    folder_entries,
+    sound_files,
+)
+from srnn.datasets._speech_files import (
+    PARTS as PARTS,
+)
+from srnn.datasets._speech_files import (
+    RATE as RATE,
+)
+from srnn.datasets._speech_files import (
+    WORDS as WORDS,
+)
+from srnn.datasets._speech_files import (
+    WORDS_V1 as WORDS_V1,
+)
+from srnn.datasets._speech_files import (
+    WORDS_V2 as WORDS_V2,
+)
+from srnn.datasets._speech_files import (
+    part_of as part_of,
+)
 from srnn.datasets.sample import Entry, Recordings, Sample
 
-RATE = 16000
-"""Samples per second of all recordings."""
-
-COMMANDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
-CLASSES_12 = (*COMMANDS, "_silence_", "_unknown_")
-"""Names of the labels 0 … 11 of the form with twelve classes."""
-
-WORDS_V2 = (
-    *(
-        "backward",
-        "bed",
-        "bird",
-        "cat",
-        "dog",
-        "down",
-        "eight",
-        "five",
-        "follow",
-        "forward",
-        "four",
-        "go",
-        "happy",
-        "house",
-        "learn",
-        "left",
-    ),
-    *(
-        "marvin",
-        "nine",
-        "no",
-        "off",
-        "on",
-        "one",
-        "right",
-        "seven",
-        "sheila",
-        "six",
-        "stop",
-        "three",
-        "tree",
-        "two",
-        "up",
-        "visual",
-        "wow",
-    ),
-    *("yes", "zero"),
-)
-WORDS_V1 = tuple(
-    word for word in WORDS_V2 if word not in ("backward", "follow", "forward", "learn", "visual")
-)
-WORDS = {"0.01": WORDS_V1, "0.02": WORDS_V2}
-"""Version -> names of the labels 0 … 29 or 0 … 34 of the form in which every word is a class."""
-
-PARTS = ("train", "validation", "test")
 COUNTS = {"0.01": (51088, 6798, 6835), "0.02": (84843, 9981, 11005)}
 """Version -> recordings of each of `PARTS` by the official lists (with the six noise files of 0.01,
 its 64,727 files).
@@ -114,9 +95,6 @@ CITATION = (
     "P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. "
     "arXiv:1804.03209 (2018)."
 )
-
-NOISE = "_background_noise_"
-_LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 
 @dataclass(frozen=True)
@@ -168,13 +146,15 @@ def read(
             f"or {len(WORDS[version])}."
         )
     if classes != 12:
-        return _recordings(_corpus(_find(root, version), version, WORDS[version])[part])
-    if part == "test" and (test_set := _find_test_set(root, version)):
-        return _recordings(list(_folder(test_set)), test_set.name)
-    corpus = _find(root, version)
-    entries = _corpus(corpus, version, CLASSES_12)[part]
+        return _recordings(
+            corpus_entries(find_corpus(root, version), version, WORDS[version])[part]
+        )
+    if part == "test" and (test_set := find_test_set(root, version)):
+        return _recordings(list(folder_entries(test_set)), test_set.name)
+    corpus = find_corpus(root, version)
+    entries = corpus_entries(corpus, version, CLASSES_12)[part]
     if part == "test":
-        return _recordings(entries, _LISTS["test"])
+        return _recordings(entries, LISTS["test"])
     return _recordings(entries + _crops(corpus / NOISE, part, silence or Silence()))
 
 
@@ -188,16 +168,15 @@ def read_folder(root: str | Path) -> Recordings[Sample]:
     """
     names = (
         "speech_commands",
-        *(
-            f"{place}speech_commands_test_set_v{v}"
-            for v in ("0.02", "0.01")
-            for place in ("speech_commands/", "")
-        ),
+        "speech_commands/speech_commands_test_set_v0.02",
+        "speech_commands_test_set_v0.02",
+        "speech_commands/speech_commands_test_set_v0.01",
+        "speech_commands_test_set_v0.01",
         ".",
     )
     for name in names:
         if (Path(root) / name / "_unknown_").is_dir():
-            return _recordings(list(_folder(Path(root) / name)))
+            return _recordings(list(folder_entries(Path(root) / name)))
     raise DataError(
         f"No folder with {', '.join(COMMANDS)}, _silence_ and _unknown_ in {root}, nor in "
         f"its {', '.join(names[:-1])}.\n"
@@ -206,150 +185,11 @@ def read_folder(root: str | Path) -> Recordings[Sample]:
     )
 
 
-def part_of(name: str, validation: float = 10, testing: float = 10) -> str:
-    """Return the part ("train", "validation" or "test") of a file by the rule that made the
-    official lists: all clips of a speaker share it.
-
-    name: a file name, with or without folders; what follows `_nohash_` does not count. validation,
-    testing: per cent.
-    """
-    key = name.rpartition("/")[2].partition("_nohash_")[0]
-    percent = (
-        int(hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest(), 16)
-        % 2**27
-        * (100 / (2**27 - 1))
-    )
-    return (
-        "validation"
-        if percent < validation
-        else "test"
-        if percent < validation + testing
-        else "train"
-    )
-
-
-def _find(root: str | Path, version: str) -> Path:
-    """Return the folder of the corpus: the first of the usual places that has the lists and the
-    words of this version.
-    """
-    name = f"speech_commands_v{version}"
-    places = (
-        f"speech_commands/{name}",
-        name,
-        f"SpeechCommands/{name}",
-        f"speech_commands/v{version}",
-        "speech_commands",
-        ".",
-    )
-    for place in places:
-        folder = Path(root) / place
-        if (folder / _LISTS["test"]).is_file() and (folder / "backward").is_dir() == (
-            version == "0.02"
-        ):
-            return folder
-    raise DataError(
-        f"No Speech Commands corpus of version {version} in {root}: none of "
-        f"{', '.join(places)} has {_LISTS['test']} and the words of that version.\n"
-        "  Get it with `srnn data fetch speech_commands`, or say where it lies with "
-        "--data-dir or $SRNN_DATA."
-    )
-
-
-def _find_test_set(root: str | Path, version: str) -> Path | None:
-    name = f"speech_commands_test_set_v{version}"
-    return next(
-        (
-            folder
-            for folder in (Path(root) / "speech_commands" / name, Path(root) / name)
-            if folder.is_dir()
-        ),
-        None,
-    )
-
-
-def _files(folder: Path) -> list[tuple[str, int]]:
-    """Return name and size of the sound files of a folder, sorted; hidden files do not count."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(
-                (f.name, f.stat().st_size)
-                for f in found
-                if f.name.endswith(".wav") and not f.name.startswith(".")
-            )
-    except OSError as error:
-        raise DataError(
-            f"{folder} cannot be read: {error.strerror or error}. Is the data set "
-            "unpacked completely?"
-        ) from error
-
-
-def _speaker(file: str) -> str:
-    """Return the speaker of `<speaker>_nohash_<n>.wav` or `<word>_<speaker>_nohash_<n>.wav.wav`."""
-    return file.partition("_nohash_")[0].rpartition("_")[2]
-
-
-def _listed(corpus: Path, part: str) -> set[str]:
-    """Return the names `<word>/<file>` that belong to the validation or test part."""
-    path = corpus / _LISTS[part]
-    try:
-        names = set(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    if not names:
-        raise DataError(
-            f"{path} is empty; expected a line <word>/<file>.wav for each recording "
-            f"of the {part} part."
-        )
-    return names
-
-
-def _corpus(corpus: Path, version: str, classes: tuple[str, ...]) -> dict[str, list[Entry]]:
-    """Return the recordings of each part, ordered by word and file; words that are no class are the
-    last one, unknown.
-    """
-    part_by_name = {name: part for part in _LISTS for name in _listed(corpus, part)}
-    parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
-    for word in WORDS[version]:
-        label = classes.index(word) if word in classes else len(classes) - 1
-        for file, size in _files(corpus / word):
-            name = f"{word}/{file}"
-            parts[part_by_name.pop(name, "train")].append(
-                Entry(name, label, _speaker(file), (f"{corpus}/{name}", 0, None), size)
-            )
-    if part_by_name:
-        name, part = min(part_by_name.items())
-        raise DataError(
-            f"{corpus} has no {name}, which {_LISTS[part]} names, and "
-            f"{len(part_by_name) - 1} others.\n"
-            "  The corpus is not complete: unpack its archive anew."
-        )
-    return parts
-
-
-def _folder(folder: Path) -> Iterator[Entry]:
-    """Yield the recordings of a folder of twelve classes."""
-    for label, word in enumerate(CLASSES_12):
-        files = _files(folder / word)
-        if not files:
-            raise DataError(
-                f"{folder / word} holds no .wav file; expected some in each of "
-                f"{', '.join(CLASSES_12)}."
-            )
-        for file, size in files:
-            yield Entry(
-                f"{word}/{file}",
-                label,
-                "" if word == "_silence_" else _speaker(file),
-                (f"{folder}/{word}/{file}", 0, None),
-                size,
-            )
-
-
 def _crops(noise: Path, part: str, silence: Silence) -> list[Entry]:
     """Return one-second pieces of the background noise, at places drawn from the seed, for each
     part by itself.
     """
-    lengths = {file: len(mono(noise / file, RATE)) for file, _ in _files(noise)}
+    lengths = {file: len(mono(noise / file, RATE)) for file, _ in sound_files(noise)}
     names = [file for file, length in lengths.items() if length >= RATE]
     if not names:
         raise DataError(
@@ -422,11 +262,11 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
     rows = []
     for version in WORDS:
         try:
-            rows += _verify_corpus(_find(root, version), version)
+            rows += _verify_corpus(find_corpus(root, version), version)
             there = True
         except DataError:
             there = False
-        test_set = _find_test_set(root, version)
+        test_set = find_test_set(root, version)
         if there or test_set:
             rows.append(_verify_test_set(test_set, version))
     return rows or [("speech_commands_v0.02", False, "missing")]
@@ -435,39 +275,31 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
 def _verify_corpus(corpus: Path, version: str) -> list[tuple[str, bool, str]]:
     name = f"speech_commands_v{version}"
     try:
-        parts = _corpus(corpus, version, WORDS[version])
-        noise = len(_files(corpus / NOISE))
+        parts = corpus_entries(corpus, version, WORDS[version])
+        noise = len(sound_files(corpus / NOISE))
     except DataError as error:
         return [(name, False, str(error))]
-    found = {
-        f"{name} {part}": (len(parts[part]), count)
+    rows = [
+        _count(f"{name} {part}", len(parts[part]), count)
         for part, count in zip(PARTS, COUNTS[version], strict=True)
-    }
-    return [
-        _count(what, *counts) for what, counts in (found | {f"{name} {NOISE}": (noise, 6)}).items()
     ]
+    return [*rows, _count(f"{name} {NOISE}", noise, 6)]
 
 
 def _verify_test_set(folder: Path | None, version: str) -> tuple[str, bool, str]:
     name = f"speech_commands_test_set_v{version}"
     if folder is None:
-        return (
-            name,
-            False,
-            (f"missing: {_LISTS['test']} of the corpus is the test part of twelve classes"),
-        )
+        what = f"missing: {LISTS['test']} of the corpus is the test part of twelve classes"
+        return name, False, what
     try:
-        return _count(name, len(list(_folder(folder))), TEST_SET_COUNTS[version])
+        return _count(name, len(list(folder_entries(folder))), TEST_SET_COUNTS[version])
     except DataError as error:
         return name, False, str(error)
 
 
 def _count(what: str, found: int, expected: int) -> tuple[str, bool, str]:
-    return (
-        what,
-        found == expected,
-        "ok" if found == expected else (f"{found} recordings; expected {expected}"),
-    )
+    right = found == expected
+    return what, right, "ok" if right else f"{found} recordings; expected {expected}"
 
 
 def made_up(root: Path, seed: int = 0) -> None:
@@ -490,16 +322,12 @@ def made_up(root: Path, seed: int = 0) -> None:
                 write_wav(corpus / word / file, clip, RATE)
                 listed[part].append(f"{word}/{file}")
                 if part == "test":
-                    known = word in COMMANDS
-                    write_wav(
-                        test_set / (f"{word}/{file}" if known else f"_unknown_/{word}_{file}.wav"),
-                        clip,
-                        RATE,
-                    )
-    for part, name in _LISTS.items():
-        (corpus / name).write_text(
-            "".join(f"{name}\n" for name in sorted(listed[part])), encoding="utf-8"
-        )
+                    unknown = f"_unknown_/{word}_{file}.wav"
+                    name = f"{word}/{file}" if word in COMMANDS else unknown
+                    write_wav(test_set / name, clip, RATE)
+    for part, name in LISTS.items():
+        lines = "".join(f"{file}\n" for file in sorted(listed[part]))
+        (corpus / name).write_text(lines, encoding="utf-8")
     for name in ("pink_noise", "white_noise"):
         write_wav(corpus / NOISE / f"{name}.wav", 0.05 * generator.uniform(-1, 1, 2 * RATE), RATE)
     for n in range(6):
@@ -519,12 +347,8 @@ def _made_up_speakers(
             name = ""
             while part_of(name) != part or not name:
                 name = generator.bytes(4).hex()
-            yield (
-                part,
-                name,
-                float(generator.uniform(0.95, 1.05)),
-                WORDS_V2 if n < talkative else COMMANDS,
-            )
+            words = WORDS_V2 if n < talkative else COMMANDS
+            yield part, name, float(generator.uniform(0.95, 1.05)), words
 
 
 def _made_up_clip(word: str, pitch: float, generator: np.random.Generator) -> NDArray[np.float64]:

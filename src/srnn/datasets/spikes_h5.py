@@ -1,12 +1,11 @@
 """Spike trains in one HDF5 file a part, as Spiking Heidelberg Digits and Spiking Speech Commands
 are published (Cramer et al. 2020).
 
-    spikes/times[i]  seconds, floating, as many as there are spikes  labels[i]
-                     class of recording i
-    spikes/units[i]  integers, as many as times                      extra/speaker[i]
-                     who spoke (may lack)
-                                                                     extra/keys[k]
-                     name of class k
+    spikes/times[i]       seconds, floating, as many as there are spikes
+    spikes/units[i]       integers, as many as times
+    labels[i]             class of recording i
+    extra/speaker[i]      who spoke (may lack)
+    extra/keys[k]         name of class k
 
 Times may be of any floating type and out of order; further entries (extra/meta_info) are ignored.
 `read` reads labels, speakers and names at once, and the spikes of a recording when it is asked for;
@@ -18,7 +17,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
+from operator import eq
 from pathlib import Path
 from typing import Any, Literal
 
@@ -402,7 +403,7 @@ def fetch(root: str | Path, name: str, md5: Mapping[str, str]) -> list[Path]:
         if any((Path(root) / place).is_file() for place in _places(name, part)):
             continue
         if packed := _packed(root, name, part):
-            _fetch.extract(packed, packed.parent, lambda member: member == file)  # noqa: B023
+            _fetch.extract(packed, packed.parent, partial(eq, file))
             continue
         to = Path(root) / name
         _fetch.fetch_archive(
@@ -410,7 +411,7 @@ def fetch(root: str | Path, name: str, md5: Mapping[str, str]) -> list[Path]:
             f"md5:{checksum}",
             to,
             name=f"{name}/.{file}.zip",
-            members=lambda member: member == file,
+            members=partial(eq, file),
         )
     return [find(root, name, part) for part in md5]
 

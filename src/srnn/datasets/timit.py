@@ -1,16 +1,16 @@
 """TIMIT (LDC93S1): read English sentences, 16 kHz, every sample within one of 61 phones marked by
 hand.
 
-    <corpus>/TRAIN/DR1/FCJF0/SI1027.WAV  .PHN   dialect region DR1 … DR8, speaker (F or M, three
-                                                letters, a digit), sentence
+    <corpus>/TRAIN/DR1/FCJF0/SI1027.WAV  .PHN
+        dialect region DR1 … DR8, speaker (F or M, three letters, a digit), sentence
 
 The two SA sentences, which every speaker reads, are left out, as in all published results; five SX
 and three SI sentences a speaker remain:
 
-    train  462 speakers, 3,696 sentences
-            core  24 of the test speakers, 192 sentences
-    test                                  168 speakers, 1,344 sentences  dev
-            50 others of them, 400 sentences (those of Kaldi's recipe)
+    train   462 speakers, 3,696 sentences
+    test    168 speakers, 1,344 sentences
+    core    24 of the test speakers, 192 sentences
+    dev     50 others of them, 400 sentences (those of Kaldi's recipe)
 
 "test" is the complete test part, which Yin, Corradi & Bohté 2021 report; most of the literature
 reports "core".

@@ -26,11 +26,12 @@ class Augment:
     """Change a recording at random; every setting is 0 = off.
 
     channel_jitter: sd, in channels, by which each event moves by itself.
-            time_jitter: the same in steps.
+    time_jitter:    the same in steps.
     channel_shift:  the whole recording moves by as many channels, uniform in -channel_shift …
-            channel_shift. time_shift: the same in steps.
-    drop: probability that an event is left out.
-            drop_channels: probability that a channel is left out with all its events.
+                    channel_shift.
+    time_shift:     the same in steps.
+    drop:           probability that an event is left out.
+    drop_channels:  probability that a channel is left out with all its events.
 
     What is pushed over an edge is lost, and zeros come in from the other side. Shifts work for any
     signal, the others for events and counts only.

@@ -2,11 +2,13 @@
 
 Three ways to put a spike of unit u at time t (seconds, t ≥ 0) into bins of dt seconds:
 
-    plain    step floor(t / dt), column u; later spikes are dropped
-    yin      step i with (i - 1) dt < t <= i dt, so that step 0 holds t = 0 only; column channels -
-             u; unit 0 and later spikes are dropped
-    sparch   step = number of edges <= t, edges linspace(0, dt (steps - 1), steps), so that step 0
-             stays empty; column u; later spikes are dropped
+    plain     step floor(t / dt), column u
+    yin       step i with (i - 1) dt < t <= i dt, so that step 0 holds t = 0 only;
+              column channels - u, unit 0 is dropped
+    sparch    step = number of edges <= t, edges linspace(0, dt (steps - 1), steps), so that
+              step 0 stays empty; column u
+
+Later spikes are dropped.
 
 "yin" holds presence, 0 or 1, and has an empty column 0 (Yin, Corradi & Bohté 2021: 250 steps of 4
 ms). "sparch" holds counts (Bittar & Garner 2022: 100 steps over 1.4 s, that is dt = 1.4 / 99; there

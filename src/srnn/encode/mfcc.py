@@ -6,13 +6,13 @@ these numbers are known: 25 ms windows every 10 ms, 26 filters, 12 cepstra, ener
 39 values a frame. The rest is chosen here, the usual way since HTK:
 
 1. windows that lie within the recording (the last, incomplete one is dropped), x[n] - 0.97 x[n-1]
-over the whole recording, Hamming window;
+   over the whole recording, Hamming window;
 2. power spectrum of the next power of two of points, triangles of equal height on HTK's mel scale,
-from 0 Hz to half the sampling rate;
+   from 0 Hz to half the sampling rate;
 3. logarithm (not below FLOOR), orthonormal discrete cosine transform (type II), coefficients 1 …
-12, not liftered: that is a factor a coefficient;
+   12, not liftered: that is a factor a coefficient;
 4. energy: logarithm of the sum of squares of the plain window, not below FLOOR; it stands after the
-cepstra, as in HTK;
+   cepstra, as in HTK;
 5. derivatives as in `LogMel`, over 9 frames.
 """
 

@@ -12,11 +12,11 @@ set says what is charged; each is described, with its source, in its class (`rul
 Energy is in picojoules per step at 45 nm (`process`); each rule set has the numbers of its paper,
 unless another `Process` is given.
 
-    energy.count(net, out.trace)          Measured, of a recorded forward pass
-    energy.count(net, energy.Activity.assumed(net, 0.1), Yin2021())  the published rules at an
-        assumed rate
-    energy.counts(net, out.trace)         all rule sets
-    energy.reasons(published, measured)   why two counts differ, in pJ
+    energy.count(net, out.trace)             Measured, of a recorded forward pass
+    energy.count(net, assumed, Yin2021())    the published rules, at an assumed rate:
+                                             assumed = energy.Activity.assumed(net, 0.1)
+    energy.counts(net, out.trace)            all rule sets
+    energy.reasons(published, measured)      why two counts differ, in pJ
 """
 
 from __future__ import annotations

@@ -19,9 +19,12 @@ from srnn.nn.networks import Stack
 class Yin2020:
     """The accounting of Yin, Corradi & Bohté 2020, Table 2.
 
-        adaptive neuron (mn + nn + 2n) Fr AC + 2n MAC  LIF (mn + nn) Fr AC
-                ReLU twin (mn + nn + 4n) MAC
-        LSTM (4mn + 4nn + 3n) MAC                      RNN (mn + nn) MAC    dense layer mn MAC
+        adaptive neuron    (mn + nn + 2n) Fr AC + 2n MAC
+        LIF                (mn + nn) Fr AC
+        ReLU twin          (mn + nn + 4n) MAC
+        LSTM               (4mn + 4nn + 3n) MAC
+        RNN                (mn + nn) MAC
+        dense layer        mn MAC
 
     From the trace: products, less the decay of the membrane potential (that factor of u is not
     charged); selections by the own spike are charged at the rate Fr, but only for neurons with a

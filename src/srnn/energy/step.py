@@ -30,12 +30,12 @@ _FREE = {"copy", "neg"}
 def operations(layer: Layer) -> Counter[str]:
     """Count one neuron's step.
 
-    product:   of numbers that change from step to step, or of one and a constant
-    decay:     1 where one of the products is the potential u times a constant, else 0
-    folded:    constant · input current, which could be folded into the weights
-    select:    product with the neuron's own binary spike
-    add:       additions, comparisons and other simple operations; rectify: those of them that are
-               max(0, ·)
+    product:        of numbers that change from step to step, or of one and a constant
+    decay:          1 where one of the products is the potential u times a constant, else 0
+    folded:         constant · input current, which could be folded into the weights
+    select:         product with the neuron's own binary spike
+    add:            additions, comparisons and other simple operations
+    rectify:        those of them that are max(0, ·)
     transcendental: exp, σ, tanh …
     """
     graph: Graph = trace_step(layer.neuron)

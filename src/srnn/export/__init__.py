@@ -1,10 +1,8 @@
 """A network in other forms: C99 for microcontrollers.
 
-model = to_c(net, "ecg", bits=8, calibration=x) ecg/model.h, model.c, main.c, Makefile; bits=None:
-                                                float
-CPlayer(model)(x, lengths)                      compiled here and run: potential, output, outputs
-                                                of every layer
-to_integer(net, 8, x)(x, lengths)               the same whole numbers in Python, bit for bit
+model = to_c(net, "ecg", bits=8, calibration=x)   ecg/model.h, model.c, …; bits=None: float
+CPlayer(model)(x, lengths)                        compiled here and run: outputs of all layers
+to_integer(net, 8, x)(x, lengths)                 the same whole numbers in Python, bit for bit
 """
 
 from srnn.export.c_model import to_c as to_c

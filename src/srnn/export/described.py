@@ -1,8 +1,9 @@
 """A network as an exporter to C needs it: plain layers with their norms folded in and their
 constants known.
 
-    current I = W x + b, then the norm where one is left, + R s;  x', state = step(I, s, state);  s
-    = activation(x')
+    I         = W x + b, then the norm where one is left, + R s
+    x', state = step(I, s, state)
+    s         = activation(x')
 
 Batch norm becomes part of W and b. A convolution over time is a layer that also sees earlier
 inputs.

@@ -4,13 +4,13 @@ NIR describes neurons by differential equations in continuous time; a network of
 recurrence in steps. They meet in a rule that says what a step of `dt` does to a node; I is the
 node's input during the step, d its decay:
 
-    "exponential"   d = exp(-dt/τ)   the exact solution of NIR's equation for an input that is
-                                     constant during the step
-    "euler"         d = 1 - dt/τ     the forward Euler method (what snnTorch has)
-    both            LI, LIF          v[t] = d v[t-1] + (1-d) (v_leak + R I[t])
-                    I, IF            v[t] = v[t-1] + dt R I[t]
-                    LIF, IF          z[t] = 1 where v[t] > v_threshold; at such a step v becomes
-                                     v_reset, after z was taken
+    "exponential"    d = exp(-dt/τ)     exact for an input that is constant during the step
+    "euler"          d = 1 - dt/τ       the forward Euler method (what snnTorch has)
+
+    LI, LIF          v[t] = d v[t-1] + (1-d) (v_leak + R I[t])
+    I, IF            v[t] = v[t-1] + dt R I[t]
+    LIF, IF          z[t] = 1 where v[t] > v_threshold; at such a step v becomes v_reset,
+                     after z was taken
 
 A node is computed once a step, from the values of the same step. An edge that closes a cycle
 without a Delay carries the value of the step before; Delay(dt) always does. So a decay of ours

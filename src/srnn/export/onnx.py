@@ -1,21 +1,23 @@
 """Networks as ONNX models, printed from the traced steps of their neurons.
 
-    to_onnx(net, "cell.onnx", form="cell")   one step: x and every state in, potential, output and
-                                             new states out
-    to_onnx(net, "net.onnx", form="scan")    whole recordings: one Scan over time, whose body is
-                                             that step
+    to_onnx(net, "cell.onnx", form="cell")    one step
+    to_onnx(net, "net.onnx", form="scan")     whole recordings: one Scan, whose body is that step
 
 Both are written with plain operators (set 17), nothing custom. Norms are as they evaluate, dropout
 is none, sparse connections are zeros.
 
-  cell  inputs outputs  potential, output (batch, K), and each state after the step:
-      "layer0.u.next", "layer0.s.next" … x (batch, C), and each state, (batch, N): "layer0.u",
-      "layer0.s" (the output of the step before) …
-  scan  inputs outputs  potential, output (batch, steps, K); with outputs=True "layer0.output" …
-      (batch, steps, N) of every layer; "layer0.u.next" … x (batch, steps, C); and, each with a
-      default, lengths (batch,) int64: the valid steps of each recording, or all of them, and the
-      states before the first step, (batch, N): the network's own start after each recording's own
-      last step. What lies beyond a length is not read, and 0 in what comes out
+    cell
+        inputs   x (batch, C), and each state, (batch, N): "layer0.u", "layer0.s" (the output of
+                 the step before) …
+        outputs  potential, output (batch, K), and each state after the step: "layer0.u.next",
+                 "layer0.s.next" …
+    scan
+        inputs   x (batch, steps, C); and, each with a default, lengths (batch,) int64: the valid
+                 steps of each recording, or all of them, and the states before the first step,
+                 (batch, N): the network's own start
+        outputs  potential, output (batch, steps, K); with outputs=True "layer0.output" …
+                 (batch, steps, N) of every layer; "layer0.u.next" … after each recording's own
+                 last step. What lies beyond a length is not read, and 0 in what comes out
 
 The metadata entry "srnn" of the model is JSON: form, opset, layers (their number), and the start
 value of each state (a number, or one for each neuron).

@@ -1,7 +1,6 @@
 """The weights that Yin, Corradi & Bohté published with their code, as networks of this package.
 
-    net = from_published("ecg", tensors)   tensors: name → tensor, as in the authors' state
-                                           dictionaries
+    net = from_published("ecg", tensors)     tensors: name → tensor, as in the authors' files
 
 Every `X` of a name `X.weight`, `X.bias` is a linear map; an input and a recurrent one add up, both
 with a bias. Time constants are in steps, one per neuron, and are taken as they are: the authors

@@ -1,25 +1,28 @@
 """A network as plain tensors and a description that needs no code of this package: enough to
 rebuild it in NumPy, or in any language.
 
-    to_state(net, "net.safetensors")   writes net.safetensors (the tensors) and net.json (what they
-                                       are)
+    to_state(net, "net.safetensors")     writes net.safetensors (tensors), net.json (what they are)
 
 Schema, version 1, of the JSON (all tensors are named in the safetensors file; N neurons, C inputs,
 G gates; a complex state or coefficient z is the two real ones z.re and z.im):
 
     format "srnn-state", version, inputs, outputs, dtype
-    layers
-            first one first; of each kind inputs, neurons, gates "Layer", "Bidirectional" (its
-            layers under "forward" and "backward", and "merge": "Concat" or "Mean"), or another part
-            by its class neuron activation  class, options, constants (name → number) class,
-            equation (text), options, states, constants (name → tensor: (N,) or (), as clamped),
-            start (state → number or (N,) list) tensors weight (G·N, C), recurrent (G·N, N) or null,
-            bias and recurrent_bias (G·N,) or null; removed connections are zeros norm null, or
-            {class "BatchNorm", scale, shift}: scale · (W x + b) + shift; or {class "LayerNorm",
-            weight, bias, eps} step coefficients  name → tensor (N,) or (): the values of the step's
-            inputs "c.<name>" (those of "a.<name>" are the activation's constants) the step as
-            traced: inputs, operations [result, name, arguments …] in order, outputs; a number among
-            them is a literal
+    layers          first one first; of each
+      kind          "Layer", "Bidirectional" (its layers under "forward" and "backward", and
+                    "merge": "Concat" or "Mean"), or another part by its class
+      inputs, neurons, gates
+      neuron        class, equation (text), options, states,
+                    constants (name → tensor: (N,) or (), as clamped),
+                    start (state → number or (N,) list)
+      activation    class, options, constants (name → number)
+      tensors       weight (G·N, C), recurrent (G·N, N) or null,
+                    bias and recurrent_bias (G·N,) or null; removed connections are zeros
+      norm          null, or {class "BatchNorm", scale, shift}: scale · (W x + b) + shift;
+                    or {class "LayerNorm", weight, bias, eps}
+      step          the step as traced: inputs, operations [result, name, arguments …] in order,
+                    outputs; a number among them is a literal
+      coefficients  name → tensor (N,) or (): the values of the step's inputs "c.<name>" (those of
+                    "a.<name>" are the activation's constants)
 
 A step of a layer: I = norm(W x + b) + b_R + R s, cut into G blocks of N for gates I0, I1 …; then
 the operations give the new states "state.<name>", the output "s" (after the activation) and

@@ -1,14 +1,14 @@
 """Networks as programs of torch.export (`.pt2`): plain torch operations, loaded and run where this
 package is not installed.
 
-    to_torch(net, "cell.pt2", form="cell")  one step          program(x, state) → potential, output,
-                                                              state
-    to_torch(net, "net.pt2")                whole recordings  program(x, lengths) → potential,
-                                                              output, state
-    to_torch(net, "net.pt2", steps=250)     of that many steps  program(x) → potential, output,
-                                            state
+    to_torch(net, "cell.pt2", form="cell")    one step
+    to_torch(net, "net.pt2")                  whole recordings
+    to_torch(net, "net.pt2", steps=250)       of that many steps
 
     program = torch.export.load("net.pt2").module()
+    potential, output, state = program(x, state)       of one step
+    potential, output, state = program(x, lengths)     of whole recordings
+    potential, output, state = program(x)              of so many steps
 
 x: (B, C) for a cell, else (B, T, C); lengths (B,) int64; potential and output (B, K) or (B, T, K).
 B is free, and T is for whole recordings: their loop is one scan over the step. With steps= it is

@@ -8,9 +8,7 @@ the library's number type: `srnn.kernels.scan` sees to that.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import functools
-import importlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -25,10 +23,12 @@ from srnn import _build
 from srnn._build import BuildError
 from srnn._check import ConfigError, SrnnError
 from srnn.activations import Activation
-from srnn.kernels import memory
+from srnn.kernels import memory, programs
+from srnn.kernels.key import described, outside
 from srnn.kernels.print_c import print_neuron
 from srnn.kernels.trace import Program, TraceError, numbers, trace_program
 from srnn.neuron import Neuron
+from srnn.surrogates import Surrogate
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -273,8 +273,8 @@ def constant_result(f: _F) -> _F:
 
 @constant_result
 def register(neuron: Neuron, activation: Activation) -> str:
-    """Return the key of the kernel of a neuron and an activation: their classes and all that their
-    code may read from them.
+    """Return the key of the kernel of a neuron and an activation: their code, all that it may read
+    from them, and the numbers that it reads from outside (`kernels.key`).
 
     An activation's numbers are arguments of the kernel. A neuron's step gets its constants as
     arguments too, but might look at its fields, so that the trace is its own; equal traces then
@@ -288,29 +288,16 @@ def register(neuron: Neuron, activation: Activation) -> str:
         known = _KEYS[id(neuron), id(activation)] = (
             neuron,
             activation,
-            f"{_described(neuron)} {_described(activation, exact=False)}",
+            f"{described(neuron)} {described(activation, exact=False)}",
         )
-    key = " ".join((known[2], *trained))
+    inner = (v for v in vars(activation).values() if isinstance(v, Surrogate))
+    key = " ".join((known[2], outside(neuron, activation, *inner), *trained))
     _REGISTERED.setdefault(key, (neuron, activation))
     return key
 
 
 def _trained(activation: Activation) -> list[str]:
     return [k for k, v in numbers(activation).items() if isinstance(v, Tensor) and v.requires_grad]
-
-
-def _described(value: Any, *, exact: bool = True) -> str:
-    """Describe a value completely; not exact, its numbers and tensors by their presence only."""
-    if dataclasses.is_dataclass(value):
-        kind = type(value)
-        inner = ", ".join(
-            f"{f.name}={_described(getattr(value, f.name), exact=exact)}"
-            for f in dataclasses.fields(value)
-        )
-        return f"{kind.__module__}.{kind.__qualname__}@{id(kind):x}({inner})"
-    if not exact and isinstance(value, int | float | Tensor) and not isinstance(value, bool):
-        return "number"
-    return f"tensor@{id(value):x}" if isinstance(value, Tensor) else repr(value)
 
 
 def traced(key: str) -> Program:
@@ -324,7 +311,11 @@ def traced(key: str) -> Program:
             f"{type(activation).__name__}: {trained[0]} is trained, and the kernels "
             "have no gradient of an activation's numbers"
         )
-    return trace_program(neuron, activation)
+    found = programs.read(key)
+    if found is None:
+        found = trace_program(neuron, activation)
+        programs.write(key, found)
+    return found
 
 
 def kernel(key: str, dtype: torch.dtype) -> Kernel:
@@ -335,7 +326,6 @@ def kernel(key: str, dtype: torch.dtype) -> Kernel:
     found = _KERNELS.get((key, dtype))
     if found is None:
         with _building:
-            importlib.import_module("srnn.kernels.ops")  # before anybody can find the kernel
             found = _KERNELS.get((key, dtype)) or _built(key, dtype)
             _KERNELS[key, dtype] = found
     if isinstance(found, SrnnError):

@@ -5,15 +5,25 @@ A fixed-point number is an int32, v · 2^F. Division truncates, everything else 
 Largest errors of the functions, in units of the last place of the result, 2^-F, for F ≤ 24
 (tests/kernels/test_fixed.py compares), with g = 2^(F-30), a last place in Q30:
 
-    exp       2^(x log2 e): 2^k by shifting, 2^r for |r| ≤ 1/2 by a Taylor polynomial of degree 7 in
-              Q30 1/2, and 2e-7 of the result
-    sigmoid   1 / (1 + exp(-|x|)) in Q30, mirrored for x < 0 1/2 + 4 g
-    tanh      (1 - e) / (1 + e) in Q30, e = exp(-2|x|) 1/2 + 4 g
-    log       k ln 2 + 2 atanh((m - 1) / (m + 1)), atanh by its series to y^13 in Q30; of x ≤ 0: of
-              2^-(F+1) 1/2 + 14 g
-    softplus  max(x, 0) + log(1 + exp(-|x|)), the same series 1/2 + 14 g
-    sqrt      the whole root of x · 2^F, rounded down; 0 for x ≤ 0 1
-    div       towards zero; by 0: the end of the range on the side of the dividend, 0 / 0 = 0 1
+    exp         1/2, and 2e-7 of the result
+    sigmoid     1/2 + 4 g
+    tanh        1/2 + 4 g
+    log         1/2 + 14 g
+    softplus    1/2 + 14 g
+    sqrt        1
+    div         1
+
+What they compute:
+
+    exp         2^(x log2 e): 2^k by shifting, 2^r for |r| ≤ 1/2 by a Taylor polynomial of
+                degree 7 in Q30
+    sigmoid     1 / (1 + exp(-|x|)) in Q30, mirrored for x < 0
+    tanh        (1 - e) / (1 + e) in Q30, e = exp(-2|x|)
+    log         k ln 2 + 2 atanh((m - 1) / (m + 1)), atanh by its series to y^13 in Q30;
+                of x ≤ 0: of 2^-(F+1)
+    softplus    max(x, 0) + log(1 + exp(-|x|)), the same series
+    sqrt        the whole root of x · 2^F, rounded down; 0 for x ≤ 0
+    div         towards zero; by 0: the end of the range on the side of the dividend, 0 / 0 = 0
 """
 
 from __future__ import annotations

@@ -14,6 +14,26 @@ Value = str | float
 TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
 """Operations whose result is 0 or 1."""
 
+OPERATIONS = (
+    *("add", "sub", "rsub", "mul", "div", "neg", "reciprocal", "pow", "minimum", "maximum"),
+    *(
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sigmoid",
+        "tanh",
+        "erf",
+        "sqrt",
+        "softplus",
+        "relu",
+        "sin",
+        "cos",
+    ),
+    *("abs", "sign", "where", "copy", *TRUTH),
+)
+"""All operations."""
+
 TAKES_TRUTH = {"where": 1, "and": 2, "or": 2, "not": 1}
 """Operations that take truth values: so many of the first arguments."""
 
@@ -54,6 +74,41 @@ class Graph:
                 wanted.update(op.args)
                 kept.append(op)
         return tuple(reversed(kept))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A neuron with its activation as a kernel needs it: one list of operations, and three
+    functions made of them.
+
+    states, constants: of what is complex both parts (`srnn.kernels.pairs`).
+    constants: the coefficients c.<name>, then the activation's numbers a.<name>.
+    step:    I, s, states → "s", states, "potential".
+    advance: I, s, states → states (the output being known).
+    adjoint: I, s, states before the step, "now" (the output after it), "gout", "gpotential", "gs"
+             and "gstate.<name>" (what comes from later steps) → "gI…", "gs", "gstate.<name>" (what
+             goes to earlier ones), "g<coefficient>".
+    """
+
+    name: str
+    gates: int
+    states: tuple[str, ...]
+    coeffs: tuple[str, ...]
+    constants: tuple[str, ...]
+    step: Graph
+    advance: Graph
+    adjoint: Graph
+
+    def constant_ops(self) -> dict[str, Op]:
+        """Return the operations that depend on constants alone, by their results: what is computed
+        once, before the first step.
+        """
+        known, found = set(self.constants), dict[str, Op]()
+        for op in self.step.ops:
+            if all(isinstance(a, float) or a in known for a in op.args):
+                known.add(op.result)
+                found[op.result] = op
+        return found
 
 
 @dataclass

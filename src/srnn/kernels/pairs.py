@@ -132,6 +132,23 @@ class Pair:
         raise RefusedError("the truth of a complex number")
 
 
+def pair(values: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the numbers of `split` as a step that is traced has them: as `join`, of `Pair`s."""
+    found = dict[str, Any]()
+    for name, v in values.items():
+        whole = name.removesuffix(".re")
+        if whole != name:
+            found[whole] = Pair(v, values[f"{whole}.im"])
+        elif not name.endswith(".im"):
+            found[name] = v
+    return found
+
+
+def parts(value: Any) -> tuple[Part, Part]:
+    """Return the two parts of what a step returns as a complex number."""
+    return (value.re, value.im) if isinstance(value, Pair) else (value, 0.0)
+
+
 class Tracing(TorchFunctionMode):
     """Where operations make a complex number of real ones, it is a `Pair`."""
 

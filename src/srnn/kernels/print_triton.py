@@ -12,12 +12,14 @@ last). Two ways to run them, one text:
 Every model has its own numbers, one after the other in each array; B recordings, T steps, N
 neurons, G gates, S states, Q coefficients, K constants:
 
-    current (B, T, G N), in the end with R s, and its gradient
-            state, carry (S + 1, B, N), in and out
-    output, potential, g_output, g_potential (B, T, N)
-            kept (T, S, B, N): the states before each step
-    recurrent (G N, N)                                          constants (K, N)  lengths (B)
-            g_constants (Q, B, N), added to
+    current (B, T, G N)              in the end with R s, and its gradient
+    output, potential                (B, T, N), and g_output, g_potential
+    state, carry (S + 1, B, N)       in and out
+    kept (T, S, B, N)                the states before each step
+    recurrent (G N, N)
+    constants (K, N)
+    lengths (B)
+    g_constants (Q, B, N)            added to
 
 No two programs add to one number, so that the same call gives the same bits. What the next step
 needs is read a step ahead.

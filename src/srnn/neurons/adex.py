@@ -2,19 +2,19 @@
 
 The adaptive model of Bittar & Garner 2022 with f(u) in place of its linear leak; time in steps:
 
-    τ_m du/dt = f(u) + I - w,        f(u) = -(u - u_rest) + Δ exp((u - ϑ)/Δ)
-                                     at a spike, u > θ:  u -= θ
-    τ_w dw/dt = -w + a (u - u_rest)                                           w += b
+    τ_m du/dt = f(u) + I - w         f(u) = -(u - u_rest) + Δ exp((u - ϑ)/Δ)
+    τ_w dw/dt = -w + a (u - u_rest)
+    at a spike, u > θ:               u -= θ,  w += b
 
 Exponential Euler for the linear part, the exponential held over the step like an input; v = u -
 u_rest.
 
-    z[t] = min((u[t-1] - θ s[t-1] - ϑ)/Δ, cap')
-            after the reset; cap' = min((θ - ϑ)/Δ, cap)
-    u[t] = u_rest + α v[t-1] + (1-α) (I[t] - w[t-1] + Δ exp(z[t])) - θ s[t-1]  α = exp(-1/τ_m)
-    w[t] = β w[t-1] + (1-β) a v[t-1] + b s[t-1]                                β = exp(-1/τ_w)
-    x[t] = u[t] - θ
-            the neuron spikes where x > 0
+    z[t] = min((u[t-1] - θ s[t-1] - ϑ)/Δ, cap')                 after the reset
+    u[t] = u_rest + α v[t-1] + (1-α) (I[t] - w[t-1] + Δ exp(z[t])) - θ s[t-1]
+    w[t] = β w[t-1] + (1-β) a v[t-1] + b s[t-1]
+    x[t] = u[t] - θ                                             the neuron spikes where x > 0
+
+    α = exp(-1/τ_m),  β = exp(-1/τ_w),  cap' = min((θ - ϑ)/Δ, cap)
 
 u, u_rest, ϑ, Δ, θ, I and w share one arbitrary unit; τ_m and τ_w are in steps. ϑ (`critical`) is
 where the exponential takes over: the rheobase current is ϑ - u_rest - Δ, reached at u = ϑ. θ

@@ -1,14 +1,14 @@
 """LIF with a spike-triggered and subthreshold adaptation current (Bittar & Garner 2022), paper form
 and form of its published code, sparch.
 
-    paper (eqs 7-9)  u[t] = α u[t-1] + (1-α) (I[t] - w[t-1]) - θ s[t-1]    α in [0.60, 0.96]
-                     w[t] = β w[t-1] + (1-β) a u[t-1] + b s[t-1]
-                     β in [exp(-1/30), exp(-1/120)]
-    sparch           w[t] = β w[t-1] + a u[t-1] + b s[t-1]
-                     u[t] = α (u[t-1] - s[t-1]) + (1-α) (I[t] - w[t])
-                     α in [exp(-1/5), exp(-1/25)]
-    both             x[t] = u[t] - θ,  θ = 1;  a in [-1, 1],  b in [0, 2]
-                     the neuron spikes where x > 0
+    paper (eqs 7-9)   u[t] = α u[t-1] + (1-α) (I[t] - w[t-1]) - θ s[t-1]
+                      w[t] = β w[t-1] + (1-β) a u[t-1] + b s[t-1]
+                      α in [0.60, 0.96],  β in [exp(-1/30), exp(-1/120)]
+    sparch            w[t] = β w[t-1] + a u[t-1] + b s[t-1]
+                      u[t] = α (u[t-1] - s[t-1]) + (1-α) (I[t] - w[t])
+                      α in [exp(-1/5), exp(-1/25)],  β as in the paper
+    both              x[t] = u[t] - θ,  θ = 1         the neuron spikes where x > 0
+                      a in [-1, 1],  b in [0, 2]
 
 The paper spikes at x ≥ 0: `Spike(at_threshold=True)`. All constants are trained, one per neuron,
 and clamped to their ranges in the forward pass. The paper's form is stable below threshold for

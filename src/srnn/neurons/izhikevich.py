@@ -3,18 +3,19 @@ soft reset.
 
 The adaptive model of Bittar & Garner 2022 with f(u) in place of its linear leak; time in steps:
 
-    τ_m du/dt = f(u) + I - w,   f(u) = -(u - u_rest)(ϑ - u)          at a spike, u > θ:  u -= θ
-    τ_w dw/dt = -w + a (u - u_rest)                                                      w += b
+    τ_m du/dt = f(u) + I - w         f(u) = -(u - u_rest)(ϑ - u)
+    τ_w dw/dt = -w + a (u - u_rest)
+    at a spike, u > θ:               u -= θ,  w += b
 
 With v = u - u_rest and V = ϑ - u_rest, f = -V v + v²: exponential Euler for the linear part, v²
 held over the step like an input.
 
-    q[t] = v[t-1] - θ s[t-1], kept within ±(θ - u_rest)
-            after the reset, no further out than the peak
-    u[t] = u_rest + α v[t-1] + (1-α)/V (I[t] - w[t-1] + q[t]²) - θ s[t-1]  α = exp(-V/τ_m)
-    w[t] = β w[t-1] + (1-β) a v[t-1] + b s[t-1]                            β = exp(-1/τ_w)
-    x[t] = u[t] - θ
-            the neuron spikes where x > 0
+    q[t] = v[t-1] - θ s[t-1], kept within ±(θ - u_rest)     after the reset, not beyond the peak
+    u[t] = u_rest + α v[t-1] + (1-α)/V (I[t] - w[t-1] + q[t]²) - θ s[t-1]
+    w[t] = β w[t-1] + (1-β) a v[t-1] + b s[t-1]
+    x[t] = u[t] - θ                                         the neuron spikes where x > 0
+
+    α = exp(-V/τ_m),  β = exp(-1/τ_w)
 
 u, u_rest, ϑ and θ share one arbitrary unit, I and w are in its square; τ_m and τ_w are in steps. ϑ
 (`critical`, above u_rest) is the potential beyond which u runs away by itself where I = w; the

@@ -1,10 +1,11 @@
 """Leaky integrate-and-fire with soft reset (Bittar & Garner 2022), in the paper's form and in that
 of its published code, sparch.
 
-    paper (eqs 2-3)  u[t] = α u[t-1] + (1-α) I[t] - θ s[t-1]  α in [0.60, 0.96]
-    sparch           u[t] = α (u[t-1] - s[t-1]) + (1-α) I[t]  α in [exp(-1/5), exp(-1/25)]
-    both             x[t] = u[t] - θ,  θ = 1                  the neuron spikes where x > 0 (the
-                                                              paper: x ≥ 0)
+    paper (eqs 2-3)   u[t] = α u[t-1] + (1-α) I[t] - θ s[t-1]      α in [0.60, 0.96]
+    sparch            u[t] = α (u[t-1] - s[t-1]) + (1-α) I[t]      α in [exp(-1/5), exp(-1/25)]
+    both              x[t] = u[t] - θ,  θ = 1                      the neuron spikes where x > 0
+
+The paper spikes at x ≥ 0.
 
 α is trained directly, one per neuron, and clamped to its range in the forward pass. sparch's reset
 subtracts 1 before the decay, whatever θ is.

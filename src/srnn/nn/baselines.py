@@ -1,12 +1,15 @@
 """What spiking networks are compared with and that is no layer of neurons: parts of a `Stack` like
 any other.
 
-    Stack(Tandem(Layer(700, 128, IF(), recurrent=False, bias=False)), …, Readout(128, 20,
-            cells.Sum(), bias=False)) tandem learning
-    Stack(CausalConv(700, 64, 5), CausalConv(64, 64, 5, dilation=5), Readout(64, 20, cells.Dense()))
-            a CNN for spike rasters
-    Stack(Layer(40, 128, cells.LiGRU(), Identity()), CumulativeReadout(128, 35))
-            Bittar's read-out of ANNs
+    spiking = Layer(700, 128, IF(), recurrent=False, bias=False)
+    last = Readout(128, 20, cells.Sum(), bias=False)
+    Stack(Tandem(spiking), …, last)                                tandem learning
+
+    one, other = CausalConv(700, 64, 5), CausalConv(64, 64, 5, dilation=5)
+    Stack(one, other, Readout(64, 20, cells.Dense()))              a CNN for spike rasters
+
+    gated = Layer(40, 128, cells.LiGRU(), Identity())
+    Stack(gated, CumulativeReadout(128, 35))                       Bittar's read-out of ANNs
 
 MLP, RNN, LSTM, GRU, light GRU and BRU, IndRNN are layers of `srnn.cells`; the ReLU twin of a
 spiking network is the same one with `Relu()`.

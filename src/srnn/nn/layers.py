@@ -83,22 +83,22 @@ class Layer(Part):
 
     Args:
         inputs, neurons: C and N.
-        neuron: the model, with its constants (`srnn.ALIF()`, `srnn.ALIF(beta=0.0)` …).
-        activation: default `Spike(MultiGaussian())`.
-        recurrent: feed the layer's own output of the step before back through R (N, N).
+        neuron:          the model, with its constants (`srnn.ALIF()`, `srnn.ALIF(beta=0.0)` …).
+        activation:      default `Spike(MultiGaussian())`.
+        recurrent:       feed the layer's own output of the step before back through R (N, N).
         bias, recurrent_bias: b and b_R. Yin's networks have both; they get the same gradient.
-        zero_diagonal: no neuron feeds itself (Bittar & Garner 2022).
+        zero_diagonal:   no neuron feeds itself (Bittar & Garner 2022).
         weight_init, recurrent_init: callables that fill a matrix in place (`srnn.init`); biases
-            start at 0.
-        norm: `BatchNorm()` or `LayerNorm()` of W x + b, never of the recurrent part; padded steps
-            take no part.
-        dropout: probability of dropping an output spike on its way up; the feedback inside the
-            layer is not dropped.
+                         start at 0.
+        norm:            `BatchNorm()` or `LayerNorm()` of W x + b, never of the recurrent part;
+                         padded steps take no part.
+        dropout:         probability of dropping an output spike on its way up; the feedback inside
+                         the layer is not dropped.
         sparsity, recurrent_sparsity: fraction of the connections of W and R removed at random,
-            once and for all.
-        bits: W and R are used as integers of so many bits, with a scale for each row
-            (`srnn.kernels.fixed_weights`); None: as they are. What is trained stays as precise as
-            it was, and gets the gradient straight through.
+                         once and for all.
+        bits:            W and R are used as integers of so many bits, with a scale for each row
+                         (`srnn.kernels.fixed_weights`); None: as they are. What is trained stays
+                         as precise as it was, and gets the gradient straight through.
 
     A gated cell has W (G·N, C) and R (G·N, N), one block of rows a gate; its matrices are
     initialised block by block.

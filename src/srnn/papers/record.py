@@ -1,8 +1,9 @@
 """What was measured before, on a machine whose run folders are gone: a JSON file beside the page of
 claims, read and written again with it.
 
-    {"<command of the part>": {"<row>": {"protocol": "…", "ours": {"accuracy": {"mean": 85.5, "sd":
-    0.5, "n": 3}, …}}}}
+    {"<command of the part>": {"<row>": {
+        "protocol": "…",
+        "ours": {"accuracy": {"mean": 85.5, "sd": 0.5, "n": 3}, …}}}}
 
 A part with other rows, seeds or settings has another command, so that numbers never stand under
 settings they were not measured with.

@@ -10,10 +10,13 @@ from typing import Any, ClassVar
 
 from srnn._check import SrnnError
 
+MISSING = "missing"
+"""The tone of words that say what cannot be shown and why."""
+
 
 @dataclass(frozen=True)
 class Words:
-    """A paragraph. tone: "" or "missing", what cannot be shown and why."""
+    """A paragraph. tone: "" or `MISSING`."""
 
     text: str
     tone: str = ""

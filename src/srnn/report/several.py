@@ -17,7 +17,7 @@ from srnn import analysis
 from srnn._check import ConfigError
 from srnn.papers.jobs import key
 from srnn.report import figures, single
-from srnn.report.page import Grid, Picture, Section, Words
+from srnn.report.page import MISSING, Grid, Picture, Section, Words
 from srnn.report.pictures import percent
 from srnn.report.read import Read, moved
 from srnn.report.svg import inline
@@ -245,7 +245,7 @@ def _fronts(groups: Sequence[Group], drawn: dict[str, Any]) -> tuple[list[Any], 
             blocks.append(
                 Words(
                     f"{what}: one group on these recordings, nothing to compare it with.",
-                    single.MISSING,
+                    MISSING,
                 )
             )
             continue
@@ -257,7 +257,7 @@ def _fronts(groups: Sequence[Group], drawn: dict[str, Any]) -> tuple[list[Any], 
                 simulated=simulated,
             )
         except ConfigError as error:
-            blocks.append(Words(f"{what}: {error}", single.MISSING))
+            blocks.append(Words(f"{what}: {error}", MISSING))
             continue
         front = ", ".join(found["front"])
         says = f"{what}: on the front, cheapest first: {front}."
@@ -269,9 +269,7 @@ def _fronts(groups: Sequence[Group], drawn: dict[str, Any]) -> tuple[list[Any], 
         )
         drawn[f"pareto-{k}"], numbers[what] = figure, found
     return blocks or [
-        Words(
-            "No run is finished: there is neither accuracy nor energy to compare.", single.MISSING
-        )
+        Words("No run is finished: there is neither accuracy nor energy to compare.", MISSING)
     ], numbers
 
 
@@ -282,7 +280,7 @@ def _learning(groups: Sequence[Group], drawn: dict[str, Any]) -> list[Any]:
             g.label: [r.rows for r in g.runs if r.rows] for g in groups if g.first.task.name == task
         }
         if not (those := {label: rows for label, rows in those.items() if rows}):
-            blocks.append(Words(f"{task}: no epoch was trained.", single.MISSING))
+            blocks.append(Words(f"{task}: no epoch was trained.", MISSING))
             continue
         simulated = next(g.first.simulated for g in groups if g.first.task.name == task)
         figure = figures.courses(those, simulated=simulated, title=task)

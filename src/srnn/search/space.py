@@ -1,10 +1,10 @@
 """What a sweep searches: one field of a task's settings, its range or values, read from text and
 checked against the field's type.
 
-  optimiser.lr=1e-3:1e-1:log a number between two, on a logarithmic scale; whole numbers for a field
-                             that holds such
-  batch=4,8,16               one of some values
-  start=Zeros,UniformStart   one of some choices
+    optimiser.lr=1e-3:1e-1:log     a number between two, on a logarithmic scale
+    batch=4:16                     whole numbers, for a field that holds such
+    batch=4,8,16                   one of some values
+    start=Zeros,UniformStart       one of some choices
 """
 
 from __future__ import annotations

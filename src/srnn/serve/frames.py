@@ -1,13 +1,13 @@
 """A stretch of steps on the wire: a length, a JSON head, arrays one after the other.
 
-    uint32    bytes of the head, a multiple of 4 (padded with spaces)
-    head      {"step", "n", "signal", "begins", "clock", "source"}
-    float32   (n, signal, 2)  lowest and highest sample of each channel in every step
-    int16     (n,)        the leading class, -1 = none yet
-    int16     (n,)        the true class, -1 = unknown
-    int8      (n, rows)   input of the network, then the output of every layer: ±127 is an event, or
-                          the end of a scale
-    uint8     (n, K)      probability of each class, 255 = 1
+    uint32                    bytes of the head, a multiple of 4 (padded with spaces)
+    head                      {"step", "n", "signal", "begins", "clock", "source"}
+    float32  (n, signal, 2)   lowest and highest sample of each channel in every step
+    int16    (n,)             the leading class, -1 = none yet
+    int16    (n,)             the true class, -1 = unknown
+    int8     (n, rows)        input of the network, then the output of every layer: ±127 is an
+                              event, or the end of a scale
+    uint8    (n, K)           probability of each class, 255 = 1
 
 All numbers are little-endian. step counts all steps since the server began. begins: [[step of the
 frame, {"number", "index", "name", "truth"}], …], the recordings that begin in it. clock: when its

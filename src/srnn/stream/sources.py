@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srnn._check import ConfigError, DataError, SrnnError
+from srnn._check import ConfigError, DataError, SrnnError, whole_number
 from srnn.datasets._audio import read_audio
 
 BLOCK = 1 << 16
@@ -109,7 +109,8 @@ class _Socket:
     def __init__(self, kind: str, rest: str) -> None:
         host, _, port = rest.rpartition(":") if kind == "tcp" else ("127.0.0.1", "", rest)
         host = host.strip("[]") or "127.0.0.1"
-        if not port.isdigit() or int(port) > 65535:
+        number = whole_number(port)
+        if number is None or number > 65535:
             raise ConfigError(
                 f"{kind}:{rest}: {port!r} is no port; expected tcp:HOST:PORT or "
                 "listen:PORT, as listen:9000."
@@ -179,7 +180,9 @@ class _Serial:
                 'Serial ports need pyserial. Install it with: pip install "srnn[stream]"'
             ) from error
         path, _, baud = (
-            rest.rpartition(":") if rest.rpartition(":")[2].isdigit() else (rest, "", "115200")
+            rest.rpartition(":")
+            if whole_number(rest.rpartition(":")[2]) is not None
+            else (rest, "", "115200")
         )
         self.name, self._closed = f"serial:{path}:{baud}", threading.Event()
         self._gone: type[Exception] = serial.SerialException

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, suggest
-from srnn.tasks.task import Task as Task
+
+if TYPE_CHECKING:
+    from srnn.tasks.task import Task as Task
 
 _HELPERS = {
     "task",
@@ -41,3 +44,12 @@ def load(name: str) -> Task:
         raise ConfigError(f"There is no task {name!r}.{suggest(name, names())}")
     task: Task = importlib.import_module(f"{__name__}.{name}").TASK
     return task
+
+
+def __getattr__(name: str) -> Any:
+    """Load `Task` when it is used: the names of the tasks cost no more than a look at a folder."""
+    if name != "Task":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from srnn.tasks.task import Task
+
+    return Task

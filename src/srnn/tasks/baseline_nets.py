@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.nn.bidirectional import Bidirectional, Concat, Mean
 from srnn.nn.layers import BatchNorm, Layer, Part, Readout
 from srnn.nn.networks import Stack
-from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork, norm_of
+from srnn.tasks.nets import AdaptiveNetwork, CurrentNetwork, hidden_layers, norm_of
 
 Cell = Literal[
     "MLP",
@@ -89,32 +90,29 @@ class CellNetwork:
 
     def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""
-        parts: list[Part] = []
-        for n in (*self.hidden, classes) if self.readout == "own" else self.hidden:
-            last = self.readout == "own" and len(parts) == len(self.hidden)
+
+        def hidden(k: int, inputs: int, n: int) -> Iterator[Part]:
+            last = k == len(self.hidden)  # the cell is its own read-out
             layer = self._layer(inputs, n, 0.0 if last else self.dropout)
-            parts.append(
-                Bidirectional(layer, merge=Concat() if self.merge == "concat" else Mean())
-                if self.bidirectional and not last
-                else layer
-            )
+            merge = Concat() if self.merge == "concat" else Mean()
+            both = self.bidirectional and not last
+            part: Part = Bidirectional(layer, merge=merge) if both else layer
+            yield part
             if self.cell == "LiBRU-probs":
-                parts.append(Exponential(parts[-1].outputs))
-            inputs = parts[-1].outputs
-        for n in self.head:
-            parts.append(
-                Layer(inputs, n, cells.Dense(), Relu(), recurrent=False, weight_init=init.FanIn())
-            )
-            inputs = n
+                yield Exponential(part.outputs)
+
+        def dense(k: int, inputs: int, n: int) -> tuple[Part]:
+            return (Layer(inputs, n, cells.Dense(), Relu(), recurrent=False, weight_init=start),)
+
+        start, own = init.FanIn(), self.readout == "own"
+        layers, inputs = hidden_layers(inputs, (*self.hidden, *[classes] * own), hidden)
+        head, inputs = hidden_layers(inputs, self.head, dense)
+        if own:
+            return Stack(*layers, *head)
         if self.readout == "linear":
-            parts.append(Readout(inputs, classes, cells.Dense(), weight_init=init.FanIn()))
-        elif self.readout == "cumulative":
-            parts.append(
-                CumulativeReadout(
-                    inputs, classes, norm=BatchNorm() if self.norm == "batch" else None
-                )
-            )
-        return Stack(*parts)
+            return Stack(*layers, *head, Readout(inputs, classes, cells.Dense(), weight_init=start))
+        norm = BatchNorm() if self.norm == "batch" else None
+        return Stack(*layers, *head, CumulativeReadout(inputs, classes, norm=norm))
 
     def _layer(self, inputs: int, n: int, dropout: float) -> Layer:
         neuron, activation = _CELLS[self.cell]
@@ -151,22 +149,14 @@ class TandemNetwork:
 
     def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""
-        parts: list[Part] = []
-        for n in self.hidden:
-            layer = Layer(
-                inputs,
-                n,
-                IF(self.threshold),
-                recurrent=False,
-                bias=False,
-                weight_init=init.FanIn(),
-                dropout=self.dropout,
-            )
-            parts.append(Tandem(layer))
-            inputs = n
-        return Stack(
-            *parts, Readout(inputs, classes, cells.Sum(), bias=False, weight_init=init.FanIn())
-        )
+        more: dict[str, Any] = {"bias": False, "weight_init": init.FanIn()}
+
+        def hidden(k: int, inputs: int, n: int) -> tuple[Part]:
+            neuron, dropout = IF(self.threshold), self.dropout
+            return (Tandem(Layer(inputs, n, neuron, recurrent=False, dropout=dropout, **more)),)
+
+        layers, inputs = hidden_layers(inputs, self.hidden, hidden)
+        return Stack(*layers, Readout(inputs, classes, cells.Sum(), **more))
 
 
 @dataclass(frozen=True)
@@ -185,16 +175,13 @@ class ConvNetwork:
 
     def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""
-        parts: list[Part] = []
-        for k, n in enumerate(self.channels):
-            norm = BatchNorm() if self.norm is not None else None
-            parts.append(
-                CausalConv(
-                    inputs, n, self.kernel, self.dilation**k, norm=norm, dropout=self.dropout
-                )
-            )
-            inputs = n
-        return Stack(*parts, Readout(inputs, classes, cells.Dense(), weight_init=init.FanIn()))
+
+        def hidden(k: int, inputs: int, n: int) -> tuple[Part]:
+            norm, reach = BatchNorm() if self.norm is not None else None, self.dilation**k
+            return (CausalConv(inputs, n, self.kernel, reach, norm=norm, dropout=self.dropout),)
+
+        layers, inputs = hidden_layers(inputs, self.channels, hidden)
+        return Stack(*layers, Readout(inputs, classes, cells.Dense(), weight_init=init.FanIn()))
 
 
 Networks = AdaptiveNetwork | CurrentNetwork | CellNetwork | TandemNetwork | ConvNetwork

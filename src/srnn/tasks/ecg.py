@@ -7,9 +7,9 @@ potential. 1,818 trained numbers.
 Where the paper, its script and the published weights disagree, this follows what gives the
 published number:
 - The hidden layer does not adapt (β = 0); its τ_adp is a parameter that nothing reads. b0 = 0.1
-(the script says 0.01; the weights need 0.1).
+  (the script says 0.01; the weights need 0.1).
 - Both linear maps of the hidden layer have a bias. Time constants start constant: 20 steps
-(membrane), 7 and 100 steps (adaptation).
+  (membrane), 7 and 100 steps (adaptation).
 - Steps that nobody labelled (8 % of the training steps) are trained and scored as class 0, P;
   accuracy is the mean over recordings of the fraction of steps from step 10 on. `accuracy_labelled`
   counts labelled steps only. `--set decode.unlabelled_as=null` trains on these only.
@@ -21,7 +21,7 @@ What differs from the published script, and why:
   importer for them yet). `--set start=UniformStart --set start.high=0.1 --set start.graded=true`
   brings it back, but for η, which stays 0.
 - The gradient norm is clipped at 1: without it a learning rate of 1e-2 was seen to diverge near
-epoch 90 (not repeated with this package).
+  epoch 90 (not repeated with this package).
 - Time constants are kept at one step or more. The script never clamps; at this learning rate one of
   42 crossed zero within 24 epochs, where the decay exp(-1/τ) turns into a growth, and the run ended
   in NaN (`--set network.tau_min=null`).
@@ -32,7 +32,7 @@ epoch 90 (not repeated with this package).
   training accuracy). For a final result with these settings, `--set refit=true` trains on that part
   too and keeps the last epoch.
 - The published channels and labels are used as they are, the end marker -1 in the last step
-included.
+  included.
 - Raw records (`--set data.source=raw`) are encoded by our level crossing, which follows a
   reference, on windows z-scored one by one; the script smooths (Savitzky-Golay) and compares
   successive samples (`--set encode.published=true` does the latter).

@@ -38,7 +38,7 @@ class SimulatedEcg:
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work: a negative one would let the parts overlap."""
         for name in ("train", "validation", "test", "steps"):
-            check_range(f"data.{name}", getattr(self, name), 1)
+            check_range(f"data.{name}", getattr(self, name), 1, 1_000_000)
         check_range("data.seed", self.seed, 0)
 
     @property

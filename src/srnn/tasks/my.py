@@ -17,6 +17,7 @@ fraction of each class.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -75,7 +76,7 @@ class MyData:
             raise ConfigError(
                 "my: which data? Give a file or folder: --set data=PATH (see docs/own-data.md)."
             )
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expanduser(self.path))
         if not path.exists() and data_dir is not None and (Path(data_dir) / path).exists():
             path = Path(data_dir) / path
         return own.read(path, rate=self.rate, channels=self.channels)

@@ -7,7 +7,7 @@ Garner 2022. What they are compared with is in `srnn.tasks.baseline_nets`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -157,40 +157,33 @@ class AdaptiveNetwork:
     def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""
         fire: Activation = Spike(self.surrogate) if self.activation == "spike" else Relu()
-        starts = self.recurrent_start * (len(self.hidden) if len(self.recurrent_start) == 1 else 1)
-        loops = self.recurrent * (len(self.hidden) if len(self.recurrent) == 1 else 1)
-        layers: list[Part] = []
         between = init.XavierUniform(self.weight_gain)
-        for k, (n, loop) in enumerate(zip(self.hidden, loops, strict=True)):
-            more: dict[str, Any] = {
-                "recurrent_bias": loop,
-                "recurrent_init": _STARTS[starts[k]],
-                "norm": norm_of(self.norm),
-                "dropout": self.dropout,
-            }
-            more |= {
-                "weight_init": between,
-                "sparsity": self.sparsity,
-                "recurrent_sparsity": self.sparsity if loop else 0.0,
-            }
-            layer = Layer(inputs, n, self._neuron(n), fire, recurrent=loop, **more)
-            layers.append(Bidirectional(layer) if self.bidirectional and not k else layer)
-            inputs = layers[-1].outputs
-        if self.output == "leaky":
-            return Stack(
-                *layers, Readout(inputs, classes, Leaky(self._tau("tau_out", self.tau_out)))
-            )
-        return Stack(
-            *layers,
-            Layer(
+
+        def hidden(k: int, inputs: int, n: int) -> tuple[Part]:
+            loop = self.recurrent[k % len(self.recurrent)]
+            layer = Layer(
                 inputs,
-                classes,
-                self._neuron(classes, out=True),
+                n,
+                self._neuron(n),
                 fire,
-                recurrent=False,
+                recurrent=loop,
+                recurrent_bias=loop,
                 weight_init=between,
-            ),
-        )
+                recurrent_init=_STARTS[self.recurrent_start[k % len(self.recurrent_start)]],
+                norm=norm_of(self.norm),
+                dropout=self.dropout,
+                sparsity=self.sparsity,
+                recurrent_sparsity=self.sparsity if loop else 0.0,
+            )
+            return (Bidirectional(layer) if self.bidirectional and not k else layer,)
+
+        layers, inputs = hidden_layers(inputs, self.hidden, hidden)
+        if self.output == "leaky":
+            readout = Leaky(self._tau("tau_out", self.tau_out))
+            return Stack(*layers, Readout(inputs, classes, readout))
+        neuron = self._neuron(classes, out=True)
+        last = Layer(inputs, classes, neuron, fire, recurrent=False, weight_init=between)
+        return Stack(*layers, last)
 
 
 @dataclass(frozen=True)
@@ -267,28 +260,38 @@ class CurrentNetwork:
         readout = self._with_constants(
             AlphaLeaky() if sparch else AlphaLeaky(init.Uniform(0.60, 0.96, clamp=True))
         )
-        layers: list[Part] = []
-        common: dict[str, Any] = {
-            "bias": self.bias,
-            "norm": norm_of(self.norm),
-            "weight_init": init.FanIn(),
-        }
-        for k in range(self.layers - 1):
-            sparsity = self.sparsity if self.sparse == "hidden" or not k else 0.0
-            more = {**common, "recurrent": recurrent, "dropout": self.dropout, "sparsity": sparsity}
+        norm, start = norm_of(self.norm), init.FanIn()
+        common: dict[str, Any] = {"bias": self.bias, "norm": norm, "weight_init": start}
+        everywhere = self.sparse == "hidden"
+
+        def hidden(k: int, inputs: int, n: int) -> tuple[Part]:
+            more = {"sparsity": self.sparsity if everywhere or not k else 0.0, **common}
             if recurrent:
-                more |= {
-                    "zero_diagonal": True,
-                    "recurrent_sparsity": self.sparsity if self.sparse == "hidden" else 0.0,
-                }
-            layer = Layer(inputs, self.hidden, self._neuron(), spike, **more)
-            layers.append(Bidirectional(layer, layer) if self.bidirectional else layer)
-            inputs = layers[-1].outputs
+                more |= {"zero_diagonal": True}
+                more |= {"recurrent_sparsity": self.sparsity if everywhere else 0.0}
+            neuron, dropout = self._neuron(), self.dropout
+            layer = Layer(inputs, n, neuron, spike, recurrent=recurrent, dropout=dropout, **more)
+            return (Bidirectional(layer, layer) if self.bidirectional else layer,)
+
+        layers, inputs = hidden_layers(inputs, (self.hidden,) * (self.layers - 1), hidden)
         if self.output == "leaky":
             return Stack(*layers, Readout(inputs, classes, readout, **common))
-        return Stack(
-            *layers, Layer(inputs, classes, self._neuron(), spike, recurrent=False, **common)
-        )
+        last = Layer(inputs, classes, self._neuron(), spike, recurrent=False, **common)
+        return Stack(*layers, last)
+
+
+def hidden_layers(
+    inputs: int, sizes: Iterable[int], made: Callable[[int, int, int], Iterable[Part]]
+) -> tuple[list[Part], int]:
+    """Return the parts of hidden layers, one upon the other, and how many channels the last gives.
+
+    sizes: of the layers. made(k, inputs, n): the parts of layer k = 0, 1 …, first one first.
+    """
+    parts: list[Part] = []
+    for k, n in enumerate(sizes):
+        parts += made(k, inputs, n)
+        inputs = parts[-1].outputs
+    return parts, inputs
 
 
 def norm_of(kind: str | None) -> BatchNorm | LayerNorm | None:

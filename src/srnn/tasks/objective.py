@@ -2,7 +2,7 @@
 is scored.
 
 Scores and loss are of whole recordings, or of a chunk of them that begins at step `first`
-(truncated BPTT, `srnn.tasks.truncation`); lengths and labels are always those of the whole
+(truncated BPTT, `srnn.training.chunks`); lengths and labels are always those of the whole
 recordings.
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from srnn._check import ConfigError, suggest
+from srnn._check import LARGEST, ConfigError, suggest
 from srnn.tasks.task import Task
 
 
@@ -128,6 +128,9 @@ def _parse(hint: Any, text: str, path: str) -> Any:
         ) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"--set {path}={text}: expected a finite number.")
+    for number in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(number, int) and abs(number) > LARGEST:
+            raise ConfigError(f"--set {path}={text}: expected whole numbers of at most {LARGEST}.")
     return value
 
 

@@ -7,10 +7,10 @@ trained numbers.
 
 Where paper and published weights disagree, this follows the weights (98.21 % on the test part, on
 which they were selected):
-- A step sees a window of 8 pixels, moved by one (paper: one pixel; its energy table: 4,
-`--variant energy`).
+- A step sees a window of 8 pixels, moved by one (paper: one pixel; its energy table: 4, `--variant
+  energy`).
 - The first recurrent matrix starts orthogonal, the second one Xavier; τ_adp is drawn from N(700,
-25) (Table S1: (200; 50), `--variant paper`).
+  25) (Table S1: (200; 50), `--variant paper`).
 - The training script is not published: its optimiser is unknown. Table S1 says Adam, 1e-2, batches
   of 256, a linear decay over 300 epochs (`--variant paper`).
 

@@ -25,7 +25,7 @@ import torch
 import torch.distributed
 
 from srnn import __version__, processes
-from srnn._check import ConfigError, check_choice
+from srnn._check import ConfigError, check_choice, whole_number
 from srnn.kernels.scan import Choice
 
 
@@ -39,11 +39,12 @@ def find_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     own = os.environ.get("LOCAL_RANK") if kind == "cuda" else None
     index = name.partition(":")[2] or own or "0"
-    if not index.isdigit() or int(index) >= count:
+    number = whole_number(index)
+    if number is None or number >= count:
         raise ConfigError(
             f"device {name!r} cannot be used here: there are {count} devices of kind {kind}."
         )
-    return torch.device(kind, int(index)) if own is not None else torch.device(name)
+    return torch.device(kind, number) if own is not None else torch.device(name)
 
 
 PRECISIONS = ("float32", "tf32", "bfloat16")

@@ -16,6 +16,19 @@ from srnn.cli.shared import console, show
 if TYPE_CHECKING:
     from srnn.tasks.task import Task
 
+SUMMARY = (
+    "Build, train (one step) and evaluate tasks on small made-up data sets in the true formats."
+)
+EXAMPLES = """\
+  srnn check              all tasks, about a minute
+  srnn check shd ssc
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="these tasks (default: all)")
+
 
 def run(args: argparse.Namespace) -> int:
     """Run `srnn check`; 2 where a task failed."""
@@ -49,7 +62,7 @@ def check(task: Task, batch: int = 8) -> dict[str, Any]:
     import torch
 
     from srnn.tasks.task import collate
-    from srnn.tasks.truncation import chunks
+    from srnn.training.chunks import chunks
     from srnn.training.evaluate import assess
 
     began, row = time.monotonic(), {"task": task.name, "ok": False, "seen": "", "detail": ""}

@@ -9,6 +9,20 @@ import json
 
 from srnn.cli.parser import Parser
 
+SUMMARY = "Print a script that lets a shell complete commands, options and tasks."
+EXAMPLES = """\
+  srnn completion bash     into ~/.local/share/bash-completion/completions/srnn
+  srnn completion zsh      into ~/.zfunc/_srnn, where ~/.zfunc is in $fpath
+  srnn completion fish     into ~/.config/fish/completions/srnn.fish
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser.set_defaults(parser=parser)
+
+
 _TASKS = ("task", "tasks", "what")
 """Arguments that take the name of a task (`what`: or a run folder)."""
 

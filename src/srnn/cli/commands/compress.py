@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, RunError, SrnnError, check_range
+from srnn.cli import options
 from srnn.cli.shared import console, set_threads, show
 
 if TYPE_CHECKING:
@@ -26,6 +27,84 @@ if TYPE_CHECKING:
     from srnn.training.runs import Run
 
     Start = tuple[dict[str, Tensor], dict[str, Any]]
+
+SUMMARY = (
+    "Make the network of a run smaller, train it on, and put both side by side: accuracy, "
+    "bytes, operations, energy."
+)
+EXAMPLES = """\
+  srnn compress runs/ecg-seed0 --bits 8 --epochs 0               8-bit weights, without training
+  srnn compress runs/ecg-seed0 --bits 8 --sparsity 0.9 --epochs 30 --steps 15
+  srnn compress runs/ecg-seed0 --structured 0.5 --rate 0.05
+  srnn compress runs/ecg-seed0 --bits 8 --resume
+
+The result is an ordinary run folder: evaluate, energy, train --resume and compress take it.
+Bits, sparsity and neurons are settings of its task (compression.…), chosen by --set too.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("run", type=Path, help="finished run folder")
+    parser.add_argument(
+        "--bits",
+        type=int,
+        metavar="N",
+        help="weights as integers of N bits (2 to 16), a scale for each row",
+    )
+    parser.add_argument(
+        "--sparsity",
+        type=float,
+        metavar="F",
+        help="remove this fraction of all connections, smallest weights first",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="epochs over which they go (default: 1; with --rate half of them)",
+    )
+    parser.add_argument(
+        "--structured",
+        type=float,
+        metavar="F",
+        help="remove this fraction of the neurons of every hidden layer",
+    )
+    parser.add_argument(
+        "--by",
+        default="activity",
+        choices=("activity", "weight"),
+        help="which: output times outgoing weights, or these alone",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="train towards at most R spikes per step of every neuron",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="epochs of training (default: a third of the run's; 0: none)",
+    )
+    parser.add_argument("--lr", type=float, help="learning rate (default: a quarter of the run's)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a setting of the task; may be given many times",
+    )
+    parser.add_argument("--seed", type=int, help="seed of the training (default: that of the run)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="run folder (default: beside RUN, named after what is done)",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    options.run(parser)
 
 
 def run(args: argparse.Namespace) -> int:

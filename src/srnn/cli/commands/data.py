@@ -7,7 +7,49 @@ from pathlib import Path
 from typing import Any
 
 from srnn._check import ConfigError
+from srnn.cli import options
 from srnn.cli.shared import show, task_of
+
+SUMMARY = "List, fetch, verify or show data."
+EXAMPLES = """\
+  srnn data list
+  srnn data fetch qtdb            the encoded files of Yin et al. (0.6 MB)
+  srnn data fetch qtdb --raw      the PhysioNet records (about 75 MB)
+  srnn data fetch speech_commands --corpus 0.01
+  srnn data verify qtdb
+  srnn data show ecg --index 3 --out ecg.png
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("action", choices=("list", "fetch", "verify", "show"))
+    parser.add_argument("name", nargs="?", help="data set (fetch, verify) or task (show)")
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="fetch qtdb: the original records instead of the encoded files",
+    )
+    parser.add_argument(
+        "--corpus",
+        choices=("0.01", "0.02"),
+        help="fetch speech_commands: which version (default: 0.02)",
+    )
+    parser.add_argument(
+        "--part",
+        default="train",
+        choices=("train", "validation", "test"),
+        help="show: which part (default: train)",
+    )
+    parser.add_argument("--index", type=int, default=0, help="show: which recording (default: 0)")
+    options.task(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="show: svg, png or pdf file (default: TASK-PART-INDEX.png)",
+    )
+    options.data(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,13 +114,12 @@ def run(args: argparse.Namespace) -> int:
 def _row(name: str, root: Path) -> dict[str, Any]:
     from srnn.datasets import catalogue
 
-    module = catalogue.load(name)
-    what = (module.__doc__ or "").splitlines()[0].rstrip(".:")
+    what, licence = catalogue.about(name)
     return {
         "name": name,
-        "what": what,
+        "what": what.rstrip(".:"),
         "here": catalogue.present(name, root),
-        "licence": module.LICENCE.partition(": ")[2],
+        "licence": licence.partition(": ")[2],
         "folder": str(root),
     }
 

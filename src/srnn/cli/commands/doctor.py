@@ -5,7 +5,20 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from srnn.cli import options
 from srnn.cli.shared import show
+
+SUMMARY = "Say what works on this machine, and what to do about what does not."
+EXAMPLES = """\
+  srnn doctor
+  srnn doctor --data-dir data --json
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    options.data(parser)
+
 
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "dim", "broken": "bold red"}
 

@@ -5,15 +5,61 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srnn._check import ConfigError
 from srnn.cli.shared import console, show
-from srnn.datasets import Entry, Recordings, Sample, Spikes
+
+if TYPE_CHECKING:
+    from srnn.datasets import Recordings, Sample, Spikes
+
+SUMMARY = (
+    "Sound through a cochlea (LAUSCHER, Cramer et al. 2020): spikes of many channels, in "
+    "the format of SHD."
+)
+EXAMPLES = """\
+  srnn encode word.wav --to spikes.h5 --picture word.png
+  srnn encode one.wav two.flac --to spikes.h5 --label digit
+  srnn encode FOLDER --to spikes.h5        a folder with a sub-folder of recordings for each class
+  srnn train my --set data=spikes.h5
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument(
+        "sound",
+        nargs="+",
+        type=Path,
+        help="sound files, or one folder with a sub-folder for each class",
+    )
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FILE.h5", help="HDF5 file to write"
+    )
+    parser.add_argument(
+        "--label", default="recording", help="class of single files (default: recording)"
+    )
+    parser.add_argument(
+        "--channels", type=int, default=700, help="channels of the cochlea (default: 700)"
+    )
+    parser.add_argument(
+        "--resample",
+        type=int,
+        metavar="HZ",
+        help="resample to this rate first (default: as recorded)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the nerve fibres (default: 0)")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="draw the first recording: wave, log-mel energies, spikes",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `srnn encode`."""
-    from srnn.datasets import spikes_h5
+    from srnn.datasets import Spikes, spikes_h5
     from srnn.encode import Cochlea
     from srnn.report import figures
     from srnn.tasks.encoders import mono
@@ -60,7 +106,7 @@ def _sounds(paths: list[Path], label: str) -> tuple[Recordings[Sample], tuple[st
     """Return the recordings and their classes: of a folder as `own.read` has them, of single files
     all of class `label`.
     """
-    from srnn.datasets import own
+    from srnn.datasets import Entry, Recordings, Sample, own
     from srnn.datasets._audio import read_audio
 
     if len(paths) == 1 and paths[0].is_dir():

@@ -10,10 +10,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, RunError, check_choice, check_range
+from srnn.cli import options
 from srnn.cli.shared import show, task_of
 
 if TYPE_CHECKING:
     from srnn.energy import Count
+
+SUMMARY = (
+    "Count operations and energy per step, by the published rules and by rules that leave "
+    "nothing out."
+)
+EXAMPLES = """\
+  srnn energy runs/ecg-seed0         with the rates measured in that run
+  srnn energy ecg --rate 0.282       at an assumed firing rate: the published row (90 MAC, 325.7 pJ)
+  srnn energy soli --rate 0.04 --analog --process int8 --memory sram1m
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("what", help="run folder or task")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help="assumed firing rate of all spiking units and inputs (for a task)",
+    )
+    parser.add_argument(
+        "--analog", action="store_true", help="the input is analog, no events (for a task)"
+    )
+    parser.add_argument(
+        "--process",
+        help="int32, fp32, fp16 or int8 at 45 nm (default: as each rule set's paper has it)",
+    )
+    parser.add_argument(
+        "--memory", help="charge memory traffic: sram8k, sram32k, sram1m or dram (default: none)"
+    )
+    options.task(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from srnn.cli import options
 from srnn.cli.shared import set_threads, show
+
+SUMMARY = "Evaluate the best checkpoint of a run."
+EXAMPLES = """\
+  srnn evaluate runs/ecg-seed0 --part validation --json
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "--part",
+        default="test",
+        choices=("train", "validation", "test"),
+        help="which part (default: test)",
+    )
+    options.run(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,21 +12,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, check_choice, check_range
-from srnn.cli.commands import export_c, export_exchange
-from srnn.cli.commands.export_form import Form, Given
+from srnn.cli import options
+from srnn.cli.forms import c, exchange
+from srnn.cli.forms.form import Form, Given
 from srnn.cli.shared import show
 
 if TYPE_CHECKING:
     from srnn.tasks.task import Task
 
+SUMMARY = (
+    "Write the network of a run in another form, and compare it with the network on the test part."
+)
+EXAMPLES = """\
+  srnn export runs/ecg-seed0 --to c               C99 in float: model.h, model.c, main.c, Makefile
+  srnn export runs/ecg-seed0 --to c --bits 8      whole numbers only, weights of 8 bits
+  srnn export runs/ecg-seed0 --to onnx            net.onnx (whole recordings) and cell.onnx (a step)
+  srnn export runs/ecg-seed0 --to nir --rule euler    net.nir
+  srnn export runs/ecg-seed0 --to torch           net.pt2; --to state: net.safetensors
+
+The folder also gets fidelity.json: bytes, time, agreement, accuracy before and after.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--to", required=True, metavar="FORM", help="c, onnx, nir, torch or state")
+    parser.add_argument(
+        "--bits",
+        type=int,
+        metavar="N",
+        help="c: whole numbers, weights of 8 or 4 bits (default: float)",
+    )
+    parser.add_argument(
+        "--name", default="model", help="c: name of files, functions and types (default: model)"
+    )
+    parser.add_argument(
+        "--dt", type=float, metavar="S", help="nir: seconds of a step (default: the task's)"
+    )
+    parser.add_argument(
+        "--rule",
+        default="exponential",
+        help="nir: exponential or euler, what a step does to an equation (default: exponential)",
+    )
+    parser.add_argument(
+        "--recordings",
+        type=int,
+        metavar="N",
+        help="compare on the first N recordings of the test part (default: all)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORM)"
+    )
+    options.data(parser)
+
+
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
-        export_c.C(),
-        export_exchange.Onnx(),
-        export_exchange.Nir(),
-        export_exchange.Torch(),
-        export_exchange.State(),
+        c.C(),
+        exchange.Onnx(),
+        exchange.Nir(),
+        exchange.Torch(),
+        exchange.State(),
     )
 }
 

@@ -7,7 +7,42 @@ import os
 from pathlib import Path
 
 from srnn._check import ConfigError
+from srnn.cli import options
 from srnn.cli.shared import set_threads, show
+
+SUMMARY = (
+    "Write one HTML file of a run, or of several side by side; it needs no network "
+    "(docs/report.md)."
+)
+EXAMPLES = """\
+  srnn report runs/ecg-seed1                     runs/ecg-seed1/report.html, as srnn train writes it
+  srnn report runs/ecg-seed* --out ecg.html      several: mean and sd, accuracy against energy
+  srnn report runs/ecg-sweep                     all runs in a folder
+  srnn report runs/ecg-seed1 --figures figures   also every figure as an SVG file
+
+An unfinished run gets a report that says so. What needs data that are not there is left out,
+with the reason.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run folders, or a folder of runs"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="HTML file to write (default: parser.html in the folder of the run, or of the runs)",
+    )
+    parser.add_argument(
+        "--figures", type=Path, metavar="FOLDER", help="also write every figure there as SVG"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"
+    )
+    options.data(parser)
 
 
 def run(args: argparse.Namespace) -> int:

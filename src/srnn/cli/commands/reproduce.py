@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, RunError, SrnnError, check_range
+from srnn.cli import options
 from srnn.cli.shared import console, show
 
 if TYPE_CHECKING:
@@ -16,6 +17,83 @@ if TYPE_CHECKING:
     from srnn.papers.jobs import Job
     from srnn.papers.pool import Pool
     from srnn.papers.results import Result
+
+SUMMARY = (
+    "Fill in a published table or figure: train its rows, print published | ours | difference."
+)
+EXAMPLES = """\
+  srnn reproduce                                    the tables there are
+  srnn reproduce yin2021-tableS2 --only-costs       operations and energies, without training
+  srnn reproduce yin2021-table2 --on ecg --seeds 0 1 2 --jobs 2 --set epochs=60
+  srnn reproduce yin2021-table2 --on ecg --read     only what is finished
+  srnn reproduce claims --jobs 2 --out docs         our campaign, and the page of what holds
+
+Runs lie in RUNS/TASK/KEY/seedN and are shared by the tables that want them: a finished run is read,
+an interrupted one goes on. A row whose data is not here says so. Writes OUT/NAME.md,
+NAME.csv and figures. Exit code 1: a run diverged or failed.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help="table or figure, as yin2021-table2, or claims; without one they are listed",
+    )
+    parser.add_argument("--list", action="store_true", help="list the tables and figures")
+    parser.add_argument(
+        "--only-costs",
+        action="store_true",
+        help="count operations and energies at the published firing rates; no training, no data",
+    )
+    parser.add_argument(
+        "--rows", nargs="+", default=[], metavar="GLOB", help="only rows whose names fit"
+    )
+    parser.add_argument(
+        "--on", nargs="+", default=[], metavar="TASK", help="only rows on these tasks"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="seeds of every row (default: 0 1 2; of a grid, whose runs are folds: 0)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a setting of every row, as epochs=60",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trainings at a time, one thread each (default: 1)",
+    )
+    parser.add_argument("--read", action="store_true", help="train nothing, read what is finished")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs/reproduce"),
+        metavar="DIR",
+        help="where the runs lie (default: runs/reproduce)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where tables and figures are written (default: RUNS/tables)",
+    )
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        help="who runs the time loop: auto or reference (default: auto)",
+    )
+    options.data(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,11 +9,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srnn._check import ConfigError, SrnnError, check_range
+from srnn.cli import options
 from srnn.cli.shared import console, set_threads
 
 if TYPE_CHECKING:
     from srnn.serve.tracks import Tracks
     from srnn.tasks.task import Task
+
+SUMMARY = "Show a trained network at work on a live page in the browser (docs/serve.md)."
+EXAMPLES = """\
+  srnn serve runs/ecg-seed1                  recordings of the test part; a simulated ECG
+  srnn serve runs/fsdd-seed0 word.wav        a file; the page can also take the browser's microphone
+  srnn serve runs/ecg-seed1 --port 0 --json  a free port; a line of JSON when it is ready
+  srnn serve runs/ecg-seed1 --host 0.0.0.0   to other machines, who need the token in the URL
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        help="play this first: .wav, .flac, or lines of numbers as `srnn stream` reads them",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: 127.0.0.1, this machine alone)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8765, help="port to listen on, 0 for a free one (default: 8765)"
+    )
+    parser.add_argument(
+        "--token",
+        help="word that the URL must have (default: none on this machine alone, else one is made)",
+    )
+    parser.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"
+    )
+    options.data(parser)
+
 
 SIMULATED = ("ecg", "ecg_sim")
 """Tasks whose input a simulated ECG can be."""

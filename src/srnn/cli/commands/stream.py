@@ -19,6 +19,118 @@ if TYPE_CHECKING:
     from srnn.tasks.encoders import Shape
     from srnn.tasks.task import Task
 
+SUMMARY = "Run a trained network on live samples; one JSON line an event (docs/stream.md)."
+EXAMPLES = """\
+  sensor | srnn stream runs/ecg-seed1 --threshold 0.9 --hold 5
+  srnn stream runs/ecg_sim-seed0 samples.csv --every 100 --calibrate 500
+  srnn stream runs/fsdd-seed0 word.wav --speed 1
+  srnn stream runs/my-seed0 serial:/dev/ttyUSB0:115200 --format i16 --scale 0.001
+  srnn stream runs/my-seed0 listen:9000 --full drop-oldest --limit 100000
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default="-",
+        help="- (stdin), FILE, sound file, serial:PATH[:BAUD], tcp:HOST:PORT or listen:PORT",
+    )
+    parser.add_argument(
+        "--format",
+        default="lines",
+        help="lines of numbers, or binary little-endian f32 or i16 (default: lines)",
+    )
+    parser.add_argument(
+        "--input",
+        default="auto",
+        help="raw samples, encoded as the task does, or steps of the network (default: raw "
+        "where it can)",
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor on binary samples (default: 1)"
+    )
+    parser.add_argument(
+        "--timed",
+        action="store_true",
+        help="lines begin with a time in seconds, by which missing samples are seen",
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="samples a second (default: as the task has it)"
+    )
+    parser.add_argument(
+        "--speed",
+        type=float,
+        metavar="N",
+        help="read a file at N times real time (default: as fast as it goes)",
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="confidence from which a class counts as sure, 0 to 1"
+    )
+    parser.add_argument(
+        "--hold",
+        type=int,
+        default=1,
+        metavar="STEPS",
+        help="steps it must last for a decision (default: 1)",
+    )
+    parser.add_argument(
+        "--every", type=int, metavar="STEPS", help="also print the scores of every so many steps"
+    )
+    parser.add_argument(
+        "--reset-every", type=int, metavar="STEPS", help="begin a new recording after so many steps"
+    )
+    parser.add_argument(
+        "--window",
+        type=int,
+        metavar="SAMPLES",
+        help="take every so many samples as a recording, encoded as a whole",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=int,
+        metavar="SAMPLES",
+        help="z-score by so many first samples (default: the length of a recording)",
+    )
+    parser.add_argument(
+        "--gaps",
+        default="hold",
+        help="missing values and samples: hold, zero, drop or reset (default: hold)",
+    )
+    parser.add_argument(
+        "--longest-gap",
+        type=int,
+        default=1000,
+        metavar="SAMPLES",
+        help="a longer gap begins a new recording (default: 1000)",
+    )
+    parser.add_argument(
+        "--queue",
+        type=int,
+        default=4096,
+        metavar="SAMPLES",
+        help="samples that may wait (default: 4096)",
+    )
+    parser.add_argument(
+        "--full",
+        default="block",
+        help="when they are: block the source, or drop-oldest (default: block)",
+    )
+    parser.add_argument("--limit", type=int, metavar="STEPS", help="stop after so many steps")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="go on from this saved state where it exists; write it at the end",
+    )
+    parser.add_argument("--backend", default="auto", help="auto, cpu or reference (default: auto)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of torch (default: 1)"
+    )
+
+
 FORMATS = ("lines", "f32", "i16")
 INPUTS = ("auto", "raw", "steps")
 
@@ -27,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until the source ends."""
     import torch
 
-    from srnn.stream import Stream, saved
+    from srnn.stream import Stream
     from srnn.stream.encoding import SpikeTrains
     from srnn.stream.live import Live, Settings
     from srnn.stream.parse import Binary, Lines, Repair
@@ -47,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
         backend=args.backend,
     )
     if args.state is not None and args.state.exists():
-        saved.read(args.state, stream)
+        stream.load(args.state)
     raw = args.input == "raw" or (args.input == "auto" and task.encode is not None)
     source, sound, shape = _source(args, task, raw)
     encoding, columns = _encoding(args, task, shape, raw)
@@ -86,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     finally:
         if args.state is not None:
-            saved.write(args.state, stream)
+            stream.save(args.state)
     if not args.json:
         console(stderr=True).print(_summary(report))
     return 0

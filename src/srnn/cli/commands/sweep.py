@@ -11,10 +11,81 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, SrnnError, check_range
+from srnn.cli import options
 from srnn.cli.shared import as_given, mode_of, show, task_of
 
 if TYPE_CHECKING:
-    from srnn.search.sweep import Sweep
+    from srnn.search.study import Sweep
+
+SUMMARY = (
+    "Search settings of a task (Optuna) by validation accuracy; the test part is never evaluated."
+)
+EXAMPLES = """\
+  srnn sweep ecg_sim --search optimiser.lr=1e-3:1e-1:log --search batch=4,8,16 --set epochs=20
+  srnn sweep shd --search network.beta=0.5:3 --trials 50 --jobs 2 --prune --journal /shared/shd.log
+
+A field takes low:high, low:high:log or the values a,b,c; its type is that of the field. --trials
+counts all processes together: the same command joins a study that goes on (also on another machine
+that sees the journal), or goes on with one that was stopped. Each trial is
+a run folder in OUT; OUT/trials.csv is the table.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("task", help="see `srnn tasks`")
+    parser.add_argument(
+        "--search",
+        action="append",
+        default=[],
+        metavar="FIELD=RANGE",
+        help="low:high, low:high:log or a,b,c; may be given many times",
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=20,
+        metavar="N",
+        help="trials of the study in all (default: 20); interrupted ones do not count",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes started here (default: 1)"
+    )
+    parser.add_argument(
+        "--together",
+        type=int,
+        default=1,
+        metavar="K",
+        help="so many trials of a process in lockstep, their layers in one launch: "
+        "on a GPU; elsewhere one after the other (default: 1)",
+    )
+    options.mode(parser)
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="stop trials that are worse than the median of the others at the same epoch",
+    )
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="file of the study (default: OUT/journal.log)"
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="a database in place of the journal, as sqlite:///study.db (see Optuna's storages)",
+    )
+    parser.add_argument(
+        "--study",
+        metavar="NAME",
+        help="name of the study (default: TASK-sweep, or TASK-VARIANT-sweep)",
+    )
+    options.task(parser)
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of every training and of the search (default: 0)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder of the runs (default: runs/STUDY)"
+    )
+    options.run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from srnn import tables
     from srnn.search import space
-    from srnn.search.sweep import Sweep, results, work, write_csv
+    from srnn.search.study import Sweep
+    from srnn.search.sweep import work
+    from srnn.search.trials import results, write_csv
     from srnn.training.session import find_device, signals_interrupt
 
     task = task_of(args, args.task)
@@ -142,7 +215,7 @@ def _together(sweep: Sweep, jobs: int) -> bool:
     Raises `SrnnError` when one found bad input, and `KeyboardInterrupt` when stopped, after all
     have stopped.
     """
-    from srnn.search.sweep import results
+    from srnn.search.trials import results
 
     # a forked child of a process with torch's threads may hang
     context = multiprocessing.get_context("spawn")

@@ -7,10 +7,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srnn.cli import options
 from srnn.cli.shared import console, show
 
 if TYPE_CHECKING:
     from srnn.tasks.task import Task
+
+SUMMARY = "List the tasks, or every setting of one."
+EXAMPLES = """\
+  srnn tasks
+  srnn tasks ecg     all settings, as --set takes them
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("task", nargs="?", help="show the settings and variants of this task")
+    options.data(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,11 +13,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from srnn._check import ConfigError, DivergedError, SrnnError, check_range
+from srnn.cli import options
+from srnn.cli.parser import seeds
 from srnn.cli.shared import as_given, changed, console, mode_of, set_threads, show, task_of
 
 if TYPE_CHECKING:
     from srnn.tasks.task import Task
     from srnn.training.loop import Progress
+
+SUMMARY = "Train a task, evaluate the selected checkpoint once on the test part."
+EXAMPLES = """\
+  srnn train ecg_sim
+  srnn train ecg --data-dir data --set epochs=30 --set network.hidden=[48]
+  srnn train ecg --set start=UniformStart --set start.high=0.1
+  srnn train ecg --seeds 0 1 2       three runs, mean and sd
+  srnn train ecg --seed 1 --resume   go on where the run was stopped (bit-exact on a CPU)
+
+The run folder holds task.json (resolved settings), env.json, log.jsonl (a line an epoch),
+checkpoints/, metrics.json and report.html. A setting that does not exist or has the wrong type is
+refused, with the list of those that do.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("task", help="see `srnn tasks`")
+    options.task(parser)
+    parser.add_argument("--seed", type=int, help="seed of weights, order and dropout (default: 0)")
+    parser.add_argument(
+        "--seeds",
+        type=seeds,
+        nargs="+",
+        metavar="SEED",
+        help="several runs: seeds, or FIRST:END without END",
+    )
+    parser.add_argument(
+        "--together",
+        type=int,
+        metavar="K",
+        help="so many of them in lockstep, their layers in one launch: on a GPU (default: all); "
+        "elsewhere one after the other",
+    )
+    options.mode(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="run folder (default: runs/TASK-seedSEED)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write TensorBoard events into the run folder",
+    )
+    options.run(parser)
 
 
 @dataclass

@@ -1,7 +1,9 @@
-/* From the movement of the basilar membrane to the spikes of bushy cells: hair cell, nerve fibres, bushy cell, channel by channel.
+/* From the movement of the basilar membrane to the spikes of bushy cells: hair cell, nerve fibres,
+   bushy cell, channel by channel.
 
-   The equations, and where they come from, are in ../cochlea.py, which computes the same, step by step in numpy, where there is no compiler.
-   Compiled with -ffp-contract=off, so that both round alike. */
+   The equations, and where they come from, are in ../cochlea.py, which computes the same, step by
+   step in numpy, where there is no compiler. Compiled with -ffp-contract=off, so that both round
+   alike. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,7 +12,8 @@ typedef struct {
     double y, g, l, r, x, A, B, h; /* the hair cell's rates (per second) and levels */
     double dt;                     /* seconds of a sample */
     long dead;                     /* samples in which a fibre that has fired cannot fire again */
-    double decay_membrane, decay_synapse, weight, refractory; /* of the bushy cell; refractory in samples */
+    /* of the bushy cell; refractory in samples */
+    double decay_membrane, decay_synapse, weight, refractory;
     long fibres;
 } ear;
 
@@ -24,7 +27,8 @@ static double uniform(uint64_t channel, uint64_t step) {
     return (double)(mixed(channel + (step + 1) * 0x9e3779b97f4a7c15ull) >> 11) * 0x1p-53;
 }
 
-/* How many of n fibres fire, each with probability p: the first count whose cumulative probability exceeds u. */
+/* How many of n fibres fire, each with probability p: the first count whose cumulative probability
+   exceeds u. */
 static long binomial(long n, double p, double u) {
     const double q = 1.0 - p;
     if (p <= 0.0) return 0;
@@ -45,12 +49,16 @@ static long binomial(long n, double p, double u) {
     return k;
 }
 
-/* membrane (channels, steps) -> probability of firing per sample (channels, steps), if not NULL, and spikes (channels, steps), if not NULL.
+/* membrane (channels, steps) -> probability of firing per sample (channels, steps), if not NULL,
+   and spikes (channels, steps), if not NULL.
 
-   Of a recording that comes in pieces, this one begins at sample `begin`; levels (channels, 6) and nerves (channels, dead + 1) hold what the piece before
-   it left, and then what this one leaves (NULL: the whole recording; not read where begin is 0). That a bushy cell fired shows one sample later: in pieces,
-   spikes[t] is that of sample begin + t - 1, and else spikes[t] that of sample t. */
-int hear(const ear *e, const double *membrane, long channels, long steps, uint64_t seed, long first, double *probability, unsigned char *spikes,
+   Of a recording that comes in pieces, this one begins at sample `begin`; levels (channels, 6) and
+   nerves (channels, dead + 1) hold what the piece before it left, and then what this one leaves
+   (NULL: the whole recording; not read where begin is 0). That a bushy cell fired shows one sample
+   later: in pieces, spikes[t] is that of sample begin + t - 1, and else spikes[t] that of sample
+   t. */
+int hear(const ear *e, const double *membrane, long channels, long steps, uint64_t seed, long first,
+         double *probability, unsigned char *spikes,
          double *levels, long *nerves, long begin) {
     long *const own = nerves ? NULL : malloc((size_t)(e->dead + 1) * sizeof(long));
     if (!nerves && !own) return 1;
@@ -58,13 +66,15 @@ int hear(const ear *e, const double *membrane, long channels, long steps, uint64
         const double *s = membrane + channel * steps;
         const uint64_t stream = mixed(mixed(seed) + (uint64_t)(first + channel));
         const double rest = e->g * e->A / (e->A + e->B);
-        double c = e->y * rest / (e->l * rest + e->y * (e->l + e->r)), q = c * (e->l + e->r) / rest, w = c * e->r / e->x;
+        double c = e->y * rest / (e->l * rest + e->y * (e->l + e->r));
+        double q = c * (e->l + e->r) / rest, w = c * e->r / e->x;
         double v = 0.0, current = 0.0, counter = 0.0;
         double *const level = levels ? levels + 6 * channel : NULL;
         long *const kept = nerves ? nerves + (e->dead + 1) * channel : own, busy = 0;
         unsigned char *const fired = spikes ? spikes + channel * steps + (nerves ? 0 : -1) : NULL;
         if (begin) {
-            c = level[0], q = level[1], w = level[2], v = level[3], current = level[4], counter = level[5];
+            c = level[0], q = level[1], w = level[2];
+            v = level[3], current = level[4], counter = level[5];
             busy = kept[e->dead];
         } else
             for (long i = 0; i < e->dead; i++) kept[i] = 0;
@@ -72,7 +82,8 @@ int hear(const ear *e, const double *membrane, long channels, long steps, uint64
             const double open = s[t] + e->A;
             const double k = open > 0.0 ? e->g * e->dt * open / (open + e->B) : 0.0;
             const double refill = q < 1.0 ? e->y * e->dt * (1.0 - q) : 0.0;
-            const double eject = k * q, loss = (e->l + e->r) * e->dt * c, reuptake = e->r * e->dt * c, reprocessed = e->x * e->dt * w;
+            const double eject = k * q, loss = (e->l + e->r) * e->dt * c;
+            const double reuptake = e->r * e->dt * c, reprocessed = e->x * e->dt * w;
             q = q + refill - eject + reprocessed;
             c = c + eject - loss;
             w = w + reuptake - reprocessed;
@@ -82,7 +93,8 @@ int hear(const ear *e, const double *membrane, long channels, long steps, uint64
             const double p = e->h * e->dt * c;
             if (probability) probability[channel * steps + t] = p;
             if (!spikes) continue;
-            long *const oldest = kept + (begin + t) % e->dead; /* what fired `dead` samples ago may fire again */
+            /* what fired `dead` samples ago may fire again */
+            long *const oldest = kept + (begin + t) % e->dead;
             busy -= *oldest;
             *oldest = binomial(e->fibres - busy, p, uniform(stream, (uint64_t)(begin + t)));
             busy += *oldest;
@@ -103,7 +115,8 @@ int hear(const ear *e, const double *membrane, long channels, long steps, uint64
             counter = counter - 1.0;
         }
         if (level) {
-            level[0] = c, level[1] = q, level[2] = w, level[3] = v, level[4] = current, level[5] = counter;
+            level[0] = c, level[1] = q, level[2] = w;
+            level[3] = v, level[4] = current, level[5] = counter;
             kept[e->dead] = busy;
         }
     }

@@ -1,17 +1,21 @@
-/* sum += W x, exact. A row of w holds the weights of one input to all `rows` sums; an input that is zero costs nothing. */
-static void dense_numbers(int32_t *restrict sum, int32_t rows, const @WEIGHT@ *restrict w, const int16_t *x, int32_t inputs) {
+/* sum += W x, exact. A row of w holds the weights of one input to all `rows` sums; an input that is
+   zero costs nothing. */
+static void dense_numbers(int32_t *restrict sum, int32_t rows, const @WEIGHT@ *restrict w,
+                          const int16_t *x, int32_t inputs) {
     for (int32_t k = 0; k < inputs; k++, w += stride(rows))
         if (x[k]) add_row(sum, rows, w, x[k]);
 }
 
 /* The same for spikes. */
-static void dense_spikes(int32_t *restrict sum, int32_t rows, const @WEIGHT@ *restrict w, const uint8_t *x, int32_t inputs) {
+static void dense_spikes(int32_t *restrict sum, int32_t rows, const @WEIGHT@ *restrict w,
+                         const uint8_t *x, int32_t inputs) {
     for (int32_t k = 0; k < inputs; k++, w += stride(rows))
         if (x[k]) add_row(sum, rows, w, 1);
 }
 
 /* The same for a matrix with few weights: of input k count[k] ones, which go to the sums row[]. */
-static void sparse_numbers(int32_t *restrict sum, const INDEX *count, const INDEX *row, const @WEIGHT@ *restrict w, const int16_t *x, int32_t inputs) {
+static void sparse_numbers(int32_t *restrict sum, const INDEX *count, const INDEX *row,
+                           const @WEIGHT@ *restrict w, const int16_t *x, int32_t inputs) {
     int32_t at = 0;
     for (int32_t k = 0; k < inputs; at += count[k], k++)
         if (x[k])
@@ -19,7 +23,8 @@ static void sparse_numbers(int32_t *restrict sum, const INDEX *count, const INDE
 }
 
 /* The same for spikes. */
-static void sparse_spikes(int32_t *restrict sum, const INDEX *count, const INDEX *row, const @WEIGHT@ *restrict w, const uint8_t *x, int32_t inputs) {
+static void sparse_spikes(int32_t *restrict sum, const INDEX *count, const INDEX *row,
+                          const @WEIGHT@ *restrict w, const uint8_t *x, int32_t inputs) {
     int32_t at = 0;
     for (int32_t k = 0; k < inputs; at += count[k], k++)
         if (x[k])

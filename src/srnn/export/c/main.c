@@ -1,6 +1,6 @@
-/* Reads one step a line, @INPUTS@ numbers apart by blanks or commas, from standard input; an empty line starts a new recording.
-   Prints for each step the class with the highest score, and the scores. What is read and printed are real numbers,
-   whatever the model computes in. */
+/* Reads one step a line, @INPUTS@ numbers apart by blanks or commas, from standard input; an empty
+   line starts a new recording. Prints for each step the class with the highest score, and the
+   scores. What is read and printed are real numbers, whatever the model computes in. */
 
 #include "@NAME@.h"
 

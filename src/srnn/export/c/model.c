@@ -18,6 +18,7 @@ void @NAME@_reset(@NAME@_state *state) {
     memset(state, 0, sizeof *state);@RESETS@
 }
 
-void @NAME@_step(@NAME@_state *state, const @INPUT_T@ x[@UPPER@_INPUTS], @SCORE_T@ scores[@UPPER@_OUTPUTS]) {
+void @NAME@_step(@NAME@_state *state, const @INPUT_T@ x[@UPPER@_INPUTS],
+                 @SCORE_T@ scores[@UPPER@_OUTPUTS]) {
     @CALLS@
 }

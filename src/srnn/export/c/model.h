@@ -4,8 +4,8 @@
 @NOTES@
    @NAME@_state state;                        one for each stream
    @NAME@_reset(&state);                      before the first step of a recording
-   @NAME@_step(&state, x, scores);            once a step: scores are the potentials of the last layer
-   state.layer0.s[n]                          outputs of a layer (spikes: 0 or 1) after the step
+   @NAME@_step(&state, x, scores);            once a step; scores: potentials of the last layer
+   state.layer0.s[n]                          outputs of a layer after the step (spikes: 0, 1)
 
    Tables of constants: @TABLE_BYTES@ bytes. */
 
@@ -27,7 +27,8 @@ typedef struct {
 } @NAME@_state;
 
 void @NAME@_reset(@NAME@_state *state);
-void @NAME@_step(@NAME@_state *state, const @INPUT_T@ x[@UPPER@_INPUTS], @SCORE_T@ scores[@UPPER@_OUTPUTS]);
+void @NAME@_step(@NAME@_state *state, const @INPUT_T@ x[@UPPER@_INPUTS],
+                 @SCORE_T@ scores[@UPPER@_OUTPUTS]);
 
 #ifdef __cplusplus
 }

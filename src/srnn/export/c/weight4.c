@@ -2,7 +2,9 @@
 static int32_t signed4(int32_t v) { return (v ^ 8) - 8; }
 
 /* Weight i of a table: two in a byte, the first one in the low half. */
-static int32_t weight(const uint8_t *restrict w, int32_t i) { return signed4(w[i >> 1] >> ((i & 1) << 2) & 15); }
+static int32_t weight(const uint8_t *restrict w, int32_t i) {
+    return signed4(w[i >> 1] >> ((i & 1) << 2) & 15);
+}
 
 /* How many bytes a row of weights takes. */
 static int32_t stride(int32_t rows) { return (rows + 1) >> 1; }

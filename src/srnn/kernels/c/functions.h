@@ -1,7 +1,9 @@
-/* The functions of a printed step, in C99: used by the kernels and by exported networks. Who includes this defines real, whole (an integer of its size),
-   MANTISSA, LIBM(name) = the function of math.h for that type, and FMA(a, b, c) = a b + c. */
+/* The functions of a printed step, in C99: used by the kernels and by exported networks. Who
+   includes this defines real, whole (an integer of its size), MANTISSA, LIBM(name) = the function
+   of math.h for that type, and FMA(a, b, c) = a b + c. */
 
-/* x = k ln 2 + r with |r| <= ln 2 / 2: returns exp(r) - 1 by its series (relative error below one rounding), and k. */
+/* x = k ln 2 + r with |r| <= ln 2 / 2: returns exp(r) - 1 by its series (relative error below one
+   rounding), and k. */
 static inline real reduced_expm1(real x, real *k) {
 #ifdef DOUBLE
     static const real ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
@@ -46,7 +48,8 @@ static inline real scaled(real a, real k) {
 #define EXPM1_HIGH ((real)88.0)
 #endif
 
-/* Below EXP_LOW 0, above EXP_HIGH infinity, NaN stays NaN. expm1 gives infinity a little earlier. */
+/* Below EXP_LOW 0, above EXP_HIGH infinity, NaN stays NaN. expm1 gives infinity a little
+   earlier. */
 static inline real exp_real(real x) {
     const real y = x < EXP_LOW ? EXP_LOW : x > EXP_HIGH ? EXP_HIGH : x;
     real k;
@@ -62,7 +65,8 @@ static inline real expm1_real(real x) {
 }
 
 static inline real tanh_real(real x) {
-    const real y = x > 20 ? 20 : x < -20 ? -20 : x, e = expm1_real(2 * (y < 0 ? -y : y)), t = e / (e + 2);
+    const real y = x > 20 ? 20 : x < -20 ? -20 : x;
+    const real e = expm1_real(2 * (y < 0 ? -y : y)), t = e / (e + 2);
     return y < 0 ? -t : t;
 }
 

@@ -1,6 +1,8 @@
-/* What printed neurons are made of: a loop over neurons in whole vectors, and functions the compiler can turn into vector code.
+/* What printed neurons are made of: a loop over neurons in whole vectors, and functions the
+   compiler can turn into vector code.
 
-   Compiled with -ffp-contract=off: a step does in C, operation by operation, what it does in torch. */
+   Compiled with -ffp-contract=off: a step does in C, operation by operation, what it does in
+   torch. */
 
 #include "srnn.h"
 #include <math.h>
@@ -21,8 +23,8 @@ typedef int32_t whole;
 #endif
 
 /* NP is a multiple of VL: an inner loop of one vector leaves no remainder. */
-#define EACH(n, NP)                                                                                                                        \
-    for (long n##_ = 0; n##_ < NP; n##_ += VL)                                                                                             \
+#define EACH(n, NP)                            \
+    for (long n##_ = 0; n##_ < NP; n##_ += VL) \
         _Pragma("GCC ivdep") for (long n = n##_; n < n##_ + VL; n++)
 
 #include "functions.h"

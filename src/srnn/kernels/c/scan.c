@@ -1,9 +1,11 @@
 /* One layer over time, forward and backward, around a neuron's printed step.
 
-   Recordings are cut into tiles of TILE_ROWS; a thread takes a tile through all steps, `every` of them at a time: input current, loop, results. What
-   belongs to one step of a tile is a plane: (TILE_ROWS, NP), NP = N padded to whole vectors. Padded neurons compute, nobody reads them.
-   Backward, a thread takes a part: tiles one after the other, whose gradients of weights it adds up. Tiles and parts depend on the shape alone and are
-   added in order, so that results are bit-equal whatever the number of threads. */
+   Recordings are cut into tiles of TILE_ROWS; a thread takes a tile through all steps, `every` of
+   them at a time: input current, loop, results. What belongs to one step of a tile is a plane:
+   (TILE_ROWS, NP), NP = N padded to whole vectors. Padded neurons compute, nobody reads them.
+   Backward, a thread takes a part: tiles one after the other, whose gradients of weights it adds
+   up. Tiles and parts depend on the shape alone and are added in order, so that results are
+   bit-equal whatever the number of threads. */
 
 #include "srnn.h"
 
@@ -15,25 +17,34 @@ void sum_parts(const real *, long, long, long, long, long, real *);
 #define TILE_ROWS 8
 #define EVERY_MAX 32
 
-/* What the printer prints for a neuron and its activation, one call a step for all recordings of a tile; `live` marks those within their
-   length. States, and the gates of I, are `plane` numbers apart. s and h come in as of t-1 and go out as of t; adjoint puts the gradient of I in its
+/* What the printer prints for a neuron and its activation, one call a step for all recordings of a
+   tile; `live` marks those within their length. States, and the gates of I, are `plane` numbers
+   apart. s and h come in as of t-1 and go out as of t; adjoint puts the gradient of I in its
    place. */
 typedef struct {
-    void (*prepare)(long NP, real *c); /* fill what depends on constants alone, behind the constants */
-    void (*step)(long rows, const unsigned char *live, long NP, long plane, const real *c, const real *I, real *s, real *h, real *pot);
-    void (*advance)(long rows, const unsigned char *live, long NP, long plane, const real *c, const real *I, const real *s, const real *h, real *next);
-    void (*adjoint)(long rows, const unsigned char *live, long NP, long plane, const real *c, real *I, const real *s, const real *h,
-                    const real *now, const real *gout, const real *gpot, real *gs, real *gh, real *gc);
+    /* fill what depends on constants alone, behind the constants */
+    void (*prepare)(long NP, real *c);
+    void (*step)(long rows, const unsigned char *live, long NP, long plane, const real *c,
+                 const real *I, real *s, real *h, real *pot);
+    void (*advance)(long rows, const unsigned char *live, long NP, long plane, const real *c,
+                    const real *I, const real *s, const real *h, real *next);
+    void (*adjoint)(long rows, const unsigned char *live, long NP, long plane, const real *c,
+                    real *I, const real *s, const real *h, const real *now, const real *gout,
+                    const real *gpot, real *gs, real *gh, real *gc);
 } neuron_t;
 
 /* A layer to run.
 
-   x (B, T, C) with weight (G N, C) and bias (G N) or NULL, the input current being weight x + bias; or, without weight, x (B, T, G N) is that current.
-   recurrent (G N, N) or NULL; constants (numbers, N), the neuron's Q coefficients first; state (S + 1, B, N): states, then s; lengths (B) or NULL.
-   Forward writes output (B, T, N), potential (B, T, N) or NULL, final (S + 1, B, N), and for backward, or NULL: kept (segments, S, B, N), the states
-   every `every` steps, and total (B, T, G N), the whole input current.
-   Backward reads these, and the gradients of the results (NULL = 0); it writes g_x (NULL = not wanted), g_weight, g_bias, g_recurrent (NULL where there
-   is none), g_constants (Q, N) and g_state. */
+   x (B, T, C) with weight (G N, C) and bias (G N) or NULL, the input current being weight x + bias;
+   or, without weight, x (B, T, G N) is that current. recurrent (G N, N) or NULL; constants
+   (numbers, N), the neuron's Q coefficients first; state (S + 1, B, N): states, then s; lengths (B)
+   or NULL.
+   Forward writes output (B, T, N), potential (B, T, N) or NULL, final (S + 1, B, N), and
+   for backward, or NULL: kept (segments, S, B, N), the states every `every` steps, and total (B, T,
+   G N), the whole input current.
+   Backward reads these, and the gradients of the results (NULL = 0); it writes g_x (NULL = not
+   wanted), g_weight, g_bias, g_recurrent (NULL where there is none), g_constants (Q, N) and
+   g_state. */
 typedef struct {
     neuron_t neuron;
     long B, T, C, N, G, S, numbers, Q, derived, every;
@@ -56,9 +67,11 @@ static void prepared(scan_t *j, int backward) {
     j->plane = TILE_ROWS * NP;
     j->tiles = (j->B + TILE_ROWS - 1) / TILE_ROWS;
     j->c = allocate((size_t)((j->numbers + j->derived) * NP) * sizeof(real));
-    for (long i = 0; i < j->numbers; i++) spread(j->c + i * NP, j->constants + i * N, N, NP, j->constants[i * N + N - 1]);
+    for (long i = 0; i < j->numbers; i++)
+        spread(j->c + i * NP, j->constants + i * N, N, NP, j->constants[i * N + N - 1]);
     j->neuron.prepare(NP, j->c);
-    /* forward, W^T (C, G NP) and R^T (N, G NP): a row for each spike; backward, W (G N, CP) and R (G N, NP) */
+    /* forward, W^T (C, G NP) and R^T (N, G NP): a row for each spike; backward, W (G N, CP) and R
+       (G N, NP) */
     j->W = j->R = NULL;
     if (j->weight && !backward) {
         j->W = allocate((size_t)(C * GP) * sizeof(real));
@@ -93,7 +106,8 @@ static tile_t tile_of(const scan_t *j, long index) {
     t.rows = j->B - t.b0 < TILE_ROWS ? j->B - t.b0 : TILE_ROWS;
     for (long r = 0; r < t.rows; r++) {
         t.length[r] = j->lengths ? (long)j->lengths[t.b0 + r] : j->T;
-        if (t.length[r] < 0 || t.length[r] > j->T) t.length[r] = t.length[r] < 0 ? 0 : j->T; /* unchecked under torch.compile */
+        /* unchecked under torch.compile */
+        if (t.length[r] < 0 || t.length[r] > j->T) t.length[r] = t.length[r] < 0 ? 0 : j->T;
         if (t.length[r] > t.until) t.until = t.length[r];
     }
     return t;
@@ -112,39 +126,51 @@ static long live_steps(const tile_t *t, long r, long step, long steps) {
 
 static void load_states(const scan_t *j, const tile_t *t, const real *from, long count, real *h) {
     for (long i = 0; i < count; i++)
-        for (long r = 0; r < t->rows; r++) spread(h + i * j->plane + r * j->NP, from + (i * j->B + t->b0 + r) * j->N, j->N, j->NP, 0);
+        for (long r = 0; r < t->rows; r++)
+            spread(h + i * j->plane + r * j->NP, from + (i * j->B + t->b0 + r) * j->N, j->N,
+                   j->NP, 0);
 }
 
 static void store_states(const scan_t *j, const tile_t *t, const real *h, long count, real *to) {
     for (long i = 0; i < count; i++)
-        for (long r = 0; r < t->rows; r++) copy(to + (i * j->B + t->b0 + r) * j->N, h + i * j->plane + r * j->NP, j->N);
+        for (long r = 0; r < t->rows; r++)
+            copy(to + (i * j->B + t->b0 + r) * j->N, h + i * j->plane + r * j->NP, j->N);
 }
 
-/* Steps [step, step + steps) of an array (B, T, parts N), and the planes (steps, parts, TILE_ROWS, NP), recording by recording: long runs of memory. */
-static void load_steps(const scan_t *j, const tile_t *t, const real *from, long step, long steps, long parts, real *to) {
+/* Steps [step, step + steps) of an array (B, T, parts N), and the planes (steps, parts, TILE_ROWS,
+   NP), recording by recording: long runs of memory. */
+static void load_steps(const scan_t *j, const tile_t *t, const real *from, long step, long steps,
+                       long parts, real *to) {
     for (long r = 0; r < t->rows; r++) {
         const long live = live_steps(t, r, step, steps) * parts;
         const real *row = from + ((t->b0 + r) * j->T + step) * parts * j->N;
-        for (long k = 0; k < live; k++) spread(to + k * j->plane + r * j->NP, row + k * j->N, j->N, j->NP, 0);
-        if (step >= j->every) fetch(row - j->every * parts * j->N, j->every * parts * j->N); /* mostly called backward in time */
+        for (long k = 0; k < live; k++)
+            spread(to + k * j->plane + r * j->NP, row + k * j->N, j->N, j->NP, 0);
+        /* mostly called backward in time */
+        if (step >= j->every) fetch(row - j->every * parts * j->N, j->every * parts * j->N);
     }
 }
 
-static void store_steps(const scan_t *j, const tile_t *t, const real *from, long step, long steps, long parts, real *to) {
+static void store_steps(const scan_t *j, const tile_t *t, const real *from, long step, long steps,
+                        long parts, real *to) {
     for (long r = 0; r < t->rows; r++) {
         const long live = live_steps(t, r, step, steps) * parts;
-        for (long k = 0; k < live; k++) copy(to + (((t->b0 + r) * j->T + step) * parts + k) * j->N, from + k * j->plane + r * j->NP, j->N);
+        for (long k = 0; k < live; k++)
+            copy(to + (((t->b0 + r) * j->T + step) * parts + k) * j->N,
+                 from + k * j->plane + r * j->NP, j->N);
     }
 }
 
 /* Zeros in an array (B, T, width) where the recordings of a tile have ended. */
 static void clear_rest(const scan_t *j, const tile_t *t, long width, real *to) {
     for (long r = 0; r < t->rows; r++)
-        memset(to + ((t->b0 + r) * j->T + t->length[r]) * width, 0, (size_t)((j->T - t->length[r]) * width) * sizeof(real));
+        memset(to + ((t->b0 + r) * j->T + t->length[r]) * width, 0,
+               (size_t)((j->T - t->length[r]) * width) * sizeof(real));
 }
 
 /* I = W x + b for some steps. */
-static void input_current(const scan_t *j, const tile_t *t, long step, long steps, real *I, void *lists) {
+static void input_current(const scan_t *j, const tile_t *t, long step, long steps, real *I,
+                          void *lists) {
     const long G = j->G, N = j->N, NP = j->NP, C = j->C;
     if (j->W == NULL) {
         load_steps(j, t, j->x, step, steps, G, I);
@@ -166,10 +192,12 @@ static void input_current(const scan_t *j, const tile_t *t, long step, long step
 
 static void forward_tile(void *given, long index) {
     const scan_t *j = given;
-    const long plane = j->plane, S = j->S, G = j->G, NP = j->NP, K = j->every, SBN = S * j->B * j->N;
+    const long plane = j->plane, S = j->S, G = j->G, NP = j->NP, K = j->every;
+    const long SBN = S * j->B * j->N;
     tile_t t = tile_of(j, index);
     /* states and s; of K steps: current, output, potential */
-    real *h = allocate((size_t)((S + 1 + K * (G + 2)) * plane) * sizeof(real)), *s = h + S * plane, *I = s + plane;
+    real *h = allocate((size_t)((S + 1 + K * (G + 2)) * plane) * sizeof(real));
+    real *s = h + S * plane, *I = s + plane;
     real *output = I + K * G * plane, *potential = output + K * plane;
     void *lists = allocate(list_room(j->C > j->N ? j->C : j->N));
     load_states(j, &t, j->state, S + 1, h);
@@ -181,8 +209,10 @@ static void forward_tile(void *given, long index) {
             real *now = I + k * G * plane;
             if (j->R)
                 for (long g = 0; g < G; g++)
-                    product(t.rows, s, NP, j->N, j->R + g * NP, G * NP, NP, now + g * plane, NP, j->sparse, lists);
-            j->neuron.step(t.rows, live_at(&t, step + k), NP, plane, j->c, now, s, h, potential + k * plane);
+                    product(t.rows, s, NP, j->N, j->R + g * NP, G * NP, NP, now + g * plane, NP,
+                            j->sparse, lists);
+            j->neuron.step(t.rows, live_at(&t, step + k), NP, plane, j->c, now, s, h,
+                           potential + k * plane);
             copy(output + k * plane, s, t.rows * NP);
         }
         store_steps(j, &t, output, step, steps, 1, j->output);
@@ -191,9 +221,11 @@ static void forward_tile(void *given, long index) {
     }
     clear_rest(j, &t, j->N, j->output);
     if (j->potential) clear_rest(j, &t, j->N, j->potential);
-    if (j->total) clear_rest(j, &t, G * j->N, j->total); /* nobody reads it, nor the states beyond the longest recording: set all the same */
+    /* nobody reads it, nor the states beyond the longest recording: set all the same */
+    if (j->total) clear_rest(j, &t, G * j->N, j->total);
     if (j->kept)
-        for (long k = (t.until + K - 1) / K; k * K < j->T; k++) store_states(j, &t, h, S, j->kept + k * SBN);
+        for (long k = (t.until + K - 1) / K; k * K < j->T; k++)
+            store_states(j, &t, h, S, j->kept + k * SBN);
     store_states(j, &t, h, S + 1, j->final);
     free(h);
     free(lists);
@@ -201,12 +233,19 @@ static void forward_tile(void *given, long index) {
 
 /* Sums of a part: of W^T (C, G NP), R^T (N, G NP) and b (G NP), each where there is one. */
 static real *sum_of_weight(const scan_t *j, long part) { return j->partial + part * j->size; }
-static real *sum_of_recurrent(const scan_t *j, long part) { return sum_of_weight(j, part) + (j->weight ? j->C * j->G * j->NP : 0); }
-static real *sum_of_bias(const scan_t *j, long part) { return sum_of_recurrent(j, part) + (j->recurrent ? j->N * j->G * j->NP : 0); }
+static real *sum_of_recurrent(const scan_t *j, long part) {
+    return sum_of_weight(j, part) + (j->weight ? j->C * j->G * j->NP : 0);
+}
+static real *sum_of_bias(const scan_t *j, long part) {
+    return sum_of_recurrent(j, part) + (j->recurrent ? j->N * j->G * j->NP : 0);
+}
 
-/* The gradients of a segment's weights: I holds the gradients of its currents, s the outputs before its steps. */
-static void add_weights(const scan_t *j, const tile_t *t, long part, long step, long steps, const real *I, const real *s, void *lists) {
-    const long G = j->G, NP = j->NP, plane = j->plane, together = G == 1 ? steps : 1; /* with gates, the rows of one gate are apart */
+/* The gradients of a segment's weights: I holds the gradients of its currents, s the outputs before
+   its steps. */
+static void add_weights(const scan_t *j, const tile_t *t, long part, long step, long steps,
+                        const real *I, const real *s, void *lists) {
+    /* with gates, the rows of one gate are apart */
+    const long G = j->G, NP = j->NP, plane = j->plane, together = G == 1 ? steps : 1;
     const real *A[EVERY_MAX * TILE_ROWS];
     real *b = sum_of_bias(j, part);
     for (long k = 0; k < steps; k += together)
@@ -216,16 +255,20 @@ static void add_weights(const scan_t *j, const tile_t *t, long part, long step, 
             if (j->weight) {
                 for (long i = 0; i < rows; i++) {
                     const long r = i % TILE_ROWS, at = step + k + i / TILE_ROWS;
-                    A[i] = r < t->rows && at < t->length[r] ? j->x + ((t->b0 + r) * j->T + at) * j->C : NULL;
+                    A[i] = r < t->rows && at < t->length[r]
+                               ? j->x + ((t->b0 + r) * j->T + at) * j->C
+                               : NULL;
                 }
-                outer(rows, A, j->C, D, NP, NP, sum_of_weight(j, part) + g * NP, G * NP, j->sparse, lists);
+                outer(rows, A, j->C, D, NP, NP, sum_of_weight(j, part) + g * NP, G * NP, j->sparse,
+                      lists);
             }
             if (j->recurrent) {
                 for (long i = 0; i < rows; i++) {
                     const long r = i % TILE_ROWS, at = step + k + i / TILE_ROWS;
                     A[i] = r < t->rows && at < t->length[r] ? s + k * plane + i * NP : NULL;
                 }
-                outer(rows, A, j->N, D, NP, NP, sum_of_recurrent(j, part) + g * NP, G * NP, j->sparse, lists);
+                outer(rows, A, j->N, D, NP, NP, sum_of_recurrent(j, part) + g * NP, G * NP,
+                      j->sparse, lists);
             }
             if (j->g_bias)
                 for (long i = 0; i < rows; i++)
@@ -234,8 +277,10 @@ static void add_weights(const scan_t *j, const tile_t *t, long part, long step, 
         }
 }
 
-/* The gradient of x for a segment: strips of W, each for all rows while it is near. below: (TILE_ROWS, steps, CP). */
-static void add_input(const scan_t *j, const tile_t *t, long step, long steps, const real *I, real *below, void *lists) {
+/* The gradient of x for a segment: strips of W, each for all rows while it is near. below:
+   (TILE_ROWS, steps, CP). */
+static void add_input(const scan_t *j, const tile_t *t, long step, long steps, const real *I,
+                      real *below, void *lists) {
     const long CP = j->CP, strip = 3 * VL;
     if (j->W == NULL) {
         store_steps(j, t, I, step, steps, j->G, j->g_x);
@@ -245,22 +290,29 @@ static void add_input(const scan_t *j, const tile_t *t, long step, long steps, c
     for (long c = 0; c < CP; c += strip)
         for (long r = 0; r < t->rows; r++)
             for (long g = 0; g < j->G; g++)
-                product(live_steps(t, r, step, steps), I + g * j->plane + r * j->NP, j->G * j->plane, j->N, j->W + g * j->N * CP + c, CP,
-                        CP - c < strip ? CP - c : strip, below + r * steps * CP + c, CP, SPARSE_NEVER, lists);
+                product(live_steps(t, r, step, steps), I + g * j->plane + r * j->NP,
+                        j->G * j->plane, j->N, j->W + g * j->N * CP + c, CP,
+                        CP - c < strip ? CP - c : strip, below + r * steps * CP + c, CP,
+                        SPARSE_NEVER, lists);
     for (long r = 0; r < t->rows; r++)
         for (long k = 0; k < live_steps(t, r, step, steps); k++)
-            copy(j->g_x + ((t->b0 + r) * j->T + step + k) * j->C, below + (r * steps + k) * CP, j->C);
+            copy(j->g_x + ((t->b0 + r) * j->T + step + k) * j->C, below + (r * steps + k) * CP,
+                 j->C);
 }
 
 static void backward_tile(const scan_t *j, long part, long index, real *h, void *lists) {
-    const long N = j->N, NP = j->NP, plane = j->plane, S = j->S, G = j->G, K = j->every, SBN = S * j->B * N;
+    const long N = j->N, NP = j->NP, plane = j->plane, S = j->S, G = j->G, K = j->every;
+    const long SBN = S * j->B * N;
     tile_t t = tile_of(j, index);
-    /* of K steps: states before each, s before each and after the last, current, gradient of output, of potential (one plane of zeros where it has
-       none); then what travels back */
-    real *s = h + K * S * plane, *I = s + (K + 1) * plane, *gout = I + K * G * plane, *gpot = gout + K * plane;
-    real *gh = gpot + (j->g_potential ? K : 1) * plane, *gs = gh + S * plane, *gc = gs + plane, *below = gc + j->Q * NP;
+    /* of K steps: states before each, s before each and after the last, current, gradient of
+       output, of potential (one plane of zeros where it has none); then what travels back */
+    real *s = h + K * S * plane, *I = s + (K + 1) * plane;
+    real *gout = I + K * G * plane, *gpot = gout + K * plane;
+    real *gh = gpot + (j->g_potential ? K : 1) * plane, *gs = gh + S * plane, *gc = gs + plane;
+    real *below = gc + j->Q * NP;
     memset(h, 0, (size_t)(gc - h) * sizeof(real)); /* rows that no recording has stay zero */
-    if (j->g_final) load_states(j, &t, j->g_final, S + 1, gh); /* gs lies behind gh, as s behind the states */
+    /* gs lies behind gh, as s behind the states */
+    if (j->g_final) load_states(j, &t, j->g_final, S + 1, gh);
     double *sums = j->g_c + index * j->Q * NP;
     memset(sums, 0, (size_t)(j->Q * NP) * sizeof(double));
     for (long step = (t.until + K - 1) / K * K - K; step >= 0; step -= K) {
@@ -275,19 +327,25 @@ static void backward_tile(const scan_t *j, long part, long index, real *h, void 
         if (j->g_output) load_steps(j, &t, j->g_output, step, steps, 1, gout);
         if (j->g_potential) load_steps(j, &t, j->g_potential, step, steps, 1, gpot);
         for (long k = 0; k + 1 < steps; k++) /* the states again */
-            j->neuron.advance(t.rows, live_at(&t, step + k), NP, plane, j->c, I + k * G * plane, s + k * plane, h + k * S * plane,
+            j->neuron.advance(t.rows, live_at(&t, step + k), NP, plane, j->c, I + k * G * plane,
+                              s + k * plane, h + k * S * plane,
                               h + (k + 1) * S * plane);
         memset(gc, 0, (size_t)(j->Q * NP) * sizeof(real));
         for (long k = steps - 1; k >= 0; k--) {
             const unsigned char *live = live_at(&t, step + k);
             real *gI = I + k * G * plane; /* the gradient of a current takes its place */
-            j->neuron.adjoint(t.rows, live, NP, plane, j->c, gI, s + k * plane, h + k * S * plane, s + (k + 1) * plane, gout + k * plane,
+            j->neuron.adjoint(t.rows, live, NP, plane, j->c, gI, s + k * plane, h + k * S * plane,
+                              s + (k + 1) * plane, gout + k * plane,
                               gpot + (j->g_potential ? k : 0) * plane, gs, gh, gc);
-            for (long r = 0, n; r < t.rows; r += n) { /* runs of live recordings: what travels back to the others waits as it is */
+            /* runs of live recordings: what travels back to the others waits as it is */
+            for (long r = 0, n; r < t.rows; r += n) {
                 for (n = 0; r + n < t.rows && live[r + n] == live[r]; n++) {}
                 for (long g = 0; g < G; g++) {
-                    if (!live[r]) memset(gI + g * plane + r * NP, 0, (size_t)(n * NP) * sizeof(real));
-                    else if (j->R) product(n, gI + g * plane + r * NP, NP, N, j->R + g * N * NP, NP, NP, gs + r * NP, NP, SPARSE_NEVER, lists);
+                    if (!live[r])
+                        memset(gI + g * plane + r * NP, 0, (size_t)(n * NP) * sizeof(real));
+                    else if (j->R)
+                        product(n, gI + g * plane + r * NP, NP, N, j->R + g * N * NP, NP, NP,
+                                gs + r * NP, NP, SPARSE_NEVER, lists);
                 }
             }
         }
@@ -301,12 +359,15 @@ static void backward_tile(const scan_t *j, long part, long index, real *h, void 
 
 static void backward_part(void *given, long part) {
     const scan_t *j = given;
-    const long K = j->every, S = j->S, M = j->C > j->N ? j->C : j->N, planes = K * (S + 1 + j->G + 2) + 1 + S + 1;
+    const long K = j->every, S = j->S, M = j->C > j->N ? j->C : j->N;
+    const long planes = K * (S + 1 + j->G + 2) + 1 + S + 1;
     const size_t one = list_room(M), other = outer_room(K * TILE_ROWS, M);
-    real *scratch = allocate((size_t)(planes * j->plane + j->Q * j->NP + TILE_ROWS * K * j->CP) * sizeof(real));
+    real *scratch = allocate(
+        (size_t)(planes * j->plane + j->Q * j->NP + TILE_ROWS * K * j->CP) * sizeof(real));
     void *lists = allocate(one > other ? one : other);
     memset(sum_of_weight(j, part), 0, (size_t)j->size * sizeof(real));
-    for (long tile = j->tiles * part / j->parts; tile < j->tiles * (part + 1) / j->parts; tile++) backward_tile(j, part, tile, scratch, lists);
+    for (long tile = j->tiles * part / j->parts; tile < j->tiles * (part + 1) / j->parts; tile++)
+        backward_tile(j, part, tile, scratch, lists);
     free(scratch);
     free(lists);
 }
@@ -330,13 +391,20 @@ void scan_backward(scan_t *j) {
     for (long i = 0; i < j->Q; i++)
         for (long n = 0; n < N; n++) {
             double sum = 0;
-            for (long tile = 0; tile < j->tiles; tile++) sum += j->g_c[(tile * j->Q + i) * j->NP + n];
+            for (long tile = 0; tile < j->tiles; tile++)
+                sum += j->g_c[(tile * j->Q + i) * j->NP + n];
             j->g_constants[i * N + n] = (real)sum;
         }
     for (long g = 0; g < G; g++) {
-        if (j->weight) sum_parts(sum_of_weight(j, 0) + g * j->NP, j->parts, j->size, j->C, N, GP, j->g_weight + g * N * j->C);
-        if (j->recurrent) sum_parts(sum_of_recurrent(j, 0) + g * j->NP, j->parts, j->size, N, N, GP, j->g_recurrent + g * N * N);
-        if (j->g_bias) sum_parts(sum_of_bias(j, 0) + g * j->NP, j->parts, j->size, 1, N, GP, j->g_bias + g * N);
+        if (j->weight)
+            sum_parts(sum_of_weight(j, 0) + g * j->NP, j->parts, j->size, j->C, N, GP,
+                      j->g_weight + g * N * j->C);
+        if (j->recurrent)
+            sum_parts(sum_of_recurrent(j, 0) + g * j->NP, j->parts, j->size, N, N, GP,
+                      j->g_recurrent + g * N * N);
+        if (j->g_bias)
+            sum_parts(sum_of_bias(j, 0) + g * j->NP, j->parts, j->size, 1, N, GP,
+                      j->g_bias + g * N);
     }
     free(j->partial);
     free(j->g_c);

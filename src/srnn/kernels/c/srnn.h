@@ -42,7 +42,8 @@ typedef float real;
 
 static inline long padded(long n) { return (n + VL - 1) / VL * VL; }
 
-/* Memory on a cache line, not set. Scratch is small beside the results, which Python allocates; where even that is missing the process ends. */
+/* Memory on a cache line, not set. Scratch is small beside the results, which Python allocates;
+   where even that is missing the process ends. */
 static inline void *allocate(size_t bytes) {
     void *p = NULL;
     if (posix_memalign(&p, 64, bytes + 64)) {
@@ -52,14 +53,18 @@ static inline void *allocate(size_t bytes) {
     return p;
 }
 
-/* How many parts a sum is cut into, `size` numbers each: enough for the threads of most machines, not more memory than PARTIAL_BYTES. */
+/* How many parts a sum is cut into, `size` numbers each: enough for the threads of most machines,
+   not more memory than PARTIAL_BYTES. */
 static inline long parts_for(long most, long size) {
-    const long fit = PARTIAL_BYTES / (size * (long)sizeof(real)), parts = most < PARTS ? most : PARTS;
+    const long fit = PARTIAL_BYTES / (size * (long)sizeof(real));
+    const long parts = most < PARTS ? most : PARTS;
     return fit < 1 ? 1 : fit < parts ? fit : parts;
 }
 
 /* Bytes of scratch that product() and outer() need for their lists. */
-static inline size_t list_room(long K) { return (size_t)(MR_MAX * (K + LIST_SLACK)) * (sizeof(int) + sizeof(real)); }
+static inline size_t list_room(long K) {
+    return (size_t)(MR_MAX * (K + LIST_SLACK)) * (sizeof(int) + sizeof(real));
+}
 static inline size_t outer_room(long rows, long M) {
     return (size_t)(M * rows + 2 * (M + LIST_SLACK)) * (sizeof(int) + sizeof(real));
 }
@@ -93,8 +98,9 @@ static inline void spread(real *to, const real *from, long n, long width, real b
 
 /* Run task(job, 0 … tasks - 1), each once, on `threads` threads.
 
-   With OpenMP, on torch's own team: after each of its operations its threads wait busily for the next, and would be in the way of others. Else on this
-   thread and others that live as long as the call. */
+   With OpenMP, on torch's own team: after each of its operations its threads wait busily for the
+   next, and would be in the way of others. Else on this thread and others that live as long as the
+   call. */
 #ifdef _OPENMP
 static inline void team(void (*task)(void *, long), void *job, long tasks, int threads) {
     if (threads > tasks) threads = (int)tasks;
@@ -125,7 +131,8 @@ static inline void team(void (*task)(void *, long), void *job, long tasks, int t
     int started = 0;
     if (threads > 65) threads = 65;
     if (threads > tasks) threads = (int)tasks;
-    while (started < threads - 1 && pthread_create(&other[started], NULL, team_member, &t) == 0) started++;
+    while (started < threads - 1 && pthread_create(&other[started], NULL, team_member, &t) == 0)
+        started++;
     team_member(&t);
     for (int i = 0; i < started; i++) pthread_join(other[i], NULL);
 }

@@ -6,24 +6,31 @@ const SPEEDS = [0.25, 0.5, 1, 2, 5, 10, 25, 50, 100];
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const token = new URLSearchParams(location.search).get("token");
 
-let about = null, state = {}, ring = null, scope = null, socket = null, microphone = null, tries = 0, heardAt = 0;
+let about = null, state = {}, ring = null, scope = null, socket = null, microphone = null,
+  tries = 0, heardAt = 0;
 
 // ── numbers ──
 
-const si = (v) => { const [unit, size] = [["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, s]) => v >= s) ?? ["", 1]; return `${+(v / size).toPrecision(3)} ${unit}`.trim(); };
-const power = (nw) => (nw >= 1000 ? `${+(nw / 1000).toPrecision(3)} µW` : `${+nw.toPrecision(3)} nW`);
+const si = (v) => {
+  const [unit, size] = [["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, s]) => v >= s) ?? ["", 1];
+  return `${+(v / size).toPrecision(3)} ${unit}`.trim();
+};
+const short = (v) => +v.toPrecision(3);
+const power = (nw) => (nw >= 1000 ? `${short(nw / 1000)} µW` : `${short(nw)} nW`);
 const named = (k) => (k === undefined || k === null || k < 0 ? "–" : about.classes[k]);
 const put = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
 
 let said = "", saidAt = 0;
 function say(text, now = false) {
-  if (text === said || (!now && performance.now() - saidAt < 3000)) return; // a screen reader cannot follow every change
+  // a screen reader cannot follow every change
+  if (text === said || (!now && performance.now() - saidAt < 3000)) return;
   said = text; saidAt = performance.now();
   put("say", text);
 }
 
 function showStep() {
-  const last = (ring.next - 1 + ring.window) % ring.window, k = ring.next ? ring.label[last] : -1, r = ring.recording();
+  const last = (ring.next - 1 + ring.window) % ring.window;
+  const k = ring.next ? ring.label[last] : -1, r = ring.recording();
   put("label", named(k));
   $("label").style.setProperty("--class", k >= 0 ? css(classColour(k)) : "");
   $("confidence").value = k >= 0 ? ring.shares[last * ring.classes + k] / 255 : 0;
@@ -54,35 +61,49 @@ function showState() {
   put("link", s.paused ? "paused" : "live");
   put("pause", s.paused ? "Go on" : "Pause");
   $("pause").setAttribute("aria-pressed", s.paused);
-  if (!SPEEDS.includes(s.speed)) options("speed", [...SPEEDS, s.speed].sort((a, b) => a - b).map((v) => [v, `${v}×`]));
-  value("speed", s.speed); value("source", s.source); value("recording", s.index + 1); value("noise", s.noise);
+  if (!SPEEDS.includes(s.speed)) {
+    options("speed", [...SPEEDS, s.speed].sort((a, b) => a - b).map((v) => [v, `${v}×`]));
+  }
+  value("speed", s.speed); value("source", s.source); value("recording", s.index + 1);
+  value("noise", s.noise);
   scope.leads = s.leads;
   options("lead", [["", "none"], ...s.leads.map((name, k) => [k, name])]);
   value("lead", s.lead ?? "");
   put("count", live ? "" : `of ${s.count}`);
   $("recording").max = s.count;
   for (const id of ["speed", "recording", "previous", "next"]) $(id).disabled = live;
-  put("noise-is", !s.noise ? "none" : s.noise_on === "events" ? `${+(10 * s.noise).toFixed(1)} % flipped` : `${s.noise.toFixed(1)} sd`);
-  put("right", s.known ? `${(100 * s.right / s.known).toFixed(1)} % of ${si(s.known)} ${about.per_step ? "steps" : "recordings"}` : "–");
-  put("note", [s.note, about.timeless ? `Its steps are no time: 1× is ${about.rate} steps a second.` : ""].filter(Boolean).join(" "));
+  const flipped = (v) => `${+(10 * v).toFixed(1)} % flipped`, sd = (v) => `${v.toFixed(1)} sd`;
+  put("noise-is", s.noise ? (s.noise_on === "events" ? flipped : sd)(s.noise) : "none");
+  const share = (100 * s.right / s.known).toFixed(1),
+    what = about.per_step ? "steps" : "recordings";
+  put("right", s.known ? `${share} % of ${si(s.known)} ${what}` : "–");
+  const timeless = `Its steps are no time: 1× is ${about.rate} steps a second.`;
+  put("note", [s.note, about.timeless ? timeless : ""].filter(Boolean).join(" "));
   $("alert").hidden = !s.error; put("alert", s.error);
   put("played", s.paused ? "paused" : `${+s.speed_measured.toPrecision(2)}× real time`);
   put("viewers", String(s.viewers));
   if (s.cost) {
-    const own = s.cost, lstm = about.lstm, most = Math.max(own.operations_per_second, lstm.operations_per_second);
+    const own = s.cost, lstm = about.lstm;
+    const most = Math.max(own.operations_per_second, lstm.operations_per_second);
     $("bar-own").style.width = `${100 * own.operations_per_second / most}%`;
     $("bar-lstm").style.width = `${100 * lstm.operations_per_second / most}%`;
     put("ops-own", si(own.operations_per_second)); put("ops-lstm", si(lstm.operations_per_second));
     put("power", `${power(own.nanowatts)}, LSTM ${power(lstm.nanowatts)}`);
     put("a-step", `${si(own.mac)} MAC + ${si(own.ac)} AC`);
-    put("firing", about.layers.map((l, k) => (l.spiking ? `${+(100 * s.rates[k]).toPrecision(2)} %` : "")).filter(Boolean).join(", ") || "no spikes");
-    put("rules", `Rules “measured” of srnn energy, spikes of the last 2 s. Here ${own.process}; the LSTM dense, ${lstm.process}.`);
+    const rate = (k) => `${+(100 * s.rates[k]).toPrecision(2)} %`;
+    const rates = about.layers.map((l, k) => (l.spiking ? rate(k) : "")).filter(Boolean);
+    put("firing", rates.join(", ") || "no spikes");
+    put("rules", "Rules “measured” of srnn energy, spikes of the last 2 s. "
+      + `Here ${own.process}; the LSTM dense, ${lstm.process}.`);
   }
 }
 
 // ── the connection ──
 
-function send(what) { if (socket?.readyState === WebSocket.OPEN) socket.send(what instanceof Float32Array ? what : JSON.stringify(what)); }
+function send(what) {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  socket.send(what instanceof Float32Array ? what : JSON.stringify(what));
+}
 
 function connect() {
   const url = new URL("live", location.href);
@@ -106,7 +127,9 @@ function closed(code) {
   const wrong = code === 4401, wait = Math.min(8, 0.5 * 2 ** tries++) * (0.8 + 0.4 * Math.random());
   put("link", wrong ? "wrong token" : "disconnected");
   $("alert").hidden = false;
-  put("alert", wrong ? "The token in the address is wrong: open the address that srnn serve printed." : "Disconnected. Trying again …");
+  put("alert", wrong
+    ? "The token in the address is wrong: open the address that srnn serve printed."
+    : "Disconnected. Trying again …");
   say("Disconnected", true);
   if (!wrong) setTimeout(connect, 1000 * wait);
 }
@@ -114,7 +137,8 @@ function closed(code) {
 function hear(what) {
   if (what.type === "hello") {
     about = what; tries = 0;
-    ring = new Ring(what.window, [what.input.rows, ...what.layers.map((l) => l.rows)], what.classes.length);
+    ring = new Ring(what.window, [what.input.rows, ...what.layers.map((l) => l.rows)],
+                    what.classes.length);
     scope ??= new Scope($("scope"));
     scope.show(ring, about);
     put("task", `${what.task}`); put("summary", `${what.summary}. ${what.run}`);
@@ -125,7 +149,11 @@ function hear(what) {
     document.body.dataset.link = "live";
   } else if (what.type === "state") { state = what; heard(what.source); if (about) showState(); }
   else if (what.type === "left_out") put("left-out", String(what.frames));
-  else if (what.type === "refused") { $("alert").hidden = false; put("alert", what.why); if (!microphone?.taken) quiet(); }
+  else if (what.type === "refused") {
+    $("alert").hidden = false;
+    put("alert", what.why);
+    if (!microphone?.taken) quiet();
+  }
 }
 
 let asked = false, drawnAt = 0;
@@ -142,7 +170,13 @@ function paint(now) {
   scope.draw();
 }
 
-setInterval(() => { if (socket?.readyState === WebSocket.OPEN && performance.now() - heardAt > 5000) { const old = socket; socket = null; old.close(); closed(0); } }, 1000);
+setInterval(() => {
+  if (socket?.readyState !== WebSocket.OPEN || performance.now() - heardAt <= 5000) return;
+  const old = socket;
+  socket = null;
+  old.close();
+  closed(0);
+}, 1000);
 
 // ── the microphone ──
 
@@ -151,14 +185,22 @@ async function listen() {
   const started = microphone = {};
   try {
     const { rate } = about.sources.microphone;
-    if (!navigator.mediaDevices) throw new Error("The browser gives a microphone only to pages of this machine, or over https.");
+    if (!navigator.mediaDevices) {
+      const why = "The browser gives a microphone only to pages of this machine, or over https.";
+      throw new Error(why);
+    }
     const context = started.context = new AudioContext();
-    started.stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    started.stream = await navigator.mediaDevices.getUserMedia({ audio });
     await context.audioWorklet.addModule("static/microphone.js");
     await context.resume();
-    if (microphone !== started) { quiet(started); return; } // somebody chose something else meanwhile
-    const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0, processorOptions: { rate } });
-    node.port.onmessage = ({ data }) => { if (microphone === started && !state.paused && state.source === "microphone") send(data); };
+    // somebody chose something else meanwhile
+    if (microphone !== started) { quiet(started); return; }
+    const settings = { numberOfOutputs: 0, processorOptions: { rate } };
+    const node = new AudioWorkletNode(context, "microphone", settings);
+    node.port.onmessage = ({ data }) => {
+      if (microphone === started && !state.paused && state.source === "microphone") send(data);
+    };
     context.createMediaStreamSource(started.stream).connect(node);
     send({ source: "microphone" });
   } catch (error) {
@@ -171,29 +213,49 @@ function quiet(which = microphone) {
   which?.context?.close().catch(() => {});
   if (which === microphone) microphone = null;
 }
-function heard(source) { // states on their way when the microphone was asked for still name the source before it
-  if (source === "microphone") { if (microphone) microphone.taken = true; } else if (microphone?.taken) quiet();
+// states on their way when the microphone was asked for still name the source before it
+function heard(source) {
+  if (source !== "microphone") { if (microphone?.taken) quiet(); }
+  else if (microphone) microphone.taken = true;
 }
 
 // ── controls ──
 
-const on = (id, event, act) => $(id).addEventListener(event, () => { touched.set(id, performance.now()); act($(id).value); });
+const on = (id, event, act) => $(id).addEventListener(event, () => {
+  touched.set(id, performance.now());
+  act($(id).value);
+});
 on("pause", "click", () => send({ pause: !state.paused }));
 on("reset", "click", () => send({ reset: true }));
 on("speed", "change", (v) => send({ speed: Number(v) }));
 on("noise", "input", (v) => send({ noise: Number(v) }));
 on("lead", "change", (v) => send({ lead: v === "" ? null : Number(v) }));
-on("source", "change", (v) => { if (v === "microphone") listen(); else { quiet(); send({ source: v }); } });
-const go = (k) => { if (state.count && state.source !== "microphone") send({ recording: ((k % state.count) + state.count) % state.count }); };
+on("source", "change", (v) => {
+  if (v === "microphone") listen();
+  else { quiet(); send({ source: v }); }
+});
+const go = (k) => {
+  if (!state.count || state.source === "microphone") return;
+  send({ recording: ((k % state.count) + state.count) % state.count });
+};
 on("recording", "change", (v) => { if (v >= 1) go(Math.round(v) - 1); });
 on("previous", "click", () => go(state.index - 1));
 on("next", "click", () => go(state.index + 1));
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 addEventListener("keydown", (event) => {
   if (event.target !== document.body || event.ctrlKey || event.metaKey || event.altKey) return;
-  const act = { " ": () => $("pause").click(), ArrowLeft: () => $("previous").click(), ArrowRight: () => $("next").click(), r: () => $("reset").click() }[event.key];
+  const act = {
+    " ": () => $("pause").click(),
+    ArrowLeft: () => $("previous").click(),
+    ArrowRight: () => $("next").click(),
+    r: () => $("reset").click(),
+  }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 
-window.srnn = { get ring() { return ring; }, get state() { return state; }, get about() { return about; } }; // to look inside
+window.srnn = { // to look inside
+  get ring() { return ring; },
+  get state() { return state; },
+  get about() { return about; },
+};
 connect();

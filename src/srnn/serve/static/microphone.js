@@ -27,9 +27,11 @@ class Microphone extends AudioWorkletProcessor {
     if (!input.length) return true;
     const joined = new Float32Array(this.sound.length + input[0].length);
     joined.set(this.sound);
-    for (const channel of input) channel.forEach((v, k) => { joined[this.sound.length + k] += v / input.length; });
+    for (const channel of input)
+      channel.forEach((v, k) => { joined[this.sound.length + k] += v / input.length; });
     this.sound = joined;
-    for (; this.at + this.half < joined.length; this.at += this.ratio) this.out.push(this.sample(this.at));
+    for (; this.at + this.half < joined.length; this.at += this.ratio)
+      this.out.push(this.sample(this.at));
     const used = Math.max(0, Math.floor(this.at) - this.half);
     this.sound = joined.slice(used);
     this.at -= used;

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnn.cli.commands.export_form import Form, Given, Written
+from srnn.cli.forms.form import Form, Given, Written
 
 if TYPE_CHECKING:
     from srnn.nn.networks import Stack

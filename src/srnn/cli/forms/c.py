@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError
-from srnn.cli.commands.export_form import Form, Given, Written
+from srnn.cli.forms.form import Form, Given, Written
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""The forms that `srnn export` writes a network in."""
