@@ -9,6 +9,7 @@ the neuron's business (see `activations.py` and `scan.py`).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -128,20 +129,36 @@ def complex_states(neuron: Neuron, state: State, c: Coeffs) -> tuple[frozenset[s
     """Return which states are complex, for the step returns them so, and the step, (x, state'),
     that shows it.
 
-    state: real, "s" included.
+    state: real, "s" included. Where the step does not take it, as z.imag does not, the fewest
+    states are taken as complex with which it goes, and returns them so. Raises what the step does.
     """
-    found, now = frozenset[str](), dict(state)
+    names, failed = [k for k in state if k != "s"], None
+    for size in range(len(names) + 1):
+        for guess in itertools.combinations(names, size):
+            try:
+                found, x, new = _stepped(neuron, state, c, frozenset(guess))
+            except Exception as error:  # whatever a user's code may raise
+                failed = failed or error
+                continue
+            if all(new[k].is_complex() for k in guess):
+                return found, x, new
+    assert failed is not None
+    raise failed
+
+
+def _stepped(
+    neuron: Neuron, state: State, c: Coeffs, found: frozenset[str]
+) -> tuple[frozenset[str], Tensor, State]:
+    """Return the states that are complex where these are, and the step."""
+    s = state["s"]
+    I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
     while True:
-        s = now["s"]
-        I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
-        x, new = neuron.step(I, s, {k: v for k, v in now.items() if k != "s"}, c)
-        more = {
-            k for k, v in new.items() if k in now and isinstance(v, Tensor) and v.is_complex()
-        } - found
-        if not more:
+        now = {k: as_complex(v) if k in found else v for k, v in state.items() if k != "s"}
+        x, new = neuron.step(I, s, now, c)
+        whole = {k for k in now if isinstance(v := new.get(k), Tensor) and v.is_complex()}
+        if whole <= found:
             return found, x, new
-        found |= more
-        now.update({k: as_complex(now[k]) for k in more})
+        found |= whole
 
 
 def as_complex(value: Tensor) -> Tensor:

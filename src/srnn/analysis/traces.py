@@ -124,14 +124,15 @@ def neuron_traces(
             potential.plot(time, t["threshold"], color=LINES[1], ls="--", lw=1.2, label="threshold")
         tidy(potential, "", "potential" if k == 0 else "")
         potential.margins(y=0.12)
-        potential.legend(
-            frameon=False,
-            fontsize=7,
-            ncols=2,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.98),
-            borderaxespad=0,
-        )
+        if "u" in t:
+            potential.legend(
+                frameon=False,
+                fontsize=7,
+                ncols=2,
+                loc="lower center",
+                bbox_to_anchor=(0.5, 0.98),
+                borderaxespad=0,
+            )
         for axis in rest:
             for j, state in enumerate(others[label]):
                 axis.plot(time, t[state], color=LINES[(2 + j) % len(LINES)], lw=1.2, label=state)
