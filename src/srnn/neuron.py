@@ -136,12 +136,9 @@ def complex_states(neuron: Neuron, state: State, c: Coeffs) -> tuple[frozenset[s
     for size in range(len(names) + 1):
         for guess in itertools.combinations(names, size):
             try:
-                found, x, new = _stepped(neuron, state, c, frozenset(guess))
+                return _stepped(neuron, state, c, frozenset(guess))
             except Exception as error:  # whatever a user's code may raise
                 failed = failed or error
-                continue
-            if all(new[k].is_complex() for k in guess):
-                return found, x, new
     assert failed is not None
     raise failed
 
@@ -149,15 +146,20 @@ def complex_states(neuron: Neuron, state: State, c: Coeffs) -> tuple[frozenset[s
 def _stepped(
     neuron: Neuron, state: State, c: Coeffs, found: frozenset[str]
 ) -> tuple[frozenset[str], Tensor, State]:
-    """Return the states that are complex where these are, and the step."""
+    """Return the states that are complex where at least these are, and the step."""
     s = state["s"]
     I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
     while True:
         now = {k: as_complex(v) if k in found else v for k, v in state.items() if k != "s"}
         x, new = neuron.step(I, s, now, c)
         whole = {k for k in now if isinstance(v := new.get(k), Tensor) and v.is_complex()}
-        if whole <= found:
+        if whole == found:
             return found, x, new
+        if not whole > found:
+            raise ConfigError(
+                f"{type(neuron).__name__}.step: a complex state becomes real "
+                f"({', '.join(sorted(found - whole))}); return it complex every time."
+            )
         found |= whole
 
 
@@ -180,3 +182,14 @@ def complex_type(dtype: torch.dtype) -> torch.dtype:
 
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+def typed(value: float | complex | Tensor, like: Tensor) -> Tensor:
+    """Return a number or a tensor in the number type of `like`, or in its complex type, and on its
+    device.
+    """
+    whole = value.is_complex() if isinstance(value, Tensor) else isinstance(value, complex)
+    dtype = complex_type(like.dtype) if whole else like.dtype
+    if isinstance(value, Tensor):
+        return value.to(like.device, dtype)
+    return like.new_full((), value, dtype=dtype)

@@ -4,6 +4,8 @@ what the reference loop computes with torch's complex numbers.
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -418,6 +420,29 @@ def test_the_network_around_it() -> None:
         assert torch.equal(rest.state[0]["z"], net(x).state[0]["z"])
 
 
+def test_copies_and_torch_compile() -> None:
+    net, x = network(Everything), signal()
+    wanted = net(x).potential
+    again = pickle.loads(pickle.dumps(copy.deepcopy(net)))
+    assert torch.equal(again(x).potential, wanted)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x).potential, wanted)
+
+
+def test_a_state_read_as_complex_before_it_is_returned_so() -> None:
+    """z.imag of a real tensor is an error of torch: the step is asked with a complex one."""
+
+    @dataclass(frozen=True)
+    class Reads(Everything):
+        def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
+            z = c["turn"] * state["z"] + I
+            return state["z"].imag + state["v"], {"z": z, "v": 0.9 * state["v"] - z.imag}
+
+    part = layer(Reads, torch.float64, Soft(FastSigmoid()))
+    assert {k for k, v in part.start(1).items() if v.is_complex()} == {"z"}
+    assert part.which_backend().name == "cpu"
+
+
 @dataclass(frozen=True)
 class Membrane(Resonator):
     """The same, its state called u."""
@@ -492,6 +517,12 @@ def changed(**methods: Any) -> type[Neuron]:
             ),
             r"step: x is torch.complex64.*\.real",
         ),
+        (
+            lambda: changed(
+                step=lambda self, I, s, state, c: (I, {"z": state["z"].imag + I}),
+            ),
+            r"imag is not implemented for tensors with non-complex dtypes",
+        ),
         (lambda: changed(potential=lambda self, s, state: state["z"]), "its potential is complex"),
         (
             lambda: changed(start=lambda self, n: {"z": 0.0, "s": 1j}),
@@ -526,7 +557,7 @@ def changed(**methods: Any) -> type[Neuron]:
     ],
 )
 def test_refused_when_a_layer_is_built(build: Callable[[], type[Neuron]], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises((ConfigError, RuntimeError), match=words):
         srnn.Layer(C, N, build()())
 
 

@@ -30,7 +30,7 @@ class RefusedError(SrnnError):
 
 def split(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the same tensors in the same order, of each complex one the two parts."""
-    found = dict[str, Tensor]()
+    found: dict[str, Tensor] = {}
     for name, v in values.items():
         parts = {f"{name}.re": v.real, f"{name}.im": v.imag} if v.is_complex() else {name: v}
         found.update(parts)
@@ -39,7 +39,7 @@ def split(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def join(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors that `split` took apart."""
-    found = dict[str, Tensor]()
+    found: dict[str, Tensor] = {}
     for name, v in values.items():
         whole = name.removesuffix(".re")
         if whole != name:
@@ -134,7 +134,7 @@ class Pair:
 
 def pair(values: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the numbers of `split` as a step that is traced has them: as `join`, of `Pair`s."""
-    found = dict[str, Any]()
+    found: dict[str, Any] = {}
     for name, v in values.items():
         whole = name.removesuffix(".re")
         if whole != name:

@@ -131,18 +131,15 @@ def record(
     except SrnnError:
         raise
     except Exception as error:  # whatever a user's code may raise
-        raise untraced(who, error) from error
+        raise TraceError(
+            f"{who} cannot be traced: {type(error).__name__}: "
+            f"{(str(error).splitlines() or [''])[0]}"
+        ) from error
     return Graph(
         inputs,
         tuple(recorder.ops),
         {name: recorder.value(y) for name, y in zip(outputs, results, strict=True)},
     )
-
-
-def untraced(who: str, error: Exception) -> TraceError:
-    """Return the error for what a user's code raised while it was traced."""
-    text = (str(error).splitlines() or [""])[0]
-    return TraceError(f"{who} cannot be traced: {type(error).__name__}: {text}")
 
 
 def _line(stack: Sequence[traceback.FrameSummary], code: Callable[..., Any]) -> str:

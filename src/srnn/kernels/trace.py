@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srnn._check import SrnnError
 from srnn.activations import Activation
 from srnn.init import Fixed
 from srnn.kernels.graph import Builder, Graph, Value, currents
 from srnn.kernels.graph import Program as Program
 from srnn.kernels.pairs import Pair, Tracing, pair, parts, split
 from srnn.kernels.record import TraceError as TraceError
-from srnn.kernels.record import record, untraced
+from srnn.kernels.record import record
 from srnn.neuron import Neuron, complex_states
 
 
@@ -100,15 +99,13 @@ class _Model:
         """Find out which coefficients and states there are, and which of them are complex."""
         neuron, like = self.neuron, torch.zeros(self.shapes[0], dtype=torch.float64)
         c = {
-            k: v if isinstance(v, Tensor) else like.new_full((), v)
+            k: v if isinstance(v, Tensor) else torch.as_tensor(v)
             for k, v in neuron.coeffs(params).items()
         }
         try:
             self._complex = complex_states(neuron, dict.fromkeys((*neuron.states, "s"), like), c)[0]
-        except SrnnError:
-            raise
-        except Exception as error:  # whatever a user's code may raise
-            raise untraced(self.who, error) from error
+        except Exception:  # whatever a user's code may raise: the trace says it with its place
+            self._complex = frozenset()
         self.coeffs = tuple(f"c.{k}" for k in split(c))
         self._truths = {f"c.{k}" for k, v in c.items() if v.dtype is torch.bool}
         self.states = tuple(

@@ -22,6 +22,7 @@ from srnn._check import (
     check_instance,
     check_lengths,
     check_range,
+    check_real_type,
     check_signal,
     check_sizes,
     values_hidden,
@@ -29,7 +30,7 @@ from srnn._check import (
 from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu, scan
 from srnn.kernels.fixed_weights import check_bits, rounded
-from srnn.neuron import Neuron, Params, State, as_complex, complex_states, complex_type
+from srnn.neuron import Neuron, Params, State, as_complex, complex_states, complex_type, typed
 from srnn.neurons import Leaky
 from srnn.nn.norm import BatchNorm as BatchNorm
 from srnn.nn.norm import LayerNorm as LayerNorm
@@ -143,7 +144,7 @@ class Layer(Part):
                 Activation,
                 "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())",
             )
-        _check_real("Layer", dtype or torch.get_default_dtype())
+        check_real_type("Layer", dtype or torch.get_default_dtype())
         self.inputs, self.outputs, self.neurons, self.neuron = inputs, neurons, neurons, neuron
         self.activation = activation if activation is not None else Spike()
         if neuron.hard_reset and not self.activation.unit:
@@ -282,7 +283,7 @@ class Layer(Part):
     def _given(self, batch: int) -> State:
         """Return the start as the neuron gives it: complex only where it says so."""
         given = {"s": 0.0, **self.neuron.start(self.neurons)}
-        values = {k: _typed(v, self.weight) for k, v in given.items()}
+        values = {k: typed(v, self.weight) for k, v in given.items()}
         return {name: v.detach().expand(batch, self.neurons).clone() for name, v in values.items()}
 
     def _complex_states(self) -> frozenset[str]:
@@ -373,7 +374,7 @@ class Layer(Part):
         return chosen
 
     def _check_dtype(self, x: Tensor) -> None:
-        _check_real(self._who(), self.weight.dtype)
+        check_real_type(self._who(), self.weight.dtype)
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ShapeError(
                 f"{self._who()}: x has dtype {x.dtype}, the layer "
@@ -449,27 +450,6 @@ def valid_steps(who: str, x: Tensor, lengths: Tensor | None) -> Tensor | None:
     check_lengths(who, lengths, x.shape[0], x.shape[1])
     mask: Tensor = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device).unsqueeze(1)
     return None if not values_hidden() and bool(mask.all()) else mask
-
-
-def _check_real(who: str, dtype: torch.dtype) -> None:
-    if not dtype.is_floating_point:
-        raise ConfigError(
-            f"{who}: the number type is {dtype}; weights, inputs and outputs are real numbers, as "
-            "torch.float32. A state is complex where step returns it so."
-        )
-
-
-def _typed(value: float | complex | Tensor, like: Tensor) -> Tensor:
-    """Return a number or a tensor in the number type of `like`, or in its complex type, and on its
-    device.
-    """
-    whole = value.is_complex() if isinstance(value, Tensor) else isinstance(value, complex)
-    dtype = complex_type(like.dtype) if whole else like.dtype
-    return (
-        value.to(like.device, dtype)
-        if isinstance(value, Tensor)
-        else torch.tensor(value, dtype=dtype, device=like.device)
-    )
 
 
 def _mask(weight: Tensor, there: Tensor, what: str, sparsity: float) -> Tensor | None:
