@@ -8,7 +8,7 @@ PEERS  ?= .venv-peers
 TRITON ?= .venv-triton
 BENCH  ?=
 
-.PHONY: setup demo test test-triton check docs notebooks audit soak bench bench-peers format clean
+.PHONY: setup demo test quick test-triton check docs notebooks audit soak bench bench-peers format clean
 
 setup: $(READY)
 
@@ -25,6 +25,13 @@ demo: $(READY)  ## train the ECG network on the simulated recordings that come w
 
 test: $(READY)  ## all tests, in two processes
 	$(BIN)/python -m pytest -q -n 2
+
+# What a test runs is kept in .testmondata: the first time all run, to learn it; after a change those that run what was changed, the quick ones first, until
+# the time is up. What was left over is said, and runs the next time.
+quick: $(READY)  ## after each change, within a minute: lint, types, the tests of what was changed (pytest-testmon)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --testmon --seconds 40
 
 # Triton, for which torch's CPU build has no use, in a virtual environment of its own: its interpreter runs the GPU kernels, its compiler compiles them.
 $(TRITON)/.ready: pyproject.toml constraints.txt

@@ -5,6 +5,7 @@ real data, the command line.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,22 @@ must pass, and what they are called.
 
 _passed: dict[str, set[str]] = {marker: set() for marker in COUNTED}
 _seen: set[str] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--seconds N`: begin no more tests after so long, and say how many were left over."""
+    parser.addoption("--seconds", type=float, metavar="N", help="begin no test after N seconds")
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop when the time is up."""
+    limit = item.config.getoption("--seconds")
+    if limit is not None and nextitem is not None and time.monotonic() - _BEGAN > limit:
+        left = len(item.session.items) - item.session.items.index(nextitem)
+        item.session.shouldstop = f"{limit:g} seconds are up, {left} tests are left over"
+
+
+_BEGAN = time.monotonic()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -48,9 +48,7 @@ def valid_mask(x: Tensor, lengths: Tensor | None = None, skip: int = 0) -> Tenso
 
 
 def softmax_sum(potential: Tensor, lengths: Tensor | None = None, skip: int = 0) -> Tensor:
-    """Return Σ_t softmax(u[t]) over valid steps, (B, K): each row sums to its number of valid
-    steps.
-    """
+    """Return Σ_t softmax(u[t]) over valid steps, (B, K): rows sum to their valid steps."""
     mask = valid_mask(potential, lengths, skip).unsqueeze(-1)
     # masked first: no NaN from 0·NaN in the backward pass
     return torch.where(mask, torch.softmax(torch.where(mask, potential, 0.0), -1), 0.0).sum(1)

@@ -116,9 +116,7 @@ print(choice.name, float((found[0] - found[1]).detach().abs().max()), choice.rea
 
 
 def _kernels() -> Check:
-    """Compile and run a small network, in a process of its own: a library that kills it should not
-    kill us.
-    """
+    """Compile and run a small network, in a process of its own: a library might kill it."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TRIAL], capture_output=True, text=True, timeout=300

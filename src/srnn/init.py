@@ -170,9 +170,7 @@ def bounds(init: Init) -> tuple[float, float] | None:
 
 
 def mean(init: Init) -> float | Tensor:
-    """Return where a constant starts on average: a number, or one value per neuron for `Fixed`
-    ones.
-    """
+    """Return where a constant starts on average: a number, or one a neuron for `Fixed` ones."""
     if isinstance(init, Normal):
         return init.mean
     if isinstance(init, Uniform):

@@ -119,9 +119,7 @@ class ServerLocks:
 
     @contextmanager
     def claiming(self) -> Iterator[None]:
-        """Keep all other processes out, those of other studies in this database too: one makes the
-        tables.
-        """
+        """Keep all other processes out, of other studies here too: one makes the tables."""
         with self._engine.connect() as connection:
             self._ask(connection, "pg_advisory_lock", "claim")
             yield  # the connection's end frees it

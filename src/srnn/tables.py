@@ -48,18 +48,19 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
     """Return the tables of a metrics.json: accuracy (per class), firing, cost; published numbers
     beside them when the data is real.
     """
-    published = {p["what"]: p for p in reversed(metrics["published"])}
+    shown = [] if metrics["simulated"] else metrics["published"]
+    published = {p["what"]: p for p in reversed(shown)}
 
     def beside(what: str, percent: bool = False) -> str:
         p = published.get(what)
         return "" if p is None else f"{100 * p['value']:.1f} %" if percent else f"{p['value']:g}"
 
     mark = " (SIMULATED DATA)" if metrics["simulated"] else ""
-    columns = [] if metrics["simulated"] else ["published"]
+    columns = ["published"] if published else []
     accuracy = _table(title + mark, "accuracy (test part)", "measured", *columns)
 
     def row(table: Table, name: str, value: str, other: str = "") -> None:
-        table.add_row(name, value, *([] if metrics["simulated"] else [other]))
+        table.add_row(name, value, *([other] if published else []))
 
     if "test_accuracy_labelled" not in metrics:
         row(
@@ -73,7 +74,7 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
     else:
         row(
             accuracy,
-            "all steps, published convention",
+            "all steps" + (", published convention" if published else ""),
             f"{100 * metrics['test_accuracy']:.2f} %",
             beside("test accuracy", percent=True),
         )
@@ -102,6 +103,8 @@ def result(metrics: dict[str, Any], title: str) -> list[Table]:
     cost = _table("", "firing and cost", "measured", *columns)
     row(cost, "firing rate, all spiking units (spikes per step)", f"{metrics['firing_rate']:.4f}")
     for k, rate in enumerate(metrics["firing_rates"]):
+        if rate is None:  # a layer that does not spike has none
+            continue
         row(cost, f"  layer {k + 1}", f"{rate:.4f}")
     row(
         cost,

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from srnn import energy, report, tables, tasks
 from srnn._check import DataError
 from srnn.cli import main as cli
 from srnn.datasets import own, qtdb, shd
+from srnn.energy import Activity
 from srnn.tasks.settings import describe, override, varied
 from srnn.training import loop
 from srnn.training import train as training
-from srnn.training.runs import Run
+from srnn.training.runs import Run, load_run
 
 TINY = [
     "data.train=8",
@@ -386,6 +388,38 @@ def test_simulated_results_never_show_a_published_number(finished):
         assert len(text) > 20
         assert sum(cell in ("85.9 %", "90", "325.7") for cell in text) == (0 if simulated else 3)
         assert ("SIMULATED" in both[0].title) == simulated
+
+
+def test_results_that_nothing_published_stands_beside(finished):
+    """No column for it, and the convention is named as published only where a published number
+    has it.
+    """
+    metrics = {**Run(finished[0]).read("metrics.json"), "simulated": False}
+    text = [cell for table in tables.result(metrics, "title") for cell in cells(table)]
+    assert not [cell for cell in text if "published" in cell]
+    assert "all steps" in text
+    beside = [{"what": "test accuracy", "value": 0.859}]
+    shown = tables.result({**metrics, "published": beside}, "title")
+    text = [cell for table in shown for cell in cells(table)]
+    assert {"all steps, published convention", "published", "85.9 %"} <= set(text)
+
+
+def test_only_layers_that_spike_have_a_rate(srnn, tmp_path):
+    """The read-out's mean potential is none: not in the log, not in metrics.json, not in tables."""
+    out = tmp_path / "run"
+    leaky = ("network.output=leaky", "network.hidden=[6]", "epochs=1")
+    words = [w for s in leaky for w in ("--set", s)]
+    code, shown, _ = srnn("train", "ecg_sim", *SET, *words, "--out", out)
+    run = Run(out)
+    assert code == 0
+    assert [r is None for r in run.read("metrics.json")["firing_rates"]] == [False, True]
+    assert all([r is None for r in row["firing_rates"]] == [False, True] for row in run.rows())
+    assert "layer 1" in shown
+    assert "layer 2" not in shown
+    net = load_run(out)[3]
+    told = Activity.stored(run.read("metrics.json"))
+    other = replace(told, layers=(told.layers[0], -11.5))
+    assert energy.counts(net, told) == energy.counts(net, other)
 
 
 def test_train_prints_only_json_with_json(srnn, finished, tmp_path):

@@ -4,6 +4,7 @@ the padding is never read.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable
@@ -382,3 +383,29 @@ def test_rates_of_a_padded_batch_are_those_of_its_recordings():
     )
     assert trace.rate() == trace.rates()[0]
     assert not trace.input.isnan().any()
+
+
+@pytest.mark.parametrize("lengths", [None, (6, 0, 3, 1, 6)], ids=str)
+def test_a_shared_batch_norm_moves_once_a_step(lengths):
+    """Both directions are one batch, as in sparch: running statistics of a single update, outputs
+    of the recordings and the reversed recordings normalised together.
+    """
+    torch.manual_seed(0)
+    shared = layer(ALIF(), norm=BatchNorm(momentum=0.05))
+    net, alone = Bidirectional(shared, shared), copy.deepcopy(shared)
+    x = torch.randn(5, T, C, dtype=FLOAT)
+    given = None if lengths is None else torch.tensor(lengths)
+    steps = torch.full((5,), T) if given is None else given
+    out = net(x, given)
+    twice = torch.cat((x, reverse(x, steps)))
+    wanted = alone(twice, None if given is None else torch.cat((given, given)))
+    back = reverse(wanted.output[5:], steps)
+    torch.testing.assert_close(out.output, torch.cat((wanted.output[:5], back), -1))
+    valid = torch.arange(T) < steps[:, None]
+    current = (x @ shared.weight.T + shared.bias)[valid].repeat(2, 1)
+    torch.testing.assert_close(shared.norm.running_mean, 0.05 * current.mean(0))
+    torch.testing.assert_close(shared.norm.running_var, 0.95 + 0.05 * current.var(0))
+    assert int(shared.norm.num_batches_tracked) == 1
+    with torch.no_grad():  # in evaluation nothing moves
+        net.eval()(x, given)
+    assert int(shared.norm.num_batches_tracked) == 1

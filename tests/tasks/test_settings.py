@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -11,7 +12,7 @@ from srnn import tasks
 from srnn._check import ConfigError
 from srnn.nn.networks import UniformStart, Zeros
 from srnn.tasks.encoders import LevelCrossings
-from srnn.tasks.settings import describe, differences, override, value_types
+from srnn.tasks.settings import describe, differences, not_comparable, override, value_types
 from srnn.tasks.task import FiringRate, PerRecording, PerStep, Start, Task, Truncation
 from srnn.training.runs import Run
 
@@ -317,3 +318,28 @@ def test_a_task_made_in_python_comes_back(tmp_path):
     run = Run.create(tmp_path / "run", task, 3, {"train": 1}, {})
     assert run.task() == (task, 3)
     assert differences(describe(task), describe(tasks.load("ecg"))) != []
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "why"),
+    [
+        ("ecg", [], None),
+        ("ecg", ["network.hidden=[48]", "epochs=3", "encode.threshold=0.2"], None),
+        ("ecg", ["data.validation=0.2", "data.split_seed=3"], None),
+        ("ecg", ["data.source=raw"], r"the data or their parts are others \(data.source: "),
+        ("ecg", ["fold=[0,3]"], "a fold of the training part"),
+        ("ecg", ["decode.unlabelled_as=null"], "another convention"),
+        ("ecg", ["decode=PerRecording"], "another convention"),
+        ("gsc", ["data.split=speakers"], "the data or their parts are others"),
+        ("ecg_sim", [], "simulated"),
+    ],
+)
+def test_published_numbers_stand_beside_what_they_were_measured_on(task, settings, why):
+    found = not_comparable(override(tasks.load(task), settings))
+    assert found is None if why is None else re.search(why, found)
+
+
+def test_every_task_is_comparable_with_itself():
+    found = {name: not_comparable(tasks.load(name)) for name in tasks.names()}
+    assert [name for name, why in found.items() if why] == ["ecg_sim"]
+    assert sum(bool(tasks.load(name).published) for name, why in found.items() if not why) >= 8

@@ -142,9 +142,7 @@ def plain(values: Any) -> Any:
 
 
 def runs_of(labels: Any) -> list[tuple[int, int, int]]:
-    """Return the stretches of equal labels as (first, one past the last, label). labels: (T,)
-    integers.
-    """
+    """Return stretches of equal labels (T,): (first, one past the last, label)."""
     labels = np.asarray(labels)
     edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
     return [(a, b, int(labels[a])) for a, b in itertools.pairwise(edges) if b > a]

@@ -29,17 +29,13 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the text; empty before there is a speed."""
-        return Text(
-            ""
-            if not task.speed
-            else f"{task.speed:.1f}/s"
-            if task.speed >= 1
-            else f"{1 / task.speed:.1f} s each"
-        )
+        if not task.speed:
+            return Text("")
+        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
 def _line(row: dict[str, Any], mark: str = " ") -> str:
-    rates = " ".join(f"{r:.3f}" for r in row["firing_rates"])
+    rates = " ".join(f"{r:.3f}" for r in row["firing_rates"] if r is not None) or "none"
     return (
         f"epoch {row['epoch']:>3}  loss {row['loss']:8.2f}  train "
         f"{100 * row['train_accuracy']:5.2f} %  "

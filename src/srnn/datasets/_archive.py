@@ -184,13 +184,11 @@ def _tar(archive: Path) -> _Members:
 def _tar_kind(info: tarfile.TarInfo) -> str:
     if info.issym() or info.islnk():
         return "a symbolic link" if info.issym() else "a hard link"
-    return (
-        "folder"
-        if info.isdir()
-        else "file"
-        if info.isreg() and not info.issparse()
-        else "a device, or a file of a rare kind"
-    )
+    if info.isdir():
+        return "folder"
+    if info.isreg() and not info.issparse():
+        return "file"
+    return "a device, or a file of a rare kind"
 
 
 class _Bounded:

@@ -412,9 +412,7 @@ def _ask(session: Any, url: str, have: int, origin: _Origin | None) -> Any:
 
 
 def _goes_on(answer: Any, have: int, origin: _Origin) -> bool:
-    """Tell whether a partial answer begins where the .part file ends, and is of the same version of
-    the file.
-    """
+    """Tell whether a partial answer goes on where the .part file ends, in the same version."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if match is None or int(match[1]) != have:
         return False

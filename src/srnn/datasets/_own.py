@@ -32,9 +32,7 @@ class Own:
 
 
 def class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the different names in sorted order: as numbers where all are whole numbers, else as
-    text.
-    """
+    """Return the different names, sorted as numbers where all are whole numbers, else as text."""
     found = set(names)
     try:
         return tuple(sorted(found, key=lambda name: (int(name), name)))

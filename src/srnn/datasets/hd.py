@@ -163,13 +163,10 @@ def verify(root: str | Path) -> list[tuple[str, bool, str]]:
             continue
         held_out = {"4", "5"} & {entry.group for entry in entries}
         right = held_out == ({"4", "5"} if part == "test" else set())
-        text = (
-            "ok"
-            if right
-            else (
-                f"the {part} part has of speakers 4 and 5: {', '.join(sorted(held_out)) or 'none'}"
-            )
-        )
+        text = "ok"
+        if not right:
+            seen = ", ".join(sorted(held_out)) or "none"
+            text = f"the {part} part has of speakers 4 and 5: {seen}"
         rows.append((f"{part}_filenames.txt", right, text))
     return rows
 

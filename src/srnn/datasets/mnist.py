@@ -152,9 +152,7 @@ def fetch(root: str | Path) -> list[Path]:
 
 
 def verify(root: str | Path) -> list[tuple[str, bool, str]]:
-    """Compare the content of the four files with their checksums: (file, right?, what is wrong or
-    "ok").
-    """
+    """Compare the four files with their checksums: (file, right?, what is wrong or "ok")."""
     rows = []
     for name, (_, wanted) in FILES.items():
         try:

@@ -64,9 +64,7 @@ def fetch(root: str | Path) -> list[Path]:
 
 
 def verify(root: str | Path) -> list[tuple[str, bool, str]]:
-    """Open both files and count their recordings and classes: (file, right?, what is wrong or
-    "ok").
-    """
+    """Count the recordings and classes of both files: (file, right?, what is wrong or "ok")."""
     return spikes_h5.verify(root, "shd", COUNTS, len(CLASSES))
 
 
@@ -77,12 +75,9 @@ def made_up(root: Path, seed: int = 0) -> None:
     speakers = {"train": [s for s in range(22) if s not in (4, 5)], "test": [4, 5]}
     for part, numbers in speakers.items():
         generator = np.random.default_rng((seed, PARTS.index(part)))
-        said = [
-            (label, speaker)
-            for speaker in numbers
-            for label in range(len(CLASSES))
-            if part == "test" or (label + speaker) % 2
-        ]
+        said = [(label, speaker) for speaker in numbers for label in range(len(CLASSES))]
+        if part == "train":
+            said = [(label, speaker) for label, speaker in said if (label + speaker) % 2]
         order = generator.permutation(len(said))
         spikes = (made_up_word(said[i][0], said[i][1], len(CLASSES), generator) for i in order)
         spikes_h5.write(Path(root) / "shd" / f"shd_{part}.h5", spikes, CLASSES, dtype="float16")

@@ -85,9 +85,7 @@ def fetch(root: str | Path) -> list[Path]:
 
 
 def verify(root: str | Path) -> list[tuple[str, bool, str]]:
-    """Open the three files and count their recordings and classes: (file, right?, what is wrong or
-    "ok").
-    """
+    """Count the recordings and classes of all files: (file, right?, what is wrong or "ok")."""
     return spikes_h5.verify(root, "ssc", COUNTS, len(WORDS_V2))
 
 

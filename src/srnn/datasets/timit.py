@@ -282,6 +282,12 @@ def _child(folder: Path, name: str) -> Path | None:
     return next(iter(_children(folder, re.escape(name)).values()), None)
 
 
+def _sentences(folder: Path, suffix: str) -> dict[str, Path]:
+    """Return the files of a speaker that end so, by sentence; the first of several counts."""
+    found = _children(folder, rf"s[ix]\d+{suffix}")
+    return {name.split(".")[0]: path for name, path in reversed(found.items())}
+
+
 def _entries(corpus: Path, side: str) -> Iterator[Entry]:
     """Yield the sentences of TRAIN or TEST, sorted by name.
 
@@ -290,13 +296,8 @@ def _entries(corpus: Path, side: str) -> Iterator[Entry]:
     top = _child(corpus, side)
     for dialect, region in _children(top, r"dr[1-8]").items() if top else ():
         for speaker, folder in _children(region, r"[fm][a-z]{3}\d").items():
-            sounds, marks = (
-                {
-                    name.split(".")[0]: path
-                    for name, path in reversed(_children(folder, rf"s[ix]\d+{suffix}").items())
-                }
-                for suffix in (r"(\.wav|\.riff)?\.wav", r"\.phn")
-            )
+            sounds = _sentences(folder, r"(\.wav|\.riff)?\.wav")
+            marks = _sentences(folder, r"\.phn")
             if lonely := sorted(sounds.keys() ^ marks.keys()):
                 missing = "no .PHN" if lonely[0] in sounds else "no .WAV"
                 raise DataError(

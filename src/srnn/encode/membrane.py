@@ -54,12 +54,13 @@ def transfer(frequency: Real, place: Real) -> Complex:
     here, base = place[:, None], np.zeros((1, 1))
     xi, g, G = _xi(w, here), _g(w, here), phase(w, here)
     g0, G0 = _g(w, base), phase(w, base)
+    # scaled: H itself leaves the range
     p = (
         np.sqrt(G / g)
         / np.sqrt(G0 / g0)
         * (special.hankel1e(0, G) / special.hankel1e(0, G0))
         * np.exp(1j * (G - G0))
-    )  # scaled: H itself leaves the range
+    )
     return np.asarray(2 * w / xi * z * p)
 
 

@@ -112,9 +112,7 @@ class PixelStream:
         return np.lib.stride_tricks.sliding_window_view(x, window).copy()
 
     def flush(self) -> NDArray[np.float32]:
-        """Return the last steps, which all see the last window; fewer pixels than one window give
-        none.
-        """
+        """Return the last steps, which all see the last window; none of less than one window."""
         window, left = self.encoder.window, self.state["pixels"]
         seen = self.state.get("last", None)
         self.state = {"pixels": np.empty(0, np.float32)}

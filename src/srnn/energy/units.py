@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,6 +40,16 @@ class Activity:
         events = bool(((x == 0) | (x.abs() == 1)).all())
         rate = float(x.abs().double().sum()) / max(1, trace.steps * x.shape[-1])
         return Activity(rate, events, trace.rates(), trace.rate())
+
+    @staticmethod
+    def stored(metrics: Mapping[str, Any]) -> Activity:
+        """Read what was measured from a metrics.json; of a layer that does not spike it has no
+        rate, and none is needed.
+        """
+        layers = tuple(0.0 if rate is None else rate for rate in metrics["firing_rates"])
+        return Activity(
+            metrics["input_rate"], metrics["input_events"], layers, metrics["firing_rate"]
+        )
 
     @staticmethod
     def assumed(net: Stack, rate: float, events: bool = True) -> Activity:
@@ -101,9 +112,7 @@ class Unit:
 
 
 def walk(net: Stack, activity: Activity) -> Iterator[Unit]:
-    """Yield everything there is to charge, first layer first, both directions of bidirectional
-    layers.
-    """
+    """Yield all there is to charge, first layer first, both directions of bidirectional ones."""
     source = Source(activity.input, activity.events)
     for k, (part, rate) in enumerate(zip(net.parts(), activity.layers, strict=True)):
         made, source = _of_part(k, part, source, rate)

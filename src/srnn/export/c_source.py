@@ -215,9 +215,7 @@ def template(name: str) -> str:
 
 
 def fixed_functions() -> str:
-    """Return the integer functions of `kernels/c/fixed.h` with their constants, without the comment
-    on top.
-    """
+    """Return the functions of `kernels/c/fixed.h` with their constants, without its head."""
     values = {"EXP": EXP, "ATANH": ATANH, "LOG2_E": (LOG2_E,), "LN_2": (LN_2,)}
     text = (_KERNELS / "fixed.h").read_text().split("typedef", 1)[1]
     return re.sub(

@@ -57,13 +57,8 @@ def _run(layer: Described, x: Tensor) -> tuple[Tensor, float, float]:
     largest = max(
         [0.0, *operands(layer.step), *(float(v.abs().max()) for v in layer.start.values())]
     )
-    sensitive = [
-        a
-        for op in graph.ops
-        if op.name in _SENSITIVE
-        for a in (op.args[_SENSITIVE[op.name]],)
-        if a not in layer.step.tables
-    ]
+    sensitive = [op.args[_SENSITIVE[op.name]] for op in graph.ops if op.name in _SENSITIVE]
+    sensitive = [a for a in sensitive if a not in layer.step.tables]
     smallest, outputs = math.inf, []
     for t in range(x.shape[1]):
         seen = torch.cat([past[:, layer.reach + t - delay] for delay in layer.delays], 1)

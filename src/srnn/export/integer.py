@@ -47,9 +47,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """q: (rows, K) int64 weights. multiplier: (rows,), shift: what turns a sum into the layer's
-    format.
-    """
+    """q: (rows, K) int64 weights. multiplier (rows,), shift: they turn a sum into the format."""
 
     q: Tensor
     multiplier: Tensor

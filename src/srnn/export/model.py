@@ -1,6 +1,4 @@
-"""The files of an exported network: model.h, model.c, main.c and Makefile, written whole or not at
-all.
-"""
+"""The files of an exported network: model.h, model.c, main.c, Makefile, all or none."""
 
 from __future__ import annotations
 

@@ -158,9 +158,7 @@ def layer_step(nodes: Nodes, layer: Layer, name: str, current: str, states: Stat
 
 
 def _convolution(nodes: Nodes, part: CausalConv, name: str, x: str, states: States) -> Stepped:
-    """Add one step of a convolution: a product of the steps that the kernel reaches, `dilation`
-    apart.
-    """
+    """Add one step of a convolution: a product of the steps it reaches, `dilation` apart."""
     kernel, dilation, inputs = part.conv.kernel_size[0], part.conv.dilation[0], part.inputs
     assert isinstance(dilation, int)
     # (B, (reach + 1)·C), the newest step last

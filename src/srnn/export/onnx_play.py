@@ -14,9 +14,7 @@ from srnn._check import ConfigError, SrnnError
 from srnn.export.played import Played
 
 _ERRORS_ONLY = 3
-"""ONNX Runtime's level of messages: its warning that an input with a default is no constant is
-known.
-"""
+"""ONNX Runtime's level of messages: that an input with a default is no constant is known."""
 
 
 class OnnxPlayer:

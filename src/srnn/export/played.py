@@ -23,6 +23,4 @@ class Played(NamedTuple):
 
 
 Player = Callable[[Tensor, Tensor], Played]
-"""Runs an exported network on x (B, T, C) with lengths (B,), each recording from the neurons' own
-start.
-"""
+"""Runs an exported network on x (B, T, C), lengths (B,), from the neurons' own start."""

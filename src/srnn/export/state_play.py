@@ -39,17 +39,16 @@ class StatePlayer:
                 "only; expected layers of neurons."
             )
 
+    def _start(self, layer: Any, batch: int) -> dict[str, Tensor]:
+        given = layer["neuron"]["start"].items()
+        start = {k: torch.as_tensor(v, dtype=self._type) for k, v in given}
+        return {k: v.expand(batch, layer["neurons"]) for k, v in start.items()}
+
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Played:
         """Run whole recordings."""
         x, count = x.to(self._type), x.shape[1]
         ends = torch.full((len(x),), count) if lengths is None else lengths
-        states = [
-            {
-                k: torch.as_tensor(v, dtype=self._type).expand(len(x), layer["neurons"])
-                for k, v in layer["neuron"]["start"].items()
-            }
-            for layer in self._layers
-        ]
+        states = [self._start(layer, len(x)) for layer in self._layers]
         outputs, potentials = list[list[Tensor]](), list[Tensor]()
         for t in range(count):
             valid = (t < ends).unsqueeze(1)

@@ -70,9 +70,7 @@ class _Fixed(nn.Module):
 
 
 class _Whole(nn.Module):
-    """Recordings of any length: a scan over the step, whose state is frozen beyond each recording's
-    end.
-    """
+    """Recordings of any length: a scan over the step; the state is frozen beyond their end."""
 
     def __init__(self, net: Stack) -> None:
         super().__init__()

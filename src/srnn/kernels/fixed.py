@@ -246,13 +246,11 @@ def fraction_for(largest: float, who: str, *, margin: float = 4.0, most: int = 2
     """Return how many bits behind the point hold values up to margin · largest in an int32; at most
     `most`. Raises `ConfigError` below 8.
     """
-    found = (
-        most
-        if largest == 0
-        else min(most, 31 - math.frexp(margin * largest)[1])
-        if math.isfinite(largest)
-        else -1
-    )
+    found = -1
+    if largest == 0:
+        found = most
+    elif math.isfinite(largest):
+        found = min(most, 31 - math.frexp(margin * largest)[1])
     if found < 8:
         raise ConfigError(
             f"{who}: values reach {largest:.3g} on the calibration recordings, too much "

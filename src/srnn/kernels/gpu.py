@@ -232,12 +232,11 @@ class Kernel:
                 _add_product(carry[:, -1], g_current[:, :, first], R, product, rounded=False)
         # s[t - 1]
         before = None if R is None else torch.cat([state[:, -1].unsqueeze(2), output[:, :, :-1]], 2)
+        g_x = x.new_empty(0)
+        if needs_x:
+            g_x = g_current if weight is None else _product(g_current, weight, product)
         return (
-            x.new_empty(0)
-            if not needs_x
-            else g_current
-            if weight is None
-            else _product(g_current, weight, product),
+            g_x,
             x.new_empty(0) if weight is None else _weights(g_current, x, product),
             x.new_empty(0) if given.bias is None else g_current.sum((1, 2)),
             x.new_empty(0) if before is None else _weights(g_current, before, product),

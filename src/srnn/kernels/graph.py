@@ -145,9 +145,7 @@ class Builder:
 
 
 def _simplified(name: str, args: tuple[Value, ...]) -> Value | None:
-    """Return what an operation is equal to whatever its values (NaN and infinity included), or
-    None.
-    """
+    """Return what an operation equals whatever its values (NaN, infinity included), or None."""
     if name == "pow" and args[1] == 1.0:
         return args[0]
     if name == "mul" and 1.0 in args:

@@ -60,38 +60,23 @@ _ADJOINT = (
     "             const real *restrict gout, const real *restrict gpot,\n"
     "             real *restrict gs, real *restrict gh, real *restrict gc"
 )
-"""Arguments of the three functions after those they share; `neuron_t` of c/scan.c says what they
-are.
-"""
+"""Arguments of the three functions after those they share, as `neuron_t` of c/scan.c has them."""
 
 
 class Printed(NamedTuple):
-    """C source of a neuron, and how many values derived from its constants alone it keeps behind
-    them.
-    """
+    """C source of a neuron, and how many values derived from its constants it keeps behind them."""
 
     source: str
     derived: int
 
 
 def print_neuron(program: Program) -> Printed:
-    """Return the C source of prepare, step, advance and adjoint (see `c/scan.c`) for a traced
-    neuron.
-    """
+    """Return the C source of a traced neuron: prepare, step, advance, adjoint (see `c/scan.c`)."""
     fixed = program.constant_ops()
     step, advance, adjoint = (
         _live(g, g.outputs, fixed) for g in (program.step, program.advance, program.adjoint)
     )
-    used = {
-        a
-        for ops, graph in (
-            (step, program.step),
-            (advance, program.advance),
-            (adjoint, program.adjoint),
-        )
-        for op in ops
-        for a in op.args
-    }
+    used = {a for ops in (step, advance, adjoint) for op in ops for a in op.args}
     used |= {
         v
         for graph in (program.step, program.advance, program.adjoint)
@@ -192,13 +177,12 @@ class _Printer:
     def _line(self, op: Op, names: dict[str, str]) -> str:
         truths = TAKES_TRUTH.get(op.name, 0)
         args = [self._value(a, names, k < truths) for k, a in enumerate(op.args)]
-        text = (
-            args[0]
-            if op.name == "copy"
-            else f"{op.name}_real({', '.join(args)})"
-            if op.name in _CALLS
-            else _FORMS[op.name](*args)
-        )
+        if op.name == "copy":
+            text = args[0]
+        elif op.name in _CALLS:
+            text = f"{op.name}_real({', '.join(args)})"
+        else:
+            text = _FORMS[op.name](*args)
         return f"const {'int' if op.result in self.truths else 'real'} {op.result} = {text};"
 
     def prepare(self, fixed: dict[str, Op], kept: list[str]) -> str:

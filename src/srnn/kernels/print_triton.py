@@ -78,9 +78,7 @@ if POTENTIAL:
 
 
 def print_triton(program: Program) -> str:
-    """Return the text of a Python module with the kernels `forward` and `backward` of a traced
-    neuron.
-    """
+    """Return the text of a Python module: the kernels `forward` and `backward` of a neuron."""
     text = (Path(__file__).parent / "triton" / "scan.txt").read_text()
     load = re.compile(r"^( *)\$load (.+)$", re.MULTILINE)
     text = load.sub(
@@ -196,9 +194,7 @@ class _Kernel:
         )
 
     def _value(self, v: Value, truth: bool = False) -> str:
-        """Return a value as a number, or as a truth value; a literal as a number of the kernel's
-        type.
-        """
+        """Return a value as a number or a truth value; a literal as one of the kernel's type."""
         if isinstance(v, float):
             text = (
                 f"tl.full((1, 1), {v!r}, real)"

@@ -71,9 +71,8 @@ def choose(
     if backend == "reference":
         return Choice("reference", "asked for")
     name = backend if backend != "auto" else "cpu" if device == "cpu" else "triton"
-    reason = (
-        gpu.why_not(key, device, dtype) if name == "triton" else _why_not_cpu(key, device, dtype)
-    )
+    why_not = gpu.why_not if name == "triton" else _why_not_cpu
+    reason = why_not(key, device, dtype)
     if reason is not None and backend == "auto":
         return Choice("reference", reason)
     if reason is not None:
@@ -84,14 +83,10 @@ def choose(
         return Choice(
             "triton", gpu.described(key, gpu.product_type(device, dtype), neurons, recurrent)
         )
-    return Choice(
-        name,
-        "asked for"
-        if backend != "auto"
-        else f"kernel compiled by {cpu.compiler_name()}"
-        if name == "cpu"
-        else "printed for Triton",
-    )
+    if backend != "auto":
+        return Choice(name, "asked for")
+    made = f"kernel compiled by {cpu.compiler_name()}" if name == "cpu" else "printed for Triton"
+    return Choice(name, made)
 
 
 def _operations(name: str) -> None:

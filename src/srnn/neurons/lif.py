@@ -20,9 +20,7 @@ from srnn.neuron import Coeffs, Neuron, Params, State
 
 @dataclass(frozen=True)
 class LIF(Neuron):
-    """LIF with hard reset and Euler decay. tau_m: membrane time constant (steps, > 1); threshold:
-    θ.
-    """
+    """LIF with hard reset and Euler decay. tau_m: time constant (steps, > 1); threshold: θ."""
 
     tau_m: Init = Normal(20.0, 5.0)
     threshold: Init = 0.1

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srnn._check import ConfigError, ShapeError, check_instance, check_signal
 from srnn.activations import Activation
@@ -46,6 +47,8 @@ class Bidirectional(Part):
 
     `Bidirectional(layer)` gives the backward direction its own, freshly drawn weights;
     `Bidirectional(layer, layer)` shares them.
+    A shared layer with batch norm takes its statistics over both directions in one batch (Bittar &
+    Garner 2022), so that they move once a step.
     merge: `Concat()` or `Mean()`. The state is the pair (forward, backward). It cannot run on a
     stream: the backward direction needs the end.
     """
@@ -123,10 +126,12 @@ class Bidirectional(Part):
         steps = (
             x.new_full((x.shape[0],), x.shape[1], dtype=torch.long) if lengths is None else lengths
         )
-        there = self.forward_layer(x, lengths, state[0], potential=potential, backend=backend)
-        back = self.backward_layer(
-            reverse(x, steps), lengths, state[1], potential=potential, backend=backend
-        )
+        options: dict[str, Any] = {"potential": potential, "backend": backend}
+        if self._one_batch():
+            there, back = self._together(x, steps, state, options)
+        else:
+            there = self.forward_layer(x, lengths, state[0], **options)
+            back = self.backward_layer(reverse(x, steps), lengths, state[1], **options)
 
         def merged(a: Tensor, b: Tensor) -> Tensor:
             return self.merge(a, reverse(b, steps))
@@ -137,6 +142,33 @@ class Bidirectional(Part):
             merged(there.potential, back.potential) if potential else None,
             (there.state, back.state),
         )
+
+    def _one_batch(self) -> bool:
+        """Whether both directions move the same running statistics."""
+        shared = self.forward_layer is self.backward_layer
+        return shared and self.training and isinstance(self.forward_layer.norm, nn.BatchNorm1d)
+
+    def _together(
+        self, x: Tensor, steps: Tensor, state: tuple[State, State], options: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """Run the one layer on the recordings and the reversed recordings, as one batch."""
+        there, back = state
+        both = {name: torch.cat((there[name], back[name])) for name in there}
+        twice = torch.cat((x, reverse(x, steps)))
+        return _parted(
+            self.forward_layer(twice, torch.cat((steps, steps)), both, **options), len(x)
+        )
+
+
+def _parted(out: Any, count: int) -> tuple[LayerOutput, LayerOutput]:
+    """Return what a layer gave for the first `count` recordings, and for the rest."""
+
+    def part(rows: slice) -> LayerOutput:
+        potential = None if out.potential is None else out.potential[rows]
+        state = {name: value[rows] for name, value in out.state.items()}
+        return LayerOutput(out.output[rows], out.emitted[rows], potential, state)
+
+    return part(slice(count)), part(slice(count, None))
 
 
 def reverse(x: Tensor, lengths: Tensor) -> Tensor:

@@ -342,9 +342,7 @@ class Layer(Part):
         )
 
     def connections(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return W, b and R as the products have them; b_R is in b, unless a norm stands between
-        the two.
-        """
+        """Return W, b and R as the products have them; b_R is in b unless a norm stands between."""
         both = None if self.norm is not None else self.recurrent_bias
         bias = both if self.bias is None else self.bias if both is None else self.bias + both
         weight, recurrent = self.weights()

@@ -244,17 +244,11 @@ class Stack(nn.Module):
         state = tuple(
             layer.checked(part, x.shape[0]) for layer, part in zip(layers, state, strict=True)
         )
-        inner = (
-            v
-            for layer in single_layers(self)
-            for v in numbers(layer.activation).values()
-            if isinstance(v, Tensor)
-        )
-        parameters = [p for p in (*self.parameters(), *inner) if p.requires_grad]
-        random, contiguous = (
-            any(layer.dropout and layer.training for layer in layers),
-            x.is_contiguous(),
-        )
+        inner = [v for layer in layers for v in numbers(layer.activation).values()]
+        tensors = (*self.parameters(), *(v for v in inner if isinstance(v, Tensor)))
+        parameters = [p for p in tensors if p.requires_grad]
+        random = any(layer.dropout and layer.training for layer in layers)
+        contiguous = x.is_contiguous()
         parts: list[list[Tensor]] = []
         # split: one backward for all pieces
         for first, piece in zip(
@@ -339,9 +333,7 @@ def _named(names: Sequence[Sequence[str]], values: Sequence[Tensor]) -> NetworkS
 
 
 def piece_lengths(lengths: Tensor | None, first: int, piece: Tensor) -> Tensor | None:
-    """Return how many steps of `piece` (B, T', C), cut out at step `first`, are valid; (B,) or None
-    = all.
-    """
+    """Return how many steps of `piece` (B, T', C), cut at step `first`, are valid; None = all."""
     return None if lengths is None else (lengths - first).clamp(0, piece.shape[1])
 
 

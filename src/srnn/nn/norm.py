@@ -39,9 +39,7 @@ class LayerNorm:
 
 @torch.no_grad()
 def evaluated(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Return (scale, shift), float64: what a batch norm makes of x when it evaluates is scale · x +
-    shift.
-    """
+    """Return (scale, shift), float64: a batch norm that evaluates makes scale · x + shift of x."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

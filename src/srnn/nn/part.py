@@ -1,6 +1,4 @@
-"""The contract of what a network is stacked from: (B, T, C) → (B, T, N) over time, with explicit
-state.
-"""
+"""The contract of a network's parts: (B, T, C) → (B, T, N) over time, with explicit state."""
 
 from __future__ import annotations
 

@@ -88,13 +88,11 @@ class _Recomputed(torch.autograd.Function):
             if g is not None and o.requires_grad
         ]
         wanted = [t for t, n in zip([*inputs, *ctx.parameters], needed, strict=True) if n]
-        found = iter(
-            torch.autograd.grad(
-                [o for o, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True
-            )
-            if pairs
-            else [None] * len(wanted)
-        )
+        grads: Sequence[Tensor | None] = [None] * len(wanted)
+        if pairs:
+            ends, above = zip(*pairs, strict=True)
+            grads = torch.autograd.grad(ends, wanted, above, allow_unused=True)
+        found = iter(grads)
         return (None, None, None, *(next(found) if n else None for n in needed))
 
 

@@ -178,12 +178,8 @@ def _tables(found: Sequence[Found]) -> Iterator[str]:
 
 def _cell(r: Result, name: str) -> str:
     m = r.ours.get(name)
-    return (
-        ""
-        if m is None
-        else percent(m)
-        if name == "accuracy"
-        else f"{m.mean:,.0f}"
-        if name.startswith("energy")
-        else plain(m)
-    )
+    if m is None:
+        return ""
+    if name == "accuracy":
+        return percent(m)
+    return f"{m.mean:,.0f}" if name.startswith("energy") else plain(m)

@@ -89,13 +89,9 @@ def judge(comparison: Compare, results: Mapping[tuple[str, str], Result]) -> Ver
             "holds" if beyond <= 0 else "within the spread" if beyond <= 2 * error else "reversed"
         )
         return Verdict(kind, above, below, f"{said}; claimed: at most {comparison.at_most:g}")
-    kind = (
-        "within the spread"
-        if abs(difference) <= 2 * error
-        else "holds"
-        if difference > 0
-        else "reversed"
-    )
+    kind = "holds" if difference > 0 else "reversed"
+    if abs(difference) <= 2 * error:
+        kind = "within the spread"
     return Verdict(kind, above, below, said)
 
 

@@ -31,13 +31,9 @@ class Compared:
         """Return "equal", "explained", "DIFFERS", or "" where there is nothing to compare."""
         if self.published is None or self.computed is None:
             return ""
-        return (
-            "equal"
-            if agrees(self.published, self.computed)
-            else "explained"
-            if self.why
-            else "DIFFERS"
-        )
+        if agrees(self.published, self.computed):
+            return "equal"
+        return "explained" if self.why else "DIFFERS"
 
 
 def costs(table: Table) -> dict[str, list[Compared]]:
@@ -121,16 +117,11 @@ def _error(row: Row) -> float | None:
 
 def as_json(found: dict[str, list[Compared]]) -> list[dict[str, Any]]:
     """Return costs as plain values."""
-    return [
-        {
-            "row": name,
-            "metric": c.metric,
-            "published": c.published,
-            "computed": c.computed,
-            "verdict": c.verdict,
-            "why": c.why,
-        }
+    fields = ("metric", "published", "computed", "verdict", "why")
+    kept = [
+        (name, c)
         for name, compared in found.items()
         for c in compared
         if c.published is not None or c.computed is not None
     ]
+    return [{"row": name, **{field: getattr(c, field) for field in fields}} for name, c in kept]

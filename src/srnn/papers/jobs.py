@@ -98,13 +98,9 @@ def _moved(node: Any) -> Any:
     moved: dict[str, Any] = {"is": type(node).__name__}
     for f in fields(node):
         mine = getattr(node, f.name)
-        usual = (
-            f.default
-            if f.default is not MISSING
-            else f.default_factory()
-            if f.default_factory is not MISSING
-            else MISSING
-        )
+        usual = f.default
+        if f.default_factory is not MISSING:  # then there is no other default
+            usual = f.default_factory()
         beside = isinstance(node, Task) and (f.name in Task.locked or f.name in _BESIDE)
         if not beside and (usual is MISSING or mine != usual):
             moved[f.name] = _moved(mine)

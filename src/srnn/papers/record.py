@@ -75,9 +75,7 @@ def _measured(entry: dict[str, Any]) -> dict[str, Measured]:
 
 
 def text(found: Sequence[Found]) -> str:
-    """Return the record of what these results say, as it is written: of rows all of whose runs are
-    known.
-    """
+    """Return what these results say as it is recorded: of rows whose runs are all known."""
     record: Record = {}
     for part, _, results in found:
         of_part = {

@@ -295,33 +295,31 @@ def as_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Return results as plain values."""
-    return [
-        {
-            "row": r.row.name,
-            "label": r.row.label,
-            "task": r.row.task,
-            "settings": list(r.row.settings),
-            "sees": r.row.sees,
-            "published_sees": r.row.published_sees,
-            "stands_for": r.row.stands_for,
-            "at": dict(r.row.at),
-            "published": {name: value(text) for name, text in r.published.items()},
-            "ours": {
-                name: {"mean": m.mean, "sd": m.sd, "values": list(m.values)}
-                for name, m in r.ours.items()
-            },
-            "difference": r.difference,
-            "interval_ours": r.interval("ours"),
-            "interval_published": r.interval("published"),
-            "simulated": r.simulated,
-            "protocol": r.protocol,
-            "status": r.status,
-            "cannot": r.cannot,
-            "runs": [
-                {"path": str(p), "state": s.kind, "message": s.message}
-                for p, s in zip(r.paths, r.states, strict=True)
-            ],
-            "note": r.row.note,
-        }
-        for r in results
-    ]
+    return [_plain(r) for r in results]
+
+
+def _plain(r: Result) -> dict[str, Any]:
+    row = r.row
+    ours = {k: {"mean": m.mean, "sd": m.sd, "values": list(m.values)} for k, m in r.ours.items()}
+    runs = zip(r.paths, r.states, strict=True)
+    return {
+        "row": row.name,
+        "label": row.label,
+        "task": row.task,
+        "settings": list(row.settings),
+        "sees": row.sees,
+        "published_sees": row.published_sees,
+        "stands_for": row.stands_for,
+        "at": dict(row.at),
+        "published": {name: value(text) for name, text in r.published.items()},
+        "ours": ours,
+        "difference": r.difference,
+        "interval_ours": r.interval("ours"),
+        "interval_published": r.interval("published"),
+        "simulated": r.simulated,
+        "protocol": r.protocol,
+        "status": r.status,
+        "cannot": r.cannot,
+        "runs": [{"path": str(p), "state": s.kind, "message": s.message} for p, s in runs],
+        "note": row.note,
+    }

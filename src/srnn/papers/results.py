@@ -102,13 +102,9 @@ class Result:
         if self.per_step:
             return PER_STEP
         known = self.published.get("accuracy") if of == "published" else None
-        accuracy = (
-            value(known)
-            if known is not None
-            else self.ours["accuracy"].mean
-            if of == "ours" and "accuracy" in self.ours
-            else None
-        )
+        accuracy = None if known is None else value(known)
+        if of == "ours" and "accuracy" in self.ours:
+            accuracy = self.ours["accuracy"].mean
         n = self.recordings
         if of == "published" and "recordings" in self.published:
             n = int(value(self.published["recordings"]))
@@ -126,9 +122,7 @@ def read(
     presence: Presence,
     failed: Mapping[Path, State] | None = None,
 ) -> list[Result]:
-    """Return the results of a table from the run folders. failed: what ended with an error just
-    now.
-    """
+    """Return a table's results from the run folders. failed: what ended with an error just now."""
     return [
         _result(table, row, jobs_of(table, row, runs, seeds, more), presence, failed or {})
         for row in table.rows

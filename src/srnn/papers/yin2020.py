@@ -144,9 +144,7 @@ M, N, FR = 4, 36, 0.1
 def layer(
     name: str, label: str, builds: Callable[[], Stack], mac: int, ac: int, rate: float | None = None
 ) -> Row:
-    """Return a layer with what the paper's formula gives for it: mac, and ac before the firing
-    rate.
-    """
+    """Return a layer and what the paper's formula gives for it: mac, ac before the firing rate."""
     return Row(
         name,
         label,

@@ -167,9 +167,7 @@ def _spans(axis: Any, seconds: Any, labels: Any, rate: float, alpha: float = 1.0
 def _strip(
     axis: Any, seconds: Any, labels: Any, name: str, classes: Sequence[str], rate: float
 ) -> None:
-    """Draw labels over time as colours; of more classes than colours with their names, where there
-    is room.
-    """
+    """Draw labels over time as colours; with names where classes are more, if they fit."""
     _spans(axis, seconds, labels, rate)
     for start, stop, label in runs_of(labels) if len(classes) > len(COLOURS) else []:
         if label >= 0 and (stop - start) / len(seconds) > 0.012 * len(classes[label]):
@@ -220,16 +218,10 @@ def _input(axis: Any, seconds: Any, sample: Sample) -> None:
     image of values.
     """
     values, length = np.asarray(sample.signal, dtype=np.float32).T, len(seconds) / sample.rate
-    how = (
-        {
-            "cmap": "Greys",
-            "interpolation": "nearest",
-            "vmin": 0,
-            "vmax": max(1.0, float(values.max())),
-        }
-        if sample.events
-        else {"cmap": "magma"}
-    )
+    how: dict[str, Any] = {"cmap": "magma"}
+    if sample.events:
+        most = max(1.0, float(values.max()))
+        how = {"cmap": "Greys", "interpolation": "nearest", "vmin": 0, "vmax": most}
     axis.imshow(values, aspect="auto", extent=(0, length, len(values), 0), **how)
     axis.set_ylabel("channel", fontsize=8)
     axis.yaxis.get_major_locator().set_params(integer=True)
@@ -248,7 +240,11 @@ def learning(
     Returns a matplotlib Figure.
     """
     epochs = [row["epoch"] for row in rows]
-    layers = [k for k in range(len(rows[0]["firing_rates"])) if not spiking or spiking[k]]
+    layers = [
+        k
+        for k, rate in enumerate(rows[0]["firing_rates"])
+        if rate is not None and (not spiking or spiking[k])
+    ]
     figure = new_figure(figsize=(9.6, 3.0))
     axes = figure.subplots(1, 3 if layers else 2)
     loss, accuracy = axes[:2]

@@ -43,8 +43,9 @@ def result(r: Read) -> list[Any]:
         return [*blocks, Words(what, MISSING)]
     if not m["published"]:
         what = (
-            "Nobody has published a number for this task with this data and network "
-            "that we know of."
+            "Nobody has published a number for this task that we know of."
+            if not r.task.published
+            else f"No published number is shown beside them: {m.get('published_not')}."
         )
         return [*blocks, Words(what, MISSING)]
     return [*blocks, *_apart(r), _beside(r, m)]
@@ -64,7 +65,8 @@ def _accuracy(r: Read, m: Numbers) -> tuple[str, str, str]:
     if "test_accuracy" not in m:
         accuracy = percent(m["validation_accuracy"])
         return "Validation accuracy", accuracy, "the test part was not evaluated"
-    convention = ", published convention" if isinstance(r.task.decode, PerStep) else ""
+    per_step = isinstance(r.task.decode, PerStep)
+    convention = ", published convention" if per_step and m["published"] else ""
     beside = f"{m['test_recordings']:,} recordings"
     if first := _published(m, "test accuracy"):
         another = "another network, " if other_network(r) else ""

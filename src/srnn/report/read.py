@@ -14,7 +14,7 @@ from srnn._check import RunError, SrnnError
 from srnn.datasets import Sample
 from srnn.energy import Activity
 from srnn.nn.networks import Stack
-from srnn.tasks.settings import differences, settings_to, varied
+from srnn.tasks.settings import differences, not_comparable, settings_to, varied
 from srnn.tasks.task import Parts, Task
 from srnn.training.runs import DIVERGED, Run, load_checkpoint, load_weights
 
@@ -89,13 +89,7 @@ class Read:
     def activity(self) -> Activity | None:
         """The activity that was measured when the run was evaluated."""
         m = self.metrics
-        return (
-            None
-            if m is None
-            else Activity(
-                m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"]
-            )
-        )
+        return None if m is None else Activity.stored(m)
 
     @property
     def spiking(self) -> tuple[bool, ...]:
@@ -144,16 +138,13 @@ def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
             f"{path / 'metrics.json'} is damaged: it has no "
             f"{', '.join(sorted(missing))}. Write it anew with srnn train --resume."
         )
-    diverged = (path / DIVERGED).exists()
-    state: Any = (
-        "finished"
-        if metrics is not None
-        else "running"
-        if run.in_use()
-        else "diverged"
-        if diverged
-        else "stopped"
-    )
+    if metrics is not None and (apart := not_comparable(task)):  # also of runs of before
+        metrics |= {"published": [], "published_not": apart}
+    state: Any = "diverged" if (path / DIVERGED).exists() else "stopped"
+    if metrics is not None:
+        state = "finished"
+    elif run.in_use():
+        state = "running"
     message = str(run.read(DIVERGED)["message"]) if state == "diverged" else ""
     net, before = None, None
     if run.checkpoint("best").exists():
@@ -184,9 +175,7 @@ def read_run(path: Path, data_dir: str | Path | None = None) -> Read:
 
 
 def _before(run: Run, task: Task, seed: int) -> Stack:
-    """Return the network as the run began: with the weights it was given, or drawn again from its
-    seed.
-    """
+    """Return the network as the run began: with given weights, or drawn again from its seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = task.build()
@@ -248,9 +237,7 @@ def _unresolved(r: Read, settings: list[str]) -> list[str]:
 
 
 def moved(r: Read) -> list[str] | None:
-    """Return what differs from the task as it comes, as settings; None where that cannot be said in
-    settings.
-    """
+    """Return the settings that differ from the task as it comes; None where none say it."""
     return settings_to(r.task, tasks.load(r.task.name))
 
 

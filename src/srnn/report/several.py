@@ -117,20 +117,21 @@ def sections(
     made.append(Section("runs", "Each run", _each(groups, out)))
     numbers = {
         "runs": [single.about(r) for r in runs],
-        "groups": [
-            {
-                "name": g.name,
-                "task": g.first.task.name,
-                "simulated": g.first.simulated,
-                "seeds": [r.seed for r in g.runs],
-                "settings": list(g.settings),
-                **{"_".join(path): _stats(g.values(*path)) for path in _SHOWN},
-            }
-            for g in groups
-        ],
+        "groups": [_about(g) for g in groups],
         "fronts": points,
     }
     return made, numbers, drawn
+
+
+def _about(g: Group) -> dict[str, Any]:
+    return {
+        "name": g.name,
+        "task": g.first.task.name,
+        "simulated": g.first.simulated,
+        "seeds": [r.seed for r in g.runs],
+        "settings": list(g.settings),
+        **{"_".join(path): _stats(g.values(*path)) for path in _SHOWN},
+    }
 
 
 _SHOWN = (
@@ -218,7 +219,7 @@ def _protocol(g: Group) -> str:
     per_step = isinstance(g.first.task.decode, PerStep)
     return (
         f"selected by {m['selected_by']}"
-        + (", published convention" if per_step and "test_accuracy" in m else "")
+        + (", published convention" if per_step and m["published"] and "test_accuracy" in m else "")
         + ("" if "test_accuracy" in m else "; the test part was left alone")
     )
 

@@ -68,9 +68,7 @@ def parse(task: Task, texts: Iterable[str]) -> tuple[Dimension, ...]:
 
 
 def check_honest(task: Task) -> None:
-    """Raise `ConfigError` for settings under which the validation accuracy says nothing about new
-    data.
-    """
+    """Raise `ConfigError` where the validation accuracy would say nothing about new data."""
     if task.refit:
         raise ConfigError(
             "refit trains on the validation part, so that its accuracy cannot "

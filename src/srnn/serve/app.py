@@ -135,9 +135,7 @@ class _Headers:
 def make(
     player: Player, hub: Hub, guard: Guard, about: dict[str, Any], ready: Callable[[], None]
 ) -> ASGIApp:
-    """Return the application. about: what a viewer is told first. ready: called once requests are
-    answered.
-    """
+    """Return the application. about: told to a viewer first. ready: called once it answers."""
     desk = _Desk(player, hub, about)
 
     def known(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:

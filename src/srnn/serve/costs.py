@@ -84,7 +84,10 @@ class Costs:
         count = energy.count(self._net, activity, energy.Measured(), self._process)
         return {
             "input_rate": activity.input,
-            "rates": list(activity.layers),
+            "rates": [
+                rate if spiking else None
+                for rate, spiking in zip(activity.layers, self._spiking, strict=True)
+            ],
             "rate": activity.network,
             "cost": self._told(count),
         }

@@ -139,9 +139,7 @@ class Player:
         return True
 
     def hear(self, samples: Array) -> None:
-        """Put in what a microphone gives, (n,) in [-1, 1]; nothing happens where none is the
-        source.
-        """
+        """Put in what a microphone gives, (n,) in [-1, 1]; nothing where none is the source."""
         listens = self._listening
         if listens is not None:
             listens.hear(samples)

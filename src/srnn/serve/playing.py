@@ -1,6 +1,4 @@
-"""Recordings and microphones on their way to the network: samples, disturbed on purpose, become
-steps.
-"""
+"""Recordings and microphones on their way to the network, disturbed on purpose."""
 
 from __future__ import annotations
 

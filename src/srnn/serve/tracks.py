@@ -175,9 +175,7 @@ class SimulatedEcg:
 
 @dataclass(frozen=True)
 class OneFile:
-    """A file: sound, or lines of numbers as `srnn stream` reads them; nothing is known of what it
-    says.
-    """
+    """A file: sound, or lines of numbers as `srnn stream` reads them; what it says is not known."""
 
     tracks: tuple[Track, ...]
     note: str
@@ -222,17 +220,15 @@ class OneFile:
         if not len(x):
             why = f"line {bad[0].first} is {bad[0].text!r}" if bad else "it is empty"
             raise DataError(f"{path} holds no sample ({why}); expected lines of {_wanted(task)}.")
-        note = (
-            (
-                f"Lines left out, for they are no samples: {sum(b.lines for b in bad)}, the first "
-                f"of them line {bad[0].first}."
+        note = ""
+        if bad:
+            lines = sum(b.lines for b in bad)
+            note = (
+                f"Lines left out, for they are no samples: {lines}, the first of them line "
+                f"{bad[0].first}."
             )
-            if bad
-            else ""
-        )
-        return (
-            OneFile._spikes(task, path, x, note) if spikes else OneFile._signal(task, path, x, note)
-        )
+        made = OneFile._spikes if spikes else OneFile._signal
+        return made(task, path, x, note)
 
     @staticmethod
     def _signal(task: Task, path: Path, x: Array, note: str = "") -> OneFile:

@@ -1,6 +1,4 @@
-"""From bytes to samples: lines of numbers or little-endian binary, with what could not be read
-counted.
-"""
+"""From bytes to samples: lines of numbers or little-endian binary; the rest is counted."""
 
 from __future__ import annotations
 

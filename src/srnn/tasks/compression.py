@@ -73,7 +73,5 @@ class Compression:
             compress.prune(net, compress.gradual(self.sparsity, epoch, self.steps), self.scope)
 
     def settled(self, epochs: int) -> bool:
-        """Whether a network after so many epochs may be compared with those before: they were as
-        small.
-        """
+        """Whether a network after so many epochs may be compared with earlier ones: as small."""
         return epochs > self.steps or self.steps == 1

@@ -291,9 +291,7 @@ class PixelPopulation:
         return replace(raw, channels=self.neurons * raw.channels, events=True)
 
     def __call__(self, recording: Recording) -> Sample:
-        """Return the image as spikes (784, neurons); a recording has the same spikes whenever it is
-        read.
-        """
+        """Return the image as spikes (784, neurons), the same ones whenever a recording is read."""
         sample = _sample(self, recording)
         pixels = Pixels(1, self.permutation, None)(sample.signal)
         return replace(sample, signal=self._population()(pixels, _drawn(sample.name)), events=True)

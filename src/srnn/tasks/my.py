@@ -91,20 +91,16 @@ class MyData:
         split, least = (split_groups, 1 / len(groups)) if groups else (split_stratified, 0.0)
         rest, test = split(found.recordings, max(self.test, least), self.split_seed)
         train, validation = split(rest, max(self.validation, least), self.split_seed)
-        note = (
-            "Parts share no group."
-            if groups
-            else (
-                "No groups are known: recordings of one "
-                "speaker, subject or device may be in all parts."
+        note = "Parts share no group."
+        if not groups:
+            note = (
+                "No groups are known: recordings of one speaker, subject or device may be in "
+                "all parts."
             )
-        )
         return Parts(train, validation, test, note)
 
     def resolve(self, task: Task, data_dir: str | Path | None) -> Task:
-        """Return the task with classes, shape and encoding as the data has them; what was set
-        stays.
-        """
+        """Return the task with classes, shape and encoding of the data; what was set stays."""
         if task.classes != _PLACEHOLDER:
             return task  # a run that goes on
         found = self._read(data_dir)

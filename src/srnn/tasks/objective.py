@@ -82,9 +82,7 @@ class PerStep:
     def carried(
         self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int
     ) -> Tensor:
-        """Return the scores of a chunk after those before it: its own, for every step is scored by
-        itself.
-        """
+        """Return the scores of a chunk: its own, for every step is scored by itself."""
         return own
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
@@ -196,9 +194,7 @@ class PerRecording:
     def carried(
         self, before: Tensor, own: Tensor, lengths: Tensor | None, first: int, steps: int
     ) -> Tensor:
-        """Return the scores up to the end of a chunk of `steps` steps, from those before it and its
-        own.
-        """
+        """Return the scores up to the end of a chunk of `steps` steps: earlier ones and its own."""
         if self.pool in ("softmax_sum", "spike_count"):
             return before + own
         ends = torch.full((len(own), 1), first + steps) if lengths is None else lengths.unsqueeze(1)

@@ -41,6 +41,39 @@ def varied(task: Task, name: str) -> Task:
     return override(task, known[name].settings)
 
 
+def not_comparable(task: Task) -> str | None:
+    """Return why the numbers published for a task say nothing about this one, None where they do:
+    its data, its parts or its convention are not those they were measured with.
+
+    Another network, another training, or another validation part, changes what is measured, not
+    what it is measured on.
+    """
+    if task.data.simulated:
+        return "the data are simulated"
+    if task.fold is not None:
+        return "a fold of the training part is measured, not the test part"
+    from srnn.tasks import load, names
+
+    if task.name not in names():
+        return "nobody has published a number for this task that we know of"
+    usual = load(task.name)
+    here, there = (
+        {k: v for k, v in describe(t.data).items() if k not in _CARVED} for t in (task, usual)
+    )
+    if moved := differences(there, here, "data"):
+        return f"the data or their parts are others ({'; '.join(moved)})"
+    now, then = (
+        (type(d).__name__, getattr(d, "unlabelled_as", None)) for d in (task.decode, usual.decode)
+    )
+    if now != then:
+        return "another convention says what counts (decode)"
+    return None
+
+
+_CARVED = ("validation", "split_seed")
+"""Settings of data that say how the validation part is cut from the training part."""
+
+
 def _set(node: Any, keys: list[str], text: str, path: str) -> Any:
     known = [f.name for f in fields(node) if not (isinstance(node, Task) and f.name in Task.locked)]
     if keys[0] not in known:

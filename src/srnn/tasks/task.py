@@ -343,9 +343,7 @@ class Task:
         return recording
 
     def augmented(self, sample: Sample, seed: int, epoch: int, index: int) -> Sample:
-        """Return a training sample as epoch `epoch` sees it; the same for the same seed, epoch and
-        index.
-        """
+        """Return a training sample as an epoch sees it: the same for the same three numbers."""
         if self.augment is None:
             return sample
         return replace(

@@ -77,9 +77,7 @@ class TimitData:
         )
 
     def load(self, data_dir: str | Path | None) -> Parts[Recording]:
-        """Return the parts; the features of all sentences are computed now and lie in memory (about
-        200 MB).
-        """
+        """Return the parts; features of all sentences are computed now, into memory (200 MB)."""
         root = data_root(data_dir)
         spoken = [self._features(s) for s in timit.read(root, "train")]
         low = np.min([s.signal.min(0) for s in spoken], 0)

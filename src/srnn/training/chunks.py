@@ -104,13 +104,10 @@ class Whole:
         is scored by itself), with its gradient.
         """
         own = self._decode.scores(out, self._batch.lengths, first)
-        running = (
-            self._decode.carried(
-                self._parts[-1], own, self._batch.lengths, first, out.potential.shape[1]
-            )
-            if self._parts
-            else own
-        )
+        running, steps = own, out.potential.shape[1]
+        if self._parts:
+            before = self._parts[-1]
+            running = self._decode.carried(before, own, self._batch.lengths, first, steps)
         self._parts = [*(self._parts if self._decode.adds_up else []), running.detach()]
         return own, running
 

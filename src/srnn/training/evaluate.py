@@ -80,7 +80,10 @@ def assess(
     mean = activity.mean()
     results |= {
         "firing_rate": mean.network,
-        "firing_rates": list(mean.layers),
+        "firing_rates": [
+            rate if part.emits.binary else None
+            for part, rate in zip(net.parts(), mean.layers, strict=True)
+        ],
         "input_rate": mean.input,
         "input_events": mean.events,
         "sops_per_sample": activity.spikes / max(1, activity.recordings),

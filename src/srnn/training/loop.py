@@ -156,9 +156,7 @@ class Loop:
             raise Interrupted(f"Stopped after epoch {self.at.epoch}; the checkpoint is written.")
 
     def order(self, parts: Parts[Sample]) -> list[int]:
-        """Return the recordings of this epoch in the order they are trained on, drawn from seed and
-        epoch.
-        """
+        """Return this epoch's recordings in the order of training, drawn from seed and epoch."""
         generator, n = (
             torch.Generator().manual_seed(self.seed * 1_000_003 + self.at.epoch),
             len(parts.train),
@@ -328,9 +326,7 @@ class Loop:
                 )
 
     def restore(self) -> None:
-        """Continue from the last checkpoint; a run that was stopped before its first one starts
-        again.
-        """
+        """Continue from the last checkpoint; a run that has none yet starts again."""
         if not self.run.checkpoint("last").exists():
             if self.team.first:
                 self.run.rewind(0)

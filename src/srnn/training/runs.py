@@ -189,9 +189,7 @@ class Run:
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of log.jsonl; what is no line of an epoch, as a last one cut short, is
-        left out.
-        """
+        """Return the lines of log.jsonl that are whole: a last one may be cut short."""
         path, rows = self.path / "log.jsonl", []
         for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
             with contextlib.suppress(ValueError):

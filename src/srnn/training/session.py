@@ -79,13 +79,9 @@ class Mode:
             yield
             return
         if backend != "triton":
-            asked = (
-                f"--precision {self.precision}"
-                if self.precision != "float32"
-                else "--graph"
-                if self.graph
-                else "--deterministic"
-            )
+            asked = "--graph" if self.graph else "--deterministic"
+            if self.precision != "float32":
+                asked = f"--precision {self.precision}"
             raise ConfigError(
                 f"{asked} is for the triton backend, on a GPU (--device cuda); "
                 f"here layers run by {backend}. Leave it out."

@@ -20,7 +20,7 @@ from srnn._check import ConfigError, RunError, check_range
 from srnn.datasets import Sample
 from srnn.kernels import lockstep
 from srnn.nn.networks import Stack, count_parameters
-from srnn.tasks.settings import describe, differences
+from srnn.tasks.settings import describe, differences, not_comparable
 from srnn.tasks.task import Parts, Task
 from srnn.training.evaluate import assess
 from srnn.training.graphed import Graphed
@@ -181,6 +181,7 @@ def _finish(
     part = "test" if test else "validation"
     found = assess(net, task, getattr(parts, part), seed=seed, backend=backend)
     used, unused = count_parameters(net)
+    apart = not_comparable(task)
     result = {
         "task": task.name,
         "simulated": task.data.simulated,
@@ -202,7 +203,8 @@ def _finish(
         **found,
         "classes": list(task.classes),
         "data_note": parts.note,
-        "published": [] if task.data.simulated else [asdict(p) for p in task.published],
+        "published": [] if apart else [asdict(p) for p in task.published],
+        "published_not": apart,
         "seconds": round(sum(row["seconds"] for row in rows), 1),
     }
     run.write("metrics.json", result)

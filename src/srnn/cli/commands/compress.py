@@ -332,12 +332,7 @@ def _facts(net: Stack, task: Task, metrics: dict[str, Any]) -> dict[str, Any]:
             "metrics.json of the run is damaged: it has no "
             f"{', '.join(sorted(missing))}. Write it anew with srnn train --resume."
         )
-    activity = energy.Activity(
-        metrics["input_rate"],
-        metrics["input_events"],
-        tuple(metrics["firing_rates"]),
-        metrics["firing_rate"],
-    )
+    activity = energy.Activity.stored(metrics)
     bits = None if task.compression is None else task.compression.bits
     process = energy.FP32 if bits is None else energy.INT8 if bits <= 8 else energy.INT32
     count = energy.count(net, activity)

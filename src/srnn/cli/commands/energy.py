@@ -82,9 +82,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{path / 'metrics.json'} is damaged: it has no "
                 f"{', '.join(sorted(missing))}. Write it anew with --resume."
             )
-        activity = energy.Activity(
-            m["input_rate"], m["input_events"], tuple(m["firing_rates"]), m["firing_rate"]
-        )
+        activity = energy.Activity.stored(m)
         title = (
             f"{path}: rates measured on the {'test' if 'test_accuracy' in m else 'validation'} part"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from srnn.cli import options
 from srnn.cli.shared import set_threads, show
@@ -39,15 +40,7 @@ def run(args: argparse.Namespace) -> int:
     run.check_data(parts)
     result = assess(net, task, getattr(parts, args.part), seed=seed, backend=args.backend)
     headline = {k: v for k, v in result.items() if k not in ("confusion", "energy")}
-    rows = [
-        (
-            k,
-            ", ".join("no label" if x is None else f"{x:.4f}" for x in v)
-            if isinstance(v, list)
-            else f"{v:.6g}",
-        )
-        for k, v in headline.items()
-    ]
+    rows = [(k, _shown(v)) for k, v in headline.items()]
     energy = [
         (f"{c} per step, rules {name}", f"{value:.6g}")
         for name, count in result["energy"].items()
@@ -60,3 +53,9 @@ def run(args: argparse.Namespace) -> int:
         tables.plain(title, ("what", "value"), rows + energy),
     )
     return 0
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join("no label" if x is None else f"{x:.4f}" for x in value)
+    return f"{value:.6g}"

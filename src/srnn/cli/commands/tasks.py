@@ -85,15 +85,12 @@ def _row(task: Task, root: Path) -> dict[str, Any]:
     shape, name = task.shape, getattr(task.data, "dataset", "")
     own = hasattr(task.data, "resolve")  # classes and channels come from the data
     accuracy = next((p.value for p in task.published if p.what == "test accuracy"), None)
-    here = (
-        "comes with the package"
-        if task.data.simulated
-        else "yours"
-        if own
-        else "yes"
-        if catalogue.present(name, root)
-        else f"fetch {name}"
-    )
+    if task.data.simulated:
+        here = "comes with the package"
+    elif own:
+        here = "yours"
+    else:
+        here = "yes" if catalogue.present(name, root) else f"fetch {name}"
     return {
         "task": task.name,
         "summary": task.summary,

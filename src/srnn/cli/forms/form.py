@@ -69,14 +69,10 @@ class Form:
 
     def rows(self, data: dict[str, Any]) -> list[tuple[str, str]]:
         """Return the table of a report."""
-        return [
-            (
-                k,
-                json.dumps(v)
-                if isinstance(v, dict)
-                else f"{v:.6g}"
-                if isinstance(v, float)
-                else str(v),
-            )
-            for k, v in data.items()
-        ]
+        return [(name, _shown(value)) for name, value in data.items()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
