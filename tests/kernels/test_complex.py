@@ -250,6 +250,8 @@ OPERATIONS: dict[str, Callable[[Any, Any, Tensor], Any]] = {
     "abs": lambda z, w, r: z.abs() * w,
     "abs, of a function": lambda z, w, r: torch.abs(input=z) + z,
     "exp": lambda z, w, r: torch.exp(z),
+    "exp, of 1j r": lambda z, w, r: torch.exp(1j * r) * z,
+    "exp, of a complex number that is real": lambda z, w, r: torch.exp(0 * z + r) + w,
     "polar": lambda z, w, r: torch.polar(r * r, r) + z,
     "where": lambda z, w, r: torch.where(r > 0, z, w),
     "where, a number": lambda z, w, r: torch.where(r > 0, z, 0.5),
@@ -581,8 +583,10 @@ def test_refused_types() -> None:
         part(signal(), state={**part.start(B), "s": torch.zeros(B, N, dtype=torch.complex64)})
     with pytest.raises(ConfigError, match="parts of a complex state"):
         srnn.Layer(C, N, changed(states=("z.re",))())
+    with pytest.warns(UserWarning, match="Complex modules"):  # torch's own
+        whole = layer(TwoReal, torch.float32, Spike()).to(torch.complex64)
     with pytest.raises(ConfigError, match=r"number type is torch\.complex64"):
-        layer(TwoReal, torch.float32, Spike()).to(torch.complex64)(signal().to(torch.complex64))
+        whole(signal())
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ operations only. The gradient of z is then g_re + i g_im, which is torch's conve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -274,8 +275,8 @@ def _polar(size: Any, angle: Any) -> Pair:
 
 
 def _exp(a: Pair) -> Pair:
-    size = torch.exp(a.real)
-    return Pair(size * torch.cos(a.imag), size * torch.sin(a.imag))
+    size = torch.exp(a.re) if isinstance(a.re, Tensor) else math.exp(a.re)
+    return Pair(_times(size, torch.cos(a.imag)), _times(size, torch.sin(a.imag)))
 
 
 def _complex(real: Any, imag: Any) -> Pair:
