@@ -237,6 +237,7 @@ OPERATIONS: dict[str, Callable[[Any, Any, Tensor], Any]] = {
     "rsub": lambda z, w, r: torch.rsub(z, w),
     "z * w": lambda z, w, r: z * w,
     "r * 1j": lambda z, w, r: r * 1j + z,
+    "0 * z": lambda z, w, r: (0 * z).real + w * r,
     "multiply": lambda z, w, r: torch.multiply(z, r),
     "z / w": lambda z, w, r: z / w,
     "r / z": lambda z, w, r: r / z,

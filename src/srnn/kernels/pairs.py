@@ -232,10 +232,12 @@ def _sub(a: Pair, b: Pair) -> Pair:
 
 
 def _mul(a: Pair, b: Pair) -> Pair:
-    return Pair(
-        _minus(_times(a.re, b.re), _times(a.im, b.im)),
-        _plus(_times(a.re, b.im), _times(a.im, b.re)),
-    )
+    re = _minus(_times(a.re, b.re), _times(a.im, b.im))
+    im = _plus(_times(a.re, b.im), _times(a.im, b.re))
+    if not isinstance(re, Tensor) and not isinstance(im, Tensor):  # 0 times a number
+        given = [p for p in (a.re, a.im, b.re, b.im) if isinstance(p, Tensor)]
+        re = torch.full_like(given[0], re) if given else re
+    return Pair(re, im)
 
 
 def _div(a: Pair, b: Pair) -> Pair:
