@@ -37,7 +37,7 @@ ELSEWHERE = {
     "compress": (1, "tests/test_compress.py"),
     "export": (5, "tests/export/test_exchange.py"),
     "long-sequences": (1, "tests/nn/test_segments.py"),
-    "own-neuron": (6, "docs/notebooks.py"),
+    "own-neuron": (7, "docs/notebooks.py"),
     "tutorial-ecg": (7, "docs/notebooks.py"),
 }
 """The others: how many blocks, and what runs them; it names the page."""

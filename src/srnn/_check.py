@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -75,6 +76,8 @@ def check_range(
     """Return `value` if low ≤ value ≤ high (low < value with `open_low`) and finite; else raise
     `ConfigError`.
     """
+    if isinstance(value, complex):
+        raise ConfigError(f"{what} is {value!r}; expected a real number.")
     if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
         floor, ceiling = (str(v) if isinstance(v, int) else f"{v:g}" for v in (low, high))
         least = f"a number more than {floor}" if open_low else f"a number of at least {floor}"
@@ -225,3 +228,12 @@ def values_hidden() -> bool:
     return torch.compiler.is_compiling() or (
         torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
     )
+
+
+def check_real_type(who: str, dtype: torch.dtype) -> None:
+    """Raise `ConfigError` for a layer of another number type than real ones."""
+    if not dtype.is_floating_point:
+        raise ConfigError(
+            f"{who}: the number type is {dtype}; weights, inputs and outputs are real numbers, as "
+            "torch.float32. A state is complex where step returns it so."
+        )

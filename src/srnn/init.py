@@ -36,6 +36,8 @@ class Fixed:
     def __post_init__(self) -> None:
         """Refuse values that are neither a number nor a list of numbers, or not finite."""
         try:
+            if isinstance(self.value, Tensor) and self.value.is_complex():
+                raise TypeError
             value = self.tensor()
         except (TypeError, ValueError, RuntimeError):
             raise ConfigError(

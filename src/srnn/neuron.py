@@ -9,6 +9,7 @@ the neuron's business (see `activations.py` and `scan.py`).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -20,12 +21,14 @@ from srnn._check import ConfigError
 
 State = dict[str, Tensor]
 """State of a layer, each (B, N): the names in `Neuron.states`, and "s", the output at the last
-step, owned by the driver.
+step, owned by the driver. A state that `step` returns complex is complex; "s" is real.
 """
 Params = dict[str, Tensor]
 """The constants of a layer as they are trained, each (N,) or () = shared."""
 Coeffs = dict[str, Tensor]
-"""What the step uses, each (N,) or (): decays instead of time constants and so on."""
+"""What the step uses, each (N,) or (): decays instead of time constants and so on. Real, complex
+or of truth values.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class Neuron:
                 f"{type(self).__name__}: no state may be called 's': that is the "
                 "neuron's own output."
             )
+        if parts := [name for name in self.states if name.endswith((".re", ".im"))]:
+            raise ConfigError(
+                f"{type(self).__name__}: no state may be called {parts[0]!r}: so the parts of a "
+                "complex state are called."
+            )
         return {
             f.name: getattr(self, f.name)
             for f in fields(self)
@@ -107,10 +115,81 @@ class Neuron:
     def step(self, I: Any, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         """Return (x, state') for one step.
 
-        Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N).
+        Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N). I, s and x
+        are real; a state may be complex, and then starts at 0 + 0j.
         """
         raise NotImplementedError
 
     def potential(self, s: Tensor, state: State) -> Tensor:
         """Return the observable potential (B, N) after the step that gave s and state."""
         return state["u"]
+
+
+def complex_states(neuron: Neuron, state: State, c: Coeffs) -> tuple[frozenset[str], Tensor, State]:
+    """Return which states are complex, for the step returns them so, and the step, (x, state'),
+    that shows it.
+
+    state: real, "s" included. Where the step does not take it, as z.imag does not, the fewest
+    states are taken as complex with which it goes, and returns them so. Raises what the step does.
+    """
+    names, failed = [k for k in state if k != "s"], None
+    for size in range(len(names) + 1):
+        for guess in itertools.combinations(names, size):
+            try:
+                return _stepped(neuron, state, c, frozenset(guess))
+            except Exception as error:  # whatever a user's code may raise
+                failed = failed or error
+    assert failed is not None
+    raise failed
+
+
+def _stepped(
+    neuron: Neuron, state: State, c: Coeffs, found: frozenset[str]
+) -> tuple[frozenset[str], Tensor, State]:
+    """Return the states that are complex where at least these are, and the step."""
+    s = state["s"]
+    I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
+    while True:
+        now = {k: as_complex(v) if k in found else v for k, v in state.items() if k != "s"}
+        x, new = neuron.step(I, s, now, c)
+        whole = {k for k in now if isinstance(v := new.get(k), Tensor) and v.is_complex()}
+        if whole == found:
+            return found, x, new
+        if not whole > found:
+            raise ConfigError(
+                f"{type(neuron).__name__}.step: a complex state becomes real "
+                f"({', '.join(sorted(found - whole))}); return it complex every time."
+            )
+        found |= whole
+
+
+def as_complex(value: Tensor) -> Tensor:
+    """Return a real tensor as a complex one of its precision; a complex one as it is."""
+    return value if value.is_complex() else value.to(complex_type(value.dtype))
+
+
+def complex_type(dtype: torch.dtype) -> torch.dtype:
+    """Return the type of complex numbers of a layer of so precise numbers.
+
+    Raises `ConfigError` where torch does not compute with it.
+    """
+    if dtype not in _COMPLEX:
+        raise ConfigError(
+            f"a complex state in a layer of {dtype}: there are complex numbers of float32 and "
+            "float64 only. Use layer.float() or layer.double()."
+        )
+    return _COMPLEX[dtype]
+
+
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+def typed(value: float | complex | Tensor, like: Tensor) -> Tensor:
+    """Return a number or a tensor in the number type of `like`, or in its complex type, and on its
+    device.
+    """
+    whole = value.is_complex() if isinstance(value, Tensor) else isinstance(value, complex)
+    dtype = complex_type(like.dtype) if whole else like.dtype
+    if isinstance(value, Tensor):
+        return value.to(like.device, dtype)
+    return like.new_full((), value, dtype=dtype)

@@ -26,7 +26,8 @@ from srnn.analysis.style import (
     time_axis,
 )
 from srnn.kernels import scan
-from srnn.neuron import Neuron
+from srnn.kernels.pairs import split
+from srnn.neuron import Neuron, as_complex, complex_states
 
 
 def record_neuron(
@@ -35,9 +36,10 @@ def record_neuron(
     """Run one neuron on an input current (T,) by the reference loop, step by step, and return all
     it did, each (T,), float64.
 
-    "current", "spikes" (the output), every state by its name, and "threshold" (u less what the step
-    returns) where there is a state u. States are those after a step, before a postponed reset:
-    where u is above the threshold, the neuron spikes. Random constants are drawn once.
+    "current", "spikes" (the output), every state by its name (a complex z as z.re and z.im), and
+    "threshold" (u less what the step returns) where there is a real state u. States are those after
+    a step, before a postponed reset: where u is above the threshold, the neuron spikes. Random
+    constants are drawn once.
     """
     if neuron.gates != 1:
         raise ConfigError(
@@ -51,10 +53,14 @@ def record_neuron(
         for k, v in neuron.init(1).items()
     }
     c = neuron.coeffs(constants)
+    given = {k: torch.as_tensor(v) for k, v in {**neuron.start(1), "s": 0.0}.items()}
     state = {
-        k: torch.as_tensor(v).double().expand(1, 1).clone()
-        for k, v in {**neuron.start(1), "s": 0.0}.items()
+        k: v.to(torch.complex128 if v.is_complex() else torch.float64).expand(1, 1).clone()
+        for k, v in given.items()
     }
+    with torch.no_grad():
+        whole = complex_states(neuron, {k: v.real for k, v in state.items()}, c)[0]
+    state = {k: as_complex(v) if k in whole else v for k, v in state.items()}
     rows: list[dict[str, Tensor]] = []
     with torch.no_grad():
         for now in I.view(-1, 1, 1):
@@ -63,12 +69,12 @@ def record_neuron(
                 neuron, spike, now.unsqueeze(1), None, c, state, backend="reference"
             ).state
             rows.append({**state, "x": x})
-    kept = {name: torch.cat([row[name].view(1) for row in rows]) for name in rows[0]}
+    kept = split({name: torch.cat([row[name].view(1) for row in rows]) for name in rows[0]})
     threshold = {"threshold": kept["u"] - kept["x"]} if "u" in kept else {}
     return {
         "current": I,
         "spikes": kept["s"],
-        **{name: kept[name] for name in neuron.states},
+        **{name: value for name, value in kept.items() if name not in ("s", "x")},
         **threshold,
     }
 
@@ -92,7 +98,10 @@ def neuron_traces(
         label: {k: v.numpy() for k, v in record_neuron(n, current).items()}
         for label, n in neurons.items()
     }
-    others = {label: [s for s in n.states if s != "u"] for label, n in neurons.items()}
+    others = {
+        label: [s for s in traces[label] if s != "u" and s.split(".")[0] in n.states]
+        for label, n in neurons.items()
+    }
     heights = [0.8, 0.3, 2.0, *([1.0] if any(others.values()) else [])]
     figure = new_figure(figsize=(max(5.0, 4.2 * len(neurons)), 1.0 + 1.15 * sum(heights)))
     axes = figure.subplots(
@@ -115,14 +124,15 @@ def neuron_traces(
             potential.plot(time, t["threshold"], color=LINES[1], ls="--", lw=1.2, label="threshold")
         tidy(potential, "", "potential" if k == 0 else "")
         potential.margins(y=0.12)
-        potential.legend(
-            frameon=False,
-            fontsize=7,
-            ncols=2,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.98),
-            borderaxespad=0,
-        )
+        if "u" in t:
+            potential.legend(
+                frameon=False,
+                fontsize=7,
+                ncols=2,
+                loc="lower center",
+                bbox_to_anchor=(0.5, 0.98),
+                borderaxespad=0,
+            )
         for axis in rest:
             for j, state in enumerate(others[label]):
                 axis.plot(time, t[state], color=LINES[(2 + j) % len(LINES)], lw=1.2, label=state)

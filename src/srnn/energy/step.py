@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from srnn.kernels.graph import Graph
+from srnn.kernels.pairs import split
 from srnn.kernels.trace import trace_step
 from srnn.nn.layers import Layer
 
@@ -16,6 +17,8 @@ _TRANSCENDENTAL = {
     "sigmoid",
     "tanh",
     "erf",
+    "sin",
+    "cos",
     "sqrt",
     "softplus",
     "pow",
@@ -37,7 +40,7 @@ def operations(layer: Layer) -> Counter[str]:
     """
     graph: Graph = trace_step(layer.neuron)
     kind: dict[str, str] = {}
-    coeffs = layer.neuron.coeffs(layer.constants())
+    coeffs = split(layer.neuron.coeffs(layer.constants()))
     for name in graph.inputs:
         if name.startswith("c."):
             value = coeffs[name[2:]]
@@ -46,7 +49,11 @@ def operations(layer: Layer) -> Counter[str]:
             kind[name] = "spike" if layer.activation.binary else "value"
         else:
             kind[name] = (
-                "current" if name.startswith("I") else "membrane" if name == "state.u" else "value"
+                "current"
+                if name.startswith("I")
+                else "membrane"
+                if name in ("state.u", "state.u.re")
+                else "value"
             )
     tally: Counter[str] = Counter()
     for op in graph.ops:

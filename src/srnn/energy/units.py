@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from srnn._check import ConfigError
 from srnn.activations import Relu
 from srnn.energy.step import operations
+from srnn.kernels.pairs import split
 from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.nn.bidirectional import Bidirectional
 from srnn.nn.layers import Layer
@@ -203,7 +204,7 @@ def _of_layer(k: int, name: str, layer: Layer, source: Source, own: Source) -> U
     batch_norm = isinstance(layer.norm, nn.BatchNorm1d)  # folds into the weights and a bias
     biased = batch_norm or layer.bias is not None or layer.recurrent_bias is not None
     rows = layer.neurons * layer.neuron.gates
-    coeffs = layer.neuron.coeffs(layer.constants()).values()
+    coeffs = split(layer.neuron.coeffs(layer.constants())).values()
     relu = isinstance(layer.activation, Relu)
     return Unit(
         k,
@@ -215,7 +216,7 @@ def _of_layer(k: int, name: str, layer: Layer, source: Source, own: Source) -> U
         if layer.recurrent is None
         else _connections(layer.recurrent, layer.recurrent_mask, layer.neuron.gates, own),
         operations(layer),
-        layer.neuron.states,
+        tuple(k for k in split(layer.start(1)) if k != "s"),
         sum(_there(layer.weight_mask, layer.neuron.gates)),
         is_cell(layer),
         rows if biased else 0,

@@ -135,7 +135,7 @@ def _layer(
     graph = layer.step.graph
     places = current_places(layer)
     places |= {"s": f"(real){own}.s[n]" if layer.binary else f"{own}.s[n]"} | {
-        f"state.{key}": f"{own}.{key}[n]" for key in layer.step.states
+        f"state.{key}": f"{own}.{key.replace('.', '_')}[n]" for key in layer.step.states
     }
     outputs = {key: value for key, value in places.items() if key.startswith("state.")} | {
         "s": f"{own}.s[n]"

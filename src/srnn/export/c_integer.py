@@ -168,7 +168,10 @@ def _layer(
         terms.append(f"{name}_bias[n]")
     lines.append(f"for (int32_t n = 0; n < {rows}; n++) I[n] = saturated({' + '.join(terms)});")
     places = current_places(layer)
-    places |= {"s" if key == "s" else f"state.{key}": f"{own}.{key}[n]" for key in layer.start}
+    places |= {
+        "s" if key == "s" else f"state.{key}": f"{own}.{key.replace('.', '_')}[n]"
+        for key in layer.start
+    }
     outputs = {key: place for key, place in places.items() if not key.startswith("I")}
     if last:
         outputs["potential"] = "scores[n]"

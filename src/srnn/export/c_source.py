@@ -134,7 +134,8 @@ def field(k: int, layer: Described | IntegerLayer, number: str, past: str) -> st
     inputs it keeps.
     """
     names = [f"{'uint8_t' if layer.binary else number} s[{layer.neurons}];"]
-    names += [f"{number} {name}[{layer.neurons}];" for name in layer.start if name != "s"]
+    states = [name.replace(".", "_") for name in layer.start if name != "s"]
+    names += [f"{number} {name}[{layer.neurons}];" for name in states]
     if layer.reach:
         names += [f"{past} past[{layer.reach}][{layer.inputs}];", "int32_t at;"]
     return f"struct {{ {' '.join(names)} }} layer{k}; /* {layer.who} */"
@@ -147,7 +148,8 @@ def resets(
     cleared first).
     """
     tables, lines = list[Table](), list[str]()
-    for name, start in layer.start.items():
+    for state, start in layer.start.items():
+        name = state.replace(".", "_")
         bit = name == "s" and layer.binary
         text = "1" if bit else number(start[0].item())
         if not bool((start == start[0]).all()):

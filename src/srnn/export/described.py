@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu
 from srnn.cells import Dense
+from srnn.kernels.pairs import split
 from srnn.kernels.specialise import Special, specialise
 from srnn.kernels.trace import numbers, trace_program
 from srnn.neuron import Neuron, State
@@ -121,7 +122,7 @@ def _special(
     }
     return specialise(
         trace_program(neuron, activation),
-        {f"c.{k}": _plain(v).expand(n) for k, v in coeffs.items()} | held,
+        {f"c.{k}": _plain(v).expand(n) for k, v in split(coeffs).items()} | held,
         potential=potential,
     )
 
@@ -141,7 +142,8 @@ def _layer(who: str, layer: Layer, potential: bool) -> Described:
     step = _special(
         layer.neuron, layer.activation, layer.neuron.coeffs(layer.constants()), n, potential
     )
-    start = {k: _plain(v[0]) for k, v in layer.start(1).items() if k == "s" or k in step.states}
+    given = split(layer.start(1))
+    start = {k: _plain(v[0]) for k, v in given.items() if k == "s" or k in step.states}
     binary = layer.activation.binary and bool(((start["s"] == 0) | (start["s"] == 1)).all())
     again = None if recurrent is None else _plain(recurrent)
     return Described(

@@ -39,6 +39,8 @@ _PLAIN = {
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
     "erf": "Erf",
+    "sin": "Sin",
+    "cos": "Cos",
     "sqrt": "Sqrt",
     "relu": "Relu",
     "abs": "Abs",

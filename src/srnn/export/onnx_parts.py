@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from srnn._check import ConfigError
 from srnn.export.onnx_graph import Nodes, print_step
 from srnn.kernels.graph import currents
+from srnn.kernels.pairs import split
 from srnn.kernels.trace import numbers, trace_program
 from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 from srnn.nn.bidirectional import Bidirectional
@@ -75,9 +76,9 @@ def start(part: Part) -> dict[str, Tensor]:
         return {
             f"{way}.{k}": v
             for way, one in zip(("forward", "backward"), state, strict=True)
-            for k, v in one.items()
+            for k, v in split(one).items()
         }
-    return dict(state)
+    return split(state)
 
 
 def feed(nodes: Nodes, layer: Layer, name: str, x: str) -> str:
@@ -136,13 +137,13 @@ def layer_step(nodes: Nodes, layer: Layer, name: str, current: str, states: Stat
     )
     coeffs = neuron.coeffs(layer.constants())
     values = {
-        **{f"c.{k}": v for k, v in coeffs.items()},
+        **{f"c.{k}": v for k, v in split(coeffs).items()},
         **{f"a.{k}": torch.as_tensor(v) for k, v in numbers(layer.activation).items()},
     }
     given = (
         dict(zip(gates, parts, strict=True))
         | {"s": states["s"]}
-        | {f"state.{k}": states[k] for k in neuron.states}
+        | {f"state.{k}": states[k] for k in program.states}
     )
     used = {a for op in program.step.needed(program.step.outputs) for a in op.args} | set(
         program.step.outputs.values()
@@ -152,7 +153,7 @@ def layer_step(nodes: Nodes, layer: Layer, name: str, current: str, states: Stat
     return Stepped(
         found["s"],
         found["potential"],
-        {"s": found["s"]} | {k: found[f"state.{k}"] for k in neuron.states},
+        {"s": found["s"]} | {k: found[f"state.{k}"] for k in program.states},
     )
 
 

@@ -4,7 +4,7 @@ rebuild it in NumPy, or in any language.
     to_state(net, "net.safetensors")     writes net.safetensors (tensors), net.json (what they are)
 
 Schema, version 1, of the JSON (all tensors are named in the safetensors file; N neurons, C inputs,
-G gates):
+G gates; a complex state or coefficient z is the two real ones z.re and z.im):
 
     format "srnn-state", version, inputs, outputs, dtype
     layers          first one first; of each
@@ -46,6 +46,7 @@ from torch import Tensor, nn
 
 from srnn._check import ConfigError
 from srnn.kernels.graph import Graph
+from srnn.kernels.pairs import split
 from srnn.kernels.trace import numbers, trace_program
 from srnn.nn.bidirectional import Bidirectional
 from srnn.nn.layers import Layer, Part
@@ -135,9 +136,9 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
             "class": type(neuron).__name__,
             "equation": (module.__doc__ if module is not None else None) or "",
             "options": options,
-            "states": list(neuron.states),
+            "states": list(program.states),
             "constants": {k: keep(f"constants.{k}", v) for k, v in constants.items()},
-            "start": {k: _plain(v[0]) for k, v in layer.start(1).items()},
+            "start": {k: _plain(v[0]) for k, v in split(layer.start(1)).items()},
         },
         "activation": {
             "class": type(layer.activation).__name__,
@@ -160,7 +161,7 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         "norm": _norm(layer.norm, keep),
         "step": _graph(program.step),
         "coefficients": {
-            k: keep(f"coefficients.{k}", v) for k, v in neuron.coeffs(constants).items()
+            k: keep(f"coefficients.{k}", v) for k, v in split(neuron.coeffs(constants)).items()
         },
     }
 

@@ -14,8 +14,9 @@ x: (B, C) for a cell, else (B, T, C); lengths (B,) int64; potential and output (
 B is free, and T is for whole recordings: their loop is one scan over the step. With steps= it is
 written out step by step, which any part can do, also those that need a recording's end.
 state: one dictionary of (B, N) tensors a layer, as `Stack.start` returns it; the file srnn.json
-inside the archive holds its start values. What the programs compute is the reference backend's
-arithmetic.
+inside the archive holds its start values, of a complex z as z.re and z.im. What the programs
+compute is the reference backend's arithmetic. A program with complex states and a free T runs under
+torch.no_grad().
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from srnn._check import ConfigError, check_choice, check_range
+from srnn.kernels.pairs import split
 from srnn.nn.layers import LayerState
 from srnn.nn.networks import NetworkState, Stack
 
@@ -156,5 +158,5 @@ def _plain(state: LayerState) -> Any:
     return (
         [_plain(part) for part in state]
         if isinstance(state, tuple)
-        else {name: value[0].tolist() for name, value in state.items()}
+        else {name: value[0].tolist() for name, value in split(state).items()}
     )

@@ -188,6 +188,12 @@ class Kernel:
                 "names than when it was traced. Let it return the same ones every time, or "
                 'use backend="reference".'
             )
+        if len(given.state) != len(self.program.states) + 1:
+            raise ConfigError(
+                f"{self.program.name}: {len(given.state) - 1} states for a kernel of "
+                f"{len(self.program.states)} ({', '.join(self.program.states)}). Pass the state "
+                "that `start(batch)` or an earlier call returned."
+            )
         results = shapes(
             given.x, given.state, self.program.gates, potential, backward, memory.empty
         )

@@ -16,7 +16,20 @@ TRUTH = ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
 
 OPERATIONS = (
     *("add", "sub", "rsub", "mul", "div", "neg", "reciprocal", "pow", "minimum", "maximum"),
-    *("exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sqrt", "softplus", "relu"),
+    *(
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sigmoid",
+        "tanh",
+        "erf",
+        "sqrt",
+        "softplus",
+        "relu",
+        "sin",
+        "cos",
+    ),
     *("abs", "sign", "where", "copy", *TRUTH),
 )
 """All operations."""
@@ -68,6 +81,7 @@ class Program:
     """A neuron with its activation as a kernel needs it: one list of operations, and three
     functions made of them.
 
+    states, constants: of what is complex both parts (`srnn.kernels.pairs`).
     constants: the coefficients c.<name>, then the activation's numbers a.<name>.
     step:    I, s, states → "s", states, "potential".
     advance: I, s, states → states (the output being known).

@@ -27,6 +27,8 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "erf": torch.erf,
+    "sin": torch.sin,
+    "cos": torch.cos,
     "sqrt": torch.sqrt,
     "softplus": softplus,
     "relu": torch.relu,

@@ -35,7 +35,20 @@ _FORMS: dict[str, Callable[..., str]] = {
     "sign": "({0} > 0) - ({0} < 0)".format,
     "softplus": "{0} > 20 ? {0} : log1p_real(exp_real({0} > 20 ? 20 : {0}))".format,
 }
-_CALLS = ("abs", "exp", "expm1", "tanh", "sigmoid", "log", "log1p", "erf", "sqrt", "pow")
+_CALLS = (
+    "abs",
+    "exp",
+    "expm1",
+    "tanh",
+    "sigmoid",
+    "log",
+    "log1p",
+    "erf",
+    "sqrt",
+    "sin",
+    "cos",
+    "pow",
+)
 
 
 _STEP = "const real *restrict I, real *restrict s, real *restrict h, real *restrict pot"

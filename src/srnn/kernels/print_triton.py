@@ -62,7 +62,7 @@ _FORMS: dict[str, Callable[..., str]] = {
     "sign": "({0} > 0).to(real) - ({0} < 0).to(real)".format,
     "copy": "{}".format,
     "sqrt": "root({})".format,
-    **{name: f"tl.{name}({{}})".format for name in ("abs", "exp", "log", "erf")},
+    **{name: f"tl.{name}({{}})".format for name in ("abs", "exp", "log", "erf", "sin", "cos")},
     **{name: f"{name}({{}})".format for name in ("expm1", "tanh", "sigmoid", "log1p", "softplus")},
     "pow": "power({}, {})".format,
 }

@@ -55,7 +55,9 @@ def _file(key: str) -> str:
 def _tracer() -> str:
     """Return what a program depends on beside its key."""
     here = Path(__file__).parent
-    code = (here / f"{name}.py" for name in ("record", "trace", "graph", "key", "programs"))
+    code = (
+        here / f"{name}.py" for name in ("record", "pairs", "trace", "graph", "key", "programs")
+    )
     texts = b"".join(path.read_bytes() for path in (*code, here.parent / "neuron.py"))
     return f"{torch.__version__} {sys.version} {hashlib.sha256(texts).hexdigest()}"
 

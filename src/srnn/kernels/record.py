@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from srnn._check import SrnnError
 from srnn.kernels.graph import Graph, Op, Value
+from srnn.kernels.pairs import RefusedError
 
 _NAMES = {
     "add": "add",
@@ -30,6 +31,8 @@ _NAMES = {
     "sigmoid": "sigmoid",
     "tanh": "tanh",
     "erf": "erf",
+    "sin": "sin",
+    "cos": "cos",
     "sqrt": "sqrt",
     "softplus": "softplus",
     "relu": "relu",
@@ -118,6 +121,13 @@ def record(
     try:
         with recorder:
             results = f(given)
+    except RefusedError as error:
+        line = _line(traceback.extract_tb(error.__traceback__), code)
+        raise TraceError(
+            f"{who}: {error.operation}{line} is nothing that a kernel can do with complex numbers "
+            "(+ - * /, conj, real, imag, abs, exp, torch.complex, torch.polar and torch.where "
+            'are); write it with those, or use backend="reference".'
+        ) from None
     except SrnnError:
         raise
     except Exception as error:  # whatever a user's code may raise
@@ -130,6 +140,13 @@ def record(
         tuple(recorder.ops),
         {name: recorder.value(y) for name, y in zip(outputs, results, strict=True)},
     )
+
+
+def _line(stack: Sequence[traceback.FrameSummary], code: Callable[..., Any]) -> str:
+    """Return " (file:line)" of the last of these frames in the user's file, or ""."""
+    file = inspect.getsourcefile(inspect.unwrap(code))
+    lines = [frame for frame in stack if frame.filename == file]
+    return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -279,7 +296,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return " (file:line)" of the operation now running in the user's function, or "" where it
         is not there.
         """
-        file = inspect.getsourcefile(inspect.unwrap(self.code))
         stack = traceback.extract_stack()
         inside = max(
             (
@@ -289,8 +305,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ),
             default=0,
         )
-        lines = [frame for frame in stack[inside:] if frame.filename == file]
-        return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
+        return _line(stack[inside:], self.code)
 
 
 @functools.cache

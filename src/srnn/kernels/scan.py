@@ -25,6 +25,7 @@ from srnn._build import BuildError
 from srnn._check import ConfigError, check_choice
 from srnn.activations import Activation
 from srnn.kernels import cpu, gpu
+from srnn.kernels.pairs import join, split
 from srnn.kernels.trace import TraceError, numbers
 from srnn.neuron import Coeffs, Neuron, State
 
@@ -230,9 +231,18 @@ def run_many(jobs: Sequence[Job]) -> list[Scanned]:
     job = jobs[0]
     key = cpu.register(job.neuron, job.activation)
     name = choose(job.backend, key, job.current.device.type, job.state["s"].dtype).name
-    if name == "triton":
-        return _by_triton(key, jobs)
-    return [_by_reference(job) if name == "reference" else _by_cpu(key, job) for job in jobs]
+    if name == "reference":
+        return [_by_reference(job) for job in jobs]
+    jobs = [_in_pairs(job) for job in jobs]
+    return _by_triton(key, jobs) if name == "triton" else [_by_cpu(key, job) for job in jobs]
+
+
+def _in_pairs(job: Job) -> Job:
+    """Return a job as the kernels have it: complex numbers in two parts, the states in the
+    neuron's order.
+    """
+    state = {k: job.state[k] for k in (*job.neuron.states, "s")}
+    return job._replace(coeffs=split(job.coeffs), state=split(state))
 
 
 def _by_reference(job: Job) -> Scanned:
@@ -309,7 +319,7 @@ def _inputs(job: Job) -> list[Tensor | None]:
     """Return what a kernel runs on, in the order of `kernels.cpu.Inputs`."""
     # under autocast x may be of a shorter type
     constants = constants_of(job.activation, job.coeffs, job.state["s"])
-    before = torch.stack([*(job.state[k] for k in job.neuron.states), job.state["s"]])
+    before = torch.stack(list(job.state.values()))
     ends = None if job.lengths is None else job.lengths.to(job.current.device, torch.int64)
     given = (job.current, job.weight, job.bias, job.recurrent, constants, before, ends)
     return [None if t is None else t.contiguous() for t in given]
@@ -320,15 +330,13 @@ def _differentiated(given: Sequence[Tensor | None]) -> bool:
 
 
 def _scanned(job: Job, output: Tensor, seen: Tensor, final: Tensor) -> Scanned:
-    names = (*job.neuron.states, "s")
-    return Scanned(
-        output, seen if job.potential else None, dict(zip(names, final.unbind(0), strict=True))
-    )
+    state = join(dict(zip(job.state, final.unbind(0), strict=True)))
+    return Scanned(output, seen if job.potential else None, state)
 
 
 def constants_of(activation: Activation, coeffs: Coeffs, like: Tensor) -> Tensor:
-    """Return the constants of a kernel, (numbers, N): coefficients, then the activation's numbers,
-    of the type of `like` (B, N).
+    """Return the constants of a kernel, (numbers, N): coefficients, both parts of complex ones, and
+    the numbers of the activation, of the type of `like` (B, N).
     """
     n = like.shape[-1]
     held = [
@@ -336,7 +344,7 @@ def constants_of(activation: Activation, coeffs: Coeffs, like: Tensor) -> Tensor
         for v in numbers(activation).values()
     ]
     return (
-        torch.stack([*(c.expand(n) for c in coeffs.values()), *held])
+        torch.stack([*(c.to(like.dtype).expand(n) for c in split(coeffs).values()), *held])
         if coeffs or held
         else like.new_empty(0, n)
     )

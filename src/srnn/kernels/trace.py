@@ -20,16 +20,18 @@ from srnn.activations import Activation
 from srnn.init import Fixed
 from srnn.kernels.graph import Builder, Graph, Value, currents
 from srnn.kernels.graph import Program as Program
+from srnn.kernels.pairs import Pair, Tracing, pair, parts, split
 from srnn.kernels.record import TraceError as TraceError
 from srnn.kernels.record import record
-from srnn.neuron import Neuron
+from srnn.neuron import Neuron, complex_states
 
 
 def trace_step(neuron: Neuron) -> Graph:
     """Return the step of `neuron` as a graph, constants at full shape.
 
     inputs: "I" (or "I0", "I1" … for gates), "s", "state.<name>", "c.<name>"; outputs: "x" and each
-    "state.<name>". A clamp is written as maximum and minimum, literals stand in the arguments.
+    "state.<name>"; of what is complex, its name with .re and with .im. A clamp is written as
+    maximum and minimum, literals stand in the arguments.
     Draws nothing from torch's generator. Raises `TraceError` naming an operation that is not
     elementwise, and where it stands.
     """
@@ -42,7 +44,7 @@ def trace_program(neuron: Neuron, activation: Activation) -> Program:
     Raises `TraceError` as `trace_step` does.
     """
     model, act = _Model(neuron), _Activation(activation)
-    states, names = tuple(f"state.{k}" for k in neuron.states), model.inputs
+    states, names = model.states, model.inputs
     constants = (*model.coeffs, *act.numbers)
     build = Builder()
     given: dict[str, Value] = {name: name for name in (*names, *constants)}
@@ -65,7 +67,7 @@ def trace_program(neuron: Neuron, activation: Activation) -> Program:
     return Program(
         f"{type(neuron).__name__}, {act.title}",
         neuron.gates,
-        neuron.states,
+        tuple(k.removeprefix("state.") for k in states),
         model.coeffs,
         constants,
         step,
@@ -88,24 +90,61 @@ class _Model:
                 k: (v if isinstance(v, Tensor) else v.tensor()).double()
                 for k, v in neuron.init(self.shapes[0][1]).items()
             }
-            self.coeffs = tuple(
-                f"c.{k}"
-                for k in neuron.coeffs({k: v.expand(self.shapes[0][1]) for k, v in params.items()})
-            )
+            self._probe({k: v.expand(self.shapes[0][1]) for k, v in params.items()})
         self.currents = currents(neuron.gates)
-        self.states = tuple(f"state.{k}" for k in neuron.states)
         self.inputs = (*self.currents, "s", *self.states, *self.coeffs)
 
-    def _step(self, v: dict[str, Tensor]) -> list[Tensor]:
-        I: Any = v["I"] if self.neuron.gates == 1 else tuple(v[k] for k in self.currents)
-        state = {k: v[f"state.{k}"] for k in self.neuron.states}
-        x, new = self.neuron.step(
-            I, v["s"], state, {k.removeprefix("c."): v[k] for k in self.coeffs}
+    @torch.no_grad()
+    def _probe(self, params: dict[str, Tensor]) -> None:
+        """Find out which coefficients and states there are, and which of them are complex."""
+        neuron, like = self.neuron, torch.zeros(self.shapes[0], dtype=torch.float64)
+        c = {
+            k: v if isinstance(v, Tensor) else torch.as_tensor(v)
+            for k, v in neuron.coeffs(params).items()
+        }
+        try:
+            self._complex = complex_states(neuron, dict.fromkeys((*neuron.states, "s"), like), c)[0]
+        except Exception:  # whatever a user's code may raise: the trace says it with its place
+            self._complex = frozenset()
+        self.coeffs = tuple(f"c.{k}" for k in split(c))
+        self._truths = {f"c.{k}" for k, v in c.items() if v.dtype is torch.bool}
+        self.states = tuple(
+            f"state.{k}{part}"
+            for k in neuron.states
+            for part in ((".re", ".im") if k in self._complex else ("",))
         )
-        return [x, *(new[k] for k in self.neuron.states)]
 
-    def _potential(self, v: dict[str, Tensor]) -> list[Tensor]:
-        return [self.neuron.potential(v["s"], {k: v[f"state.{k}"] for k in self.neuron.states})]
+    def _step(self, v: dict[str, Tensor]) -> list[Any]:
+        I: Any = v["I"] if self.neuron.gates == 1 else tuple(v[k] for k in self.currents)
+        c = {k.removeprefix("c."): v[k] != 0 if k in self._truths else v[k] for k in self.coeffs}
+        with Tracing():
+            x, new = self.neuron.step(I, v["s"], self._state(v), pair(c))
+        return [
+            self._real("x", x),
+            *(
+                part
+                for k in self.neuron.states
+                for part in (
+                    parts(new[k]) if k in self._complex else [self._real(f"state {k!r}", new[k])]
+                )
+            ),
+        ]
+
+    def _potential(self, v: dict[str, Tensor]) -> list[Any]:
+        with Tracing():
+            seen = self.neuron.potential(v["s"], self._state(v))
+        return [self._real("potential", seen)]
+
+    def _state(self, v: dict[str, Tensor]) -> dict[str, Any]:
+        return pair({k.removeprefix("state."): v[k] for k in self.states})
+
+    def _real(self, what: str, value: Any) -> Any:
+        if isinstance(value, Pair) or (isinstance(value, Tensor) and value.is_complex()):
+            raise TraceError(
+                f"{self.who}: {what} is complex, where a kernel has a real number. Take its real "
+                "part, its imaginary part or its size (.real, .imag, .abs())."
+            )
+        return value
 
     def step(self) -> Graph:
         return self._trace(self._step, self.inputs, ("x", *self.states), self.neuron.step)
@@ -199,7 +238,7 @@ def with_numbers(activation: Any, values: dict[str, Tensor]) -> Any:
 
 
 def _adjoint(
-    f: Callable[[dict[str, Tensor]], list[Tensor]],
+    f: Callable[[dict[str, Tensor]], list[Any]],
     inputs: tuple[str, ...],
     results: tuple[str, ...],
 ) -> Callable[[dict[str, Tensor]], list[Tensor]]:
@@ -208,7 +247,9 @@ def _adjoint(
     def back(v: dict[str, Tensor]) -> list[Tensor]:
         with torch.enable_grad():
             leaves = {k: v[k].detach().requires_grad_() for k in inputs}
-            found = [(y, v[k]) for y, k in zip(f(leaves), results, strict=True) if y.requires_grad]
+            made = zip(f(leaves), results, strict=True)
+            # the part of a complex number may be a literal
+            found = [(y, v[k]) for y, k in made if isinstance(y, Tensor) and y.requires_grad]
             grads = torch.autograd.grad(
                 [y for y, _ in found],
                 list(leaves.values()),

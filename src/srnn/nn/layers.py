@@ -22,6 +22,7 @@ from srnn._check import (
     check_instance,
     check_lengths,
     check_range,
+    check_real_type,
     check_signal,
     check_sizes,
     values_hidden,
@@ -29,7 +30,7 @@ from srnn._check import (
 from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu, scan
 from srnn.kernels.fixed_weights import check_bits, rounded
-from srnn.neuron import Neuron, Params, State
+from srnn.neuron import Neuron, Params, State, as_complex, complex_states, complex_type, typed
 from srnn.neurons import Leaky
 from srnn.nn.norm import BatchNorm as BatchNorm
 from srnn.nn.norm import LayerNorm as LayerNorm
@@ -59,6 +60,11 @@ class Constants(nn.Module):
                 "dtype": dtype or torch.get_default_dtype(),
                 "copy": True,
             }
+            if isinstance(value, Tensor) and value.is_complex():
+                raise ConfigError(
+                    f"{type(neuron).__name__}.init: {name} is complex, and constants are real. "
+                    "Make it two of them, and write torch.complex(re, im) in coeffs."
+                )
             if isinstance(value, init.Fixed):
                 self.register_buffer(name, value.tensor().to(**kwargs))
             else:
@@ -101,6 +107,7 @@ class Layer(Part):
     `ConfigError` for settings that cannot work.
     """
 
+    _probed: tuple[Neuron | None, frozenset[str]] = (None, frozenset())
     weight_mask: Tensor | None
     recurrent_mask: Tensor | None
     bits: int | None = None
@@ -137,6 +144,7 @@ class Layer(Part):
                 Activation,
                 "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())",
             )
+        check_real_type("Layer", dtype or torch.get_default_dtype())
         self.inputs, self.outputs, self.neurons, self.neuron = inputs, neurons, neurons, neuron
         self.activation = activation if activation is not None else Spike()
         if neuron.hard_reset and not self.activation.unit:
@@ -209,10 +217,11 @@ class Layer(Part):
         Raises `ConfigError` saying what to mend.
         """
         neuron, who, names = self.neuron, type(self.neuron).__name__, set(self.neuron.states)
-        state = self.start(2)
-        s = state.pop("s")
-        I: Any = s if neuron.gates == 1 else (s,) * neuron.gates
-        x, new = neuron.step(I, s, state, neuron.coeffs(self.constants()))
+        given = self._given(2)
+        state = {k: v.real for k, v in given.items()}
+        s = state["s"]
+        whole, x, new = complex_states(neuron, state, neuron.coeffs(self.constants()))
+        self._probed = neuron, whole
         if set(new) != names:
             raise ConfigError(
                 f"{who}.step returns the states {', '.join(sorted(new)) or '(none)'}; "
@@ -224,10 +233,28 @@ class Layer(Part):
                     f"{who}.step: {name} has shape {tuple(value.shape)} for input "
                     f"{tuple(s.shape)}; every operation must be elementwise."
                 )
+            wanted = complex_type(s.dtype) if name in whole else s.dtype
+            if value.dtype != wanted and (value.is_complex() or not value.is_floating_point()):
+                real = " It is complex: take its .real, .imag or .abs()." if name == "x" else ""
+                raise ConfigError(
+                    f"{who}.step: {name} is {value.dtype} in a layer of {s.dtype}; expected "
+                    f"{wanted}.{real if value.is_complex() else f' Write .to({wanted}).'}"
+                )
+        for name, value in given.items():
+            if value.is_complex() and name not in whole:
+                raise ConfigError(
+                    f"{who}.start: {name} is complex, and "
+                    + ("s is real." if name == "s" else "step returns it as a real number.")
+                )
         if "u" not in names and type(neuron).potential is Neuron.potential:
             raise ConfigError(
                 f"{who} has no state 'u'; name the membrane potential 'u', or "
                 "define potential(s, state)."
+            )
+        if whole and neuron.potential(s, new).is_complex():
+            raise ConfigError(
+                f"{who}: its potential is complex; define potential(s, state) and return "
+                'something real, such as state["u"].real.'
             )
 
     def _fill(self, what: str, weight: Tensor) -> None:
@@ -250,12 +277,20 @@ class Layer(Part):
         """Return the neuron's state before the first step for `batch` recordings, each (B, N), with
         "s" = 0 unless the neuron says otherwise.
         """
+        whole = self._complex_states()
+        return {k: as_complex(v) if k in whole else v for k, v in self._given(batch).items()}
+
+    def _given(self, batch: int) -> State:
+        """Return the start as the neuron gives it: complex only where it says so."""
         given = {"s": 0.0, **self.neuron.start(self.neurons)}
-        values = {
-            k: v.to(self.weight) if isinstance(v, Tensor) else self.weight.new_full((), v)
-            for k, v in given.items()
-        }
+        values = {k: typed(v, self.weight) for k, v in given.items()}
         return {name: v.detach().expand(batch, self.neurons).clone() for name, v in values.items()}
+
+    def _complex_states(self) -> frozenset[str]:
+        """Return the names of the complex states: those that the step returns so."""
+        if self._probed[0] is not self.neuron:
+            self._check_neuron()
+        return self._probed[1]
 
     def forward(
         self,
@@ -337,6 +372,7 @@ class Layer(Part):
         return chosen
 
     def _check_dtype(self, x: Tensor) -> None:
+        check_real_type(self._who(), self.weight.dtype)
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ShapeError(
                 f"{self._who()}: x has dtype {x.dtype}, the layer "
@@ -363,10 +399,13 @@ class Layer(Part):
                     f"{self._who()}: state[{name!r}] has shape "
                     f"{tuple(state[name].shape)}; expected (B={batch}, N={self.neurons})."
                 )
-            if state[name].dtype != self.weight.dtype:
+            whole = name in self._complex_states()
+            dtype = complex_type(self.weight.dtype) if whole else self.weight.dtype
+            if state[name].dtype != dtype:
                 raise ShapeError(
                     f"{self._who()}: state[{name!r}] has dtype {state[name].dtype}, "
-                    f"the layer {self.weight.dtype}."
+                    f"the layer {self.weight.dtype}"
+                    + (f", of which this state is the complex one: {dtype}." if whole else ".")
                 )
         return state
 

@@ -24,6 +24,7 @@ from srnn._check import (
 from srnn.activations import Identity, Soft
 from srnn.kernels import scan
 from srnn.kernels.trace import numbers
+from srnn.neuron import as_complex
 from srnn.nn.layers import Layer, LayerState, Part, valid_steps
 from srnn.nn.segments import recomputed
 from srnn.surrogates import FastSigmoid
@@ -436,7 +437,7 @@ class Zeros:
 @dataclass(frozen=True)
 class UniformStart:
     """Start the potentials of every recording anew from U[low, high); with graded=True the output
-    before the first step is that same number.
+    before the first step is that same number. Of a complex u the real part is drawn.
 
     The published scripts start so, in training and in evaluation (Yin: U[0, 1)·b0, the output at -1
     being the same graded tensor). Here a generator may be passed, so that an evaluation gives the
@@ -470,7 +471,8 @@ class UniformStart:
                 + self.low
             )
             u = u.to(state["s"])
-            return {**state, "u": u, "s": u if self.graded else state["s"]}
+            whole = as_complex(u) if state["u"].is_complex() else u
+            return {**state, "u": whole, "s": u if self.graded else state["s"]}
 
         return tuple(draw(state) for state in net.start(batch))
 

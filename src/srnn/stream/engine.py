@@ -20,6 +20,7 @@ from torch import Tensor
 
 from srnn._check import ConfigError, DataError, ShapeError, check_instance
 from srnn.kernels import cpu, scan
+from srnn.kernels.pairs import join, split
 from srnn.kernels.steps import LayerArrays, Real, Steps
 from srnn.nn.layers import Layer, LayerState, Part, valid_steps
 from srnn.nn.networks import NetworkState, Stack
@@ -71,17 +72,20 @@ class _Compiled:
 
     def get(self) -> list[LayerState]:
         return [
-            {
-                name: torch.from_numpy(value.copy())
-                for name, value in zip(names, arrays, strict=True)
-            }
+            join(
+                {
+                    name: torch.from_numpy(value.copy())
+                    for name, value in zip(names, arrays, strict=True)
+                }
+            )
             for names, arrays in zip(self.steps.names, self.steps.state, strict=True)
         ]
 
     def put(self, states: list[LayerState], rows: Any) -> None:
         for names, arrays, state in zip(self.steps.names, self.steps.state, states, strict=True):
+            given = split(_named(state))
             for name, array in zip(names, arrays, strict=True):
-                array[rows] = _named(state)[name].numpy()
+                array[rows] = given[name].numpy()
 
 
 class _Module:
@@ -208,8 +212,8 @@ class Engine:
                 f"Stream: a state of {len(state)} layers for a network of {len(parts)}."
             )
         for k, (part, given) in enumerate(zip(parts, state, strict=True)):
-            wanted = {name: (count, *v.shape[1:]) for name, v in _named(part.start(1)).items()}
-            got = {name: tuple(v.shape) for name, v in _named(given).items()}
+            wanted = {name: _form(v, count) for name, v in _named(part.start(1)).items()}
+            got = {name: _form(v, len(v)) for name, v in _named(given).items()}
             if got != wanted:
                 raise ShapeError(f"Stream: the state of layer {k} is {got}; expected {wanted}.")
         rest = list(state)
@@ -243,9 +247,15 @@ def _arrays(layer: Layer) -> LayerArrays:
         layer.activation, coeffs, layer.weight.new_empty(1, layer.neurons)
     ).detach()
     kernel = cpu.kernel(cpu.register(layer.neuron, layer.activation), layer.weight.dtype)
+    names = (*kernel.program.states, "s")
     if layer.norm is not None:
-        return LayerArrays(kernel, None, None, recurrent, constants, (*layer.neuron.states, "s"))
-    return LayerArrays(kernel, weight, bias, recurrent, constants, (*layer.neuron.states, "s"))
+        return LayerArrays(kernel, None, None, recurrent, constants, names)
+    return LayerArrays(kernel, weight, bias, recurrent, constants, names)
+
+
+def _form(state: Tensor, count: int) -> tuple[Any, ...]:
+    """Return the shape of the state of so many recordings, and whether it is complex."""
+    return (count, *state.shape[1:], *(["complex"] if state.is_complex() else []))
 
 
 def _named(state: LayerState) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from srnn._check import (
     check_range,
     check_sizes,
 )
+from srnn.kernels.pairs import join, split
 from srnn.kernels.scan import Choice
 from srnn.neuron import State
 from srnn.nn.networks import NetworkState, Stack
@@ -240,7 +241,7 @@ class Stream:
                     "stream: the file is damaged."
                 )
         self.state = tuple(
-            {name: tensors[f"layer.{k}.{name}"] for name in part}
+            join({name: tensors[f"layer.{k}.{name}"] for name in split(part)})
             for k, part in enumerate(self._parts())
         )
         for owner, names in self._arrays():
@@ -263,7 +264,7 @@ class Stream:
         layers = {
             f"layer.{k}.{name}": v
             for k, part in enumerate(self._parts())
-            for name, v in part.items()
+            for name, v in split(part).items()
         }
         return layers | {
             f"{_PREFIX[type(owner)]}.{name}": torch.from_numpy(getattr(owner, name).copy())

@@ -75,5 +75,7 @@ static inline real abs_real(real x) { return LIBM(fabs)(x); }
 static inline real log_real(real x) { return LIBM(log)(x); }
 static inline real log1p_real(real x) { return LIBM(log1p)(x); }
 static inline real erf_real(real x) { return LIBM(erf)(x); }
+static inline real sin_real(real x) { return LIBM(sin)(x); }
+static inline real cos_real(real x) { return LIBM(cos)(x); }
 static inline real sqrt_real(real x) { return LIBM(sqrt)(x); }
 static inline real pow_real(real x, real y) { return LIBM(pow)(x, y); }
