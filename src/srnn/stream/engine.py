@@ -100,7 +100,7 @@ class _Module:
         made = self._part(given, counts, self._state, potential=True, backend=self._backend)
         self._state = made.state
         potential = made.potential if made.potential is not None else made.output
-        return potential.cpu().numpy(), made.output.cpu().numpy()
+        return _numpy(potential), _numpy(made.output)
 
     def get(self) -> list[LayerState]:
         return [{name: value.cpu().clone() for name, value in _named(self._state).items()}]
@@ -135,7 +135,9 @@ class Engine:
         self._net = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
         self.batch, self.inputs, self.outputs = batch, net.inputs, net.outputs
         first = next((p for p in net.parameters()), torch.zeros(0))
-        self.dtype = torch.zeros(0, dtype=first.dtype).numpy().dtype
+        # numpy has no bfloat16
+        kind = torch.float32 if first.dtype is torch.bfloat16 else first.dtype
+        self.dtype = torch.zeros(0, dtype=kind).numpy().dtype
         self.record, self.recorded = record, tuple[Real, ...]()
         self._stages = self._cut(backend)
         self._single = self._stages[0] if len(self._stages) == 1 and not record else None
@@ -182,15 +184,15 @@ class Engine:
         return potential, output
 
     def step(self, x: Any) -> tuple[Real, Real]:
-        """Run one step, x (B, C); return potential and output, (B, 1, K), which the next call may
-        overwrite. Raises as `run`.
+        """Run one step, x (B, C), or (C,) of a single recording; return potential and output,
+        (B, 1, K), which the next call may overwrite. Raises as `run`.
         """
         if isinstance(self._single, _Compiled) and self._single._normed is None:
             bad, potential, output = self._single.steps.step(x)
             if bad:
                 raise not_finite(bad - 1, 1)
             return potential, output
-        return self.run(np.asarray(x)[:, None], None)
+        return self.run(np.reshape(x, (self.batch, 1, -1)), None)
 
     @property
     def state(self) -> NetworkState:
@@ -246,6 +248,11 @@ def _arrays(layer: Layer) -> LayerArrays:
     if layer.norm is not None:
         return LayerArrays(kernel, None, None, recurrent, constants, (*layer.neuron.states, "s"))
     return LayerArrays(kernel, weight, bias, recurrent, constants, (*layer.neuron.states, "s"))
+
+
+def _numpy(value: Tensor) -> Real:
+    value = value.cpu()
+    return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
 
 
 def _named(state: LayerState) -> dict[str, Tensor]:
