@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -25,27 +24,13 @@ import pytest
 import torch
 from torch import Tensor
 
-import srnn.neurons
-import srnn.surrogates
+from helpers import NEURONS, SURROGATES
 from srnn import Layer, Readout, Stack
 from srnn.activations import Soft, Spike
 from srnn.init import Constant, Uniform
 from srnn.neuron import Neuron
 from srnn.neurons import ALIF, LIF, AdEx, Izhikevich, Leaky, SparchAdLIF
 from srnn.surrogates import Boxcar, MGLeft, MGRight, MultiGaussian, Surrogate
-
-NEURONS = sorted(
-    {c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)},
-    key=lambda c: c.__name__,
-)
-SURROGATES = sorted(
-    {
-        c
-        for c in vars(srnn.surrogates).values()
-        if inspect.isclass(c) and issubclass(c, Surrogate) and c is not Surrogate
-    },
-    key=lambda c: c.__name__,
-)
 
 B, T, C, N = 2, 3, 2, 2
 EPS = 1e-6

@@ -15,13 +15,16 @@ import socket
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from srnn import processes
+from helpers import forked
+from srnn import processes, tasks
 from srnn._check import ConfigError
 from srnn.nn.norm import BatchNorm, normalised
 from srnn.tasks.objective import FiringRate, PerRecording, PerStep
@@ -31,9 +34,6 @@ from srnn.training.loop import Interrupted, Progress
 from srnn.training.runs import Run, load_checkpoint
 from srnn.training.session import find_device
 from srnn.training.train import fit
-
-# run as a program, or by pytest, which puts nothing there
-sys.path.insert(0, str(Path(__file__).parent))
 from uneven import BASE, BITTAR, STEPS
 
 VARIANTS = {
@@ -82,6 +82,11 @@ def main(out: str, *names: str) -> None:
 def stop(epoch: int, batch: int, loss: float) -> None:
     if (epoch, batch) == (1, 2) and os.environ.get("RANK", "0") == "0":
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def alone(function: Callable[[], object]) -> None:
+    """Call a function whose result is no exit code."""
+    function()
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -158,33 +163,29 @@ def test_two_processes_end_where_one_does(tmp_path):
 # ── one of them ends ──────────────────────────────────────────────────────────────────────────────
 
 
-def team(out: Path, codes: tuple[str, str]) -> list[subprocess.Popen[str]]:
-    """Two processes, each with its own program, that find each other as those of two machines do:
+def team(*functions: Callable[[], object]) -> list[subprocess.Popen[str]]:
+    """Two processes, each with its own function, that find each other as those of two machines do:
     nobody watches over both.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    start = (
-        f"import runpy; v = runpy.run_path({__file__!r}); from pathlib import Path; out = "
-        f"Path({str(out)!r}); fit, BASE = v['fit'], v['BASE']\n"
-    )
+    pipes = {"stderr": subprocess.PIPE, "text": True}
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        subprocess.Popen(
-            [sys.executable, "-c", start + code],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(RANK=str(rank), **group),
-        )
-        for rank, code in enumerate(codes)
+        forked(partial(alone, function), {**group, "RANK": str(rank)}, **pipes)
+        for rank, function in enumerate(functions)
     ]
 
 
 def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_path):
-    train = "fit(BASE, out, test=False, progress=v['Progress'](batch=lambda e, b, loss: {}))"
-    die = "__import__('os').kill(__import__('os').getpid(), 9) if (e, b) == (1, 2) else None"
-    first, second = team(tmp_path / "run", (train.format("None"), train.format(die)))
+
+    def die(epoch: int, batch: int, loss: float) -> None:
+        if (epoch, batch) == (1, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train = partial(fit, BASE, tmp_path / "run", test=False)
+    first, second = team(train, partial(train, progress=Progress(batch=die)))
     said = first.communicate(timeout=120)[1]
     second.communicate(timeout=120)
     assert second.returncode == -signal.SIGKILL
@@ -204,8 +205,9 @@ def test_when_one_process_is_killed_the_other_says_so_and_the_run_goes_on(tmp_pa
 
 def test_what_one_process_cannot_read_ends_all(tmp_path):
     """A machine without the data: nobody waits for it, and nothing is left behind."""
-    broken = "from srnn import tasks; fit(tasks.load('ecg'), out, data_dir='/nowhere')"
-    first, second = team(tmp_path / "run", ("fit(BASE, out, test=False)", broken))
+    out = tmp_path / "run"
+    broken = partial(fit, tasks.load("ecg"), out, data_dir="/nowhere")
+    first, second = team(partial(fit, BASE, out, test=False), broken)
     said, why = (p.communicate(timeout=120)[1] for p in (first, second))
     assert (first.returncode, second.returncode) == (1, 1)
     assert "RunError: another process of this run has ended" in said
@@ -270,3 +272,5 @@ def test_batch_norm_over_processes_is_that_of_torch(monkeypatch):
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(0)  # as `srnn` does: torchrun's processes were seen to abort in the clean-up

@@ -22,6 +22,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from srnn import _files
 from srnn._check import SrnnError
 
 FLAGS = (
@@ -168,24 +169,11 @@ def _compile(
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         try:
             for path in (text, made):
-                place(path.read_bytes(), folder / path.name)
-            place(digest.encode(), folder / f"{file}.sha256")
+                _files.write(folder / path.name, path.read_bytes())
+            _files.write(folder / f"{file}.sha256", digest.encode())
             return ctypes.CDLL(str(folder / made.name))
         except OSError:  # a full disk, a folder that went away: this process still gets its library
             return ctypes.CDLL(str(made))
-
-
-def place(data: bytes, path: Path) -> None:
-    """Write a file whole: under a name of its own, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def cache() -> Path:

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from scipy.special import jv, yv
 
 from srnn._check import ConfigError, DataError, ShapeError, SrnnError
-from srnn.encode import Cochlea, cochlea
+from srnn.encode import Cochlea, membrane, nerve
 
 TONE_RATE = 48000
 
@@ -31,12 +31,12 @@ def test_the_phase_is_the_integral():
         for place in (0.0, 0.7, 2.0, 3.5):
 
             def g(c: float, part: str, w=w) -> float:
-                return float(getattr(cochlea._g(w, np.array(c)), part))
+                return float(getattr(membrane._g(w, np.array(c)), part))
 
-            wanted = 2 / 3 * complex(cochlea._g(w, np.array(0.0))) + complex(
+            wanted = 2 / 3 * complex(membrane._g(w, np.array(0.0))) + complex(
                 *(quad(g, 0, place, args=(p,), limit=200)[0] for p in ("real", "imag"))
             )
-            got = complex(cochlea.phase(w.reshape(1), np.array([[place]]))[0, 0])
+            got = complex(membrane.phase(w.reshape(1), np.array([[place]]))[0, 0])
             assert got == pytest.approx(wanted, rel=5e-6)
             compared += 1
     assert compared == 16
@@ -52,13 +52,13 @@ def test_the_input_impedance_is_that_of_bessel_functions():
     wanted = (
         2
         * w
-        / cochlea._xi(w, np.zeros(1))
+        / membrane._xi(w, np.zeros(1))
         * 1j
         * math.sqrt(2e9 / 0.1)
         * (jv(0, k) - 1j * yv(0, k))
         / (jv(1, k) - 1j * yv(1, k))
     )
-    np.testing.assert_allclose(cochlea.transfer(hertz, np.zeros(1))[0], wanted, rtol=1e-12)
+    np.testing.assert_allclose(membrane.transfer(hertz, np.zeros(1))[0], wanted, rtol=1e-12)
 
 
 # channel of 700: place (cm), local resonance (Hz), frequency of the largest response (Hz), its size
@@ -83,7 +83,7 @@ def test_resonances_of_the_membrane():
         assert places[channel] == pytest.approx(place, abs=6e-4)
         assert resonances[channel] == pytest.approx(resonance, rel=1e-3, abs=0.6)  # printed to 1 Hz
         hertz = np.linspace(0.9 * peak, 1.1 * peak, 801)
-        response = np.abs(cochlea.transfer(hertz, places[channel : channel + 1])[0])
+        response = np.abs(membrane.transfer(hertz, places[channel : channel + 1])[0])
         assert hertz[response.argmax()] == pytest.approx(peak, rel=5e-3)
         assert response.max() == pytest.approx(size, rel=1e-2)
         checked += 1
@@ -96,16 +96,16 @@ def test_the_table_is_the_function():
     largest response.
     """
     table, hertz = (
-        cochlea._transfer_table(24000, 70),
+        membrane.transfer_table(24000, 70),
         np.concatenate([np.random.default_rng(0).uniform(1, top, 200) for top in (24000, 300)]),
     )
-    position = cochlea._grid_position(hertz)
+    position = membrane.grid_position(hertz)
     at = position.astype(int)
     got = sum(
         w * table[:, at + k]
-        for w, k in zip(cochlea._cubic(position - at), (-1, 0, 1, 2), strict=True)
+        for w, k in zip(membrane.cubic(position - at), (-1, 0, 1, 2), strict=True)
     )
-    wanted = cochlea.transfer(hertz, Cochlea(70).places())
+    wanted = membrane.transfer(hertz, Cochlea(70).places())
     assert got.shape == wanted.shape == (70, 400)
     worst = (np.abs(got - wanted) / np.abs(table).max(1, keepdims=True)).max()
     assert worst < 1e-4
@@ -127,8 +127,8 @@ def test_the_table_is_the_function():
 def test_hair_cell(amplitude, hertz, largest):
     """Rate (from 0.1 to 0.2 s) and largest probability for a sine of 1 kHz at 24 kHz."""
     rate = 24000
-    p, _ = cochlea._hear(
-        cochlea._ear(rate, 40), amplitude * tone(1000, 0.2, rate)[None], 0, 0, spikes=False
+    p, _ = nerve.hear(
+        nerve.ear(rate, 40), amplitude * tone(1000, 0.2, rate)[None], 0, 0, spikes=False
     )
     assert p.max() == pytest.approx(largest, rel=5e-3)
     assert p[0, rate // 10 :].mean() * rate == pytest.approx(hertz, rel=1e-3)
@@ -176,7 +176,7 @@ def test_neither_the_compiler_nor_the_blocks_matter(change, monkeypatch):
     times, units = ear(sound, TONE_RATE)
     probability = ear.firing_probability(sound, TONE_RATE)
     monkeypatch.setattr(
-        cochlea, *(("_library", lambda: None) if change == "numpy" else ("_BLOCK", 7))
+        *((nerve, "library", lambda: None) if change == "numpy" else (membrane, "BLOCK", 7))
     )
     assert len(times) > 20
     assert np.array_equal(ear(sound, TONE_RATE)[0], times)
@@ -188,10 +188,10 @@ def test_the_binomial_draw():
     """20,000 draws of 40 fibres: mean and variance of a binomial; certain and impossible ones."""
     u = np.random.default_rng(0).random(20000)
     for p in (0.003, 0.1, 0.6):
-        k = cochlea._binomial(np.full(20000, 40), np.full(20000, p), u)
+        k = nerve._binomial(np.full(20000, 40), np.full(20000, p), u)
         assert k.mean() == pytest.approx(40 * p, abs=4 * math.sqrt(40 * p * (1 - p) / 20000))
         assert k.var() == pytest.approx(40 * p * (1 - p), rel=0.05)
-    assert cochlea._binomial(
+    assert nerve._binomial(
         np.array([7, 7]), np.array([0.0, 1.0]), np.array([0.5, 0.5])
     ).tolist() == [0, 7]
 
@@ -216,7 +216,7 @@ def test_the_hair_cell_is_stable_at_the_lowest_rate():
     stays at its rest (64.77 Hz).
     """
     faint = 1e-3 * np.random.default_rng(0).standard_normal((1, 5000))
-    p, _ = cochlea._hear(cochlea._ear(cochlea._LEAST_RATE // 2, 40), faint, 0, 0, spikes=False)
+    p, _ = nerve.hear(nerve.ear(nerve.LEAST_RATE // 2, 40), faint, 0, 0, spikes=False)
     assert p.shape == (1, 5000)
     assert np.abs(p * 5000 / 64.77 - 1).max() < 0.01
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srnn._check import ConfigError, DataError
-from srnn.encode import Cochlea, cochlea, cochlea_stream
+from srnn.encode import Cochlea, cochlea_stream, nerve
 
 RATE = 16000
 
@@ -30,7 +30,7 @@ def heard(stream, x: np.ndarray, cuts: list[int]) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize(("rate", "compiled"), [(16000, True), (8000, True), (16000, False)])
 def test_random_cuts_give_the_same_spikes(rate, compiled, monkeypatch):
     if not compiled:
-        monkeypatch.setattr(cochlea, "_library", lambda: None)
+        monkeypatch.setattr(nerve, "library", lambda: None)
     encoder = Cochlea(20, rate=RATE)
     x = sound(0.8 if compiled else 0.25, rate)
     checked = 0
@@ -52,7 +52,7 @@ def test_random_cuts_give_the_same_spikes(rate, compiled, monkeypatch):
 def test_the_compiled_ears_and_numpys_hear_the_same(monkeypatch):
     x, encoder = sound(0.3), Cochlea(20)
     one = heard(encoder.streaming(RATE, 3.0), x, [1000])
-    monkeypatch.setattr(cochlea, "_library", lambda: None)
+    monkeypatch.setattr(nerve, "library", lambda: None)
     two = heard(encoder.streaming(RATE, 3.0), x, [3000])
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert len(one[0]) > 30
@@ -72,12 +72,12 @@ def test_state_is_explicit():
 
 def membranes(monkeypatch, encoder: Cochlea, seconds: float) -> np.ndarray:
     """The velocities that the ears of a stream are given, (channels, steps)."""
-    caught, hear = [], cochlea._hear
+    caught, hear = [], nerve.hear
     monkeypatch.setattr(
-        cochlea, "_hear", lambda ear, m, *more: (caught.append(m.copy()), hear(ear, m, *more))[1]
+        nerve, "hear", lambda ear, m, *more: (caught.append(m.copy()), hear(ear, m, *more))[1]
     )
     heard(encoder.streaming(RATE, 1.0, seconds), sound(), [])
-    monkeypatch.setattr(cochlea, "_hear", hear)
+    monkeypatch.setattr(nerve, "hear", hear)
     return np.concatenate(caught, 1)
 
 

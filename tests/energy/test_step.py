@@ -4,7 +4,6 @@ is not elementwise.
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
 from dataclasses import dataclass
@@ -13,17 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import srnn.neurons
+from helpers import NEURONS
 from srnn import init
 from srnn.kernels.graph import Graph
 from srnn.kernels.trace import TraceError, trace_step
 from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF, AdLIF, Leaky
-
-NEURONS = sorted(
-    {c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)},
-    key=lambda c: c.__name__,
-)
 
 
 def test_there_are_neurons():

@@ -9,7 +9,6 @@ their bits; whole numbers are equal to the simulation.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 import srnn
 import srnn.cells
 import srnn.neurons
+from helpers import CELLS, NEURONS
 from srnn import _build
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
@@ -36,18 +36,7 @@ from srnn.nn.baselines import CausalConv, CumulativeReadout, Exponential, Tandem
 STEPS, BATCH, INPUTS = 60, 2, 5
 
 
-def classes(module: object) -> list[type[Neuron]]:
-    return sorted(
-        {
-            c
-            for c in vars(module).values()
-            if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron
-        },
-        key=lambda c: c.__name__,
-    )
-
-
-KINDS = [*classes(srnn.neurons), *classes(srnn.cells)]
+KINDS = [*NEURONS, *CELLS]
 NO_INTEGERS = {"LiBRUProbability"}
 """Those refused by name in whole numbers: logarithms of numbers near 0."""
 

@@ -17,6 +17,7 @@ from torch import Tensor
 import srnn
 import srnn.cells
 import srnn.neurons
+from helpers import CELLS, NEURONS
 from srnn import surrogates
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
@@ -31,19 +32,8 @@ LENGTHS = torch.tensor([12, 0, 5, 1])
 FORMS = ("cell", "scan")
 
 
-def classes(module: object) -> list[type[Neuron]]:
-    return sorted(
-        {
-            c
-            for c in vars(module).values()
-            if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron
-        },
-        key=lambda c: c.__name__,
-    )
-
-
-SPIKING = [c for c in classes(srnn.neurons) if "Leaky" not in c.__name__]
-ALL = classes(srnn.neurons) + classes(srnn.cells)
+SPIKING = [c for c in NEURONS if "Leaky" not in c.__name__]
+ALL = [*NEURONS, *CELLS]
 
 
 def activation_of(kind: type[Neuron]) -> Activation:
@@ -114,8 +104,8 @@ def test_every_neuron(kind: type[Neuron], form: str, dtype: torch.dtype, tmp_pat
 
 
 def test_all_neurons_of_the_package_are_asked() -> None:
-    assert len(classes(srnn.neurons)) >= 13
-    assert len(classes(srnn.cells)) >= 9
+    assert len(NEURONS) >= 13
+    assert len(CELLS) >= 9
 
 
 def test_spiking_networks_spike() -> None:

@@ -4,7 +4,6 @@ by its operations.
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import load_file
 import srnn
 import srnn.cells
 import srnn.neurons
+from helpers import CELLS, NEURONS
 from srnn._check import ConfigError
 from srnn.activations import Identity, Relu, Soft, Spike
 from srnn.export.state import to_state
@@ -26,17 +26,6 @@ from srnn.nn import baselines
 from srnn.surrogates import SLayer
 
 B, T, C, N, K = 3, 20, 4, 7, 2
-
-
-def classes(module: object) -> list[type[Neuron]]:
-    return sorted(
-        {
-            c
-            for c in vars(module).values()
-            if inspect.isclass(c) and issubclass(c, Neuron) and c is not Neuron
-        },
-        key=lambda c: c.__name__,
-    )
 
 
 def signal() -> torch.Tensor:
@@ -195,10 +184,10 @@ def in_numpy(about: dict[str, Any], w: dict[str, Any], x: Any) -> Any:
 def activation_of(kind: type[Neuron]) -> Any:
     if kind in (srnn.cells.Dense, srnn.cells.IndRNN):
         return Relu()
-    return Identity() if "Leaky" in kind.__name__ or kind in classes(srnn.cells) else Spike()
+    return Identity() if "Leaky" in kind.__name__ or kind in CELLS else Spike()
 
 
-ALL = classes(srnn.neurons) + classes(srnn.cells)
+ALL = [*NEURONS, *CELLS]
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda c: c.__name__)
@@ -212,7 +201,7 @@ def test_every_neuron_by_its_operations(kind: type[Neuron], tmp_path: Path) -> N
         .eval()
     )
     with torch.no_grad():
-        net.layers[0].weight.mul_(4.0 if kind not in classes(srnn.cells) else 1.0)
+        net.layers[0].weight.mul_(4.0 if kind not in CELLS else 1.0)
     w, about = written(net, tmp_path)
     np.testing.assert_allclose(in_numpy(about, w, signal().numpy()), run(net, signal()), atol=1e-9)
     lengths = torch.tensor([T, 0, 5])

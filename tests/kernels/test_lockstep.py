@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,8 +32,6 @@ from srnn.training import train as training
 from srnn.training.loop import Interrupted, Progress
 from srnn.training.runs import Run, load_checkpoint
 from srnn.training.train import fit, fit_together
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from uneven import BASE, BITTAR, STEPS
 
 VARIANTS = {
@@ -414,7 +411,9 @@ def test_trials_in_lockstep_are_those_of_a_sweep(srnn, tmp_path, monkeypatch):
 
 def test_a_sweep_in_lockstep_stops(tmp_path, monkeypatch):
     monkeypatch.setattr("srnn.search.sweep.gains", lambda *a: True)
-    task = override(srnn_tasks.load("ecg_sim"), [w for w in TINY if w != "--set"] + ["epochs=50"])
+    task = override(
+        srnn_tasks.load("ecg_sim"), [w for w in TINY if w != "--set"] + ["epochs=100000"]
+    )
     sweep = Sweep(
         task,
         space.parse(task, ["optimiser.lr=1e-3:1e-2:log"]),
@@ -425,20 +424,18 @@ def test_a_sweep_in_lockstep_stops(tmp_path, monkeypatch):
         together=2,
     )
     sweep.prepare()
-    heard = []
 
-    def say(line: str) -> None:
-        heard.append(line)
-        if len(heard) == 2:
-            signal.setitimer(signal.ITIMER_REAL, 1.0)
+    def begun(number: int, frame: object) -> None:
+        if len(list(tmp_path.rglob("log.jsonl"))) == 2:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    def late(number: int, frame: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, begun)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     try:
         with pytest.raises(KeyboardInterrupt):
-            work(sweep, say)
+            work(sweep, lambda line: None)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert [row["state"] for row in results(sweep)["trials"]] == ["interrupted"] * 2

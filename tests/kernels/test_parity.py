@@ -14,7 +14,6 @@ what was compared.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import itertools
 from dataclasses import dataclass, field
 
@@ -25,6 +24,7 @@ from torch import Tensor
 import srnn.cells
 import srnn.neurons
 import srnn.surrogates
+from helpers import CELLS, NEURONS, SURROGATES
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
 from srnn.init import Constant, Init
 from srnn.kernels import cpu, gpu, scan
@@ -32,24 +32,6 @@ from srnn.neuron import Coeffs, Neuron, State
 from srnn.neurons import ALIF
 from srnn.surrogates import FastSigmoid, MultiGaussian, Surrogate
 
-
-def classes(module: object, base: type) -> list[type]:
-    """All classes of a module below `base`, by name."""
-    return sorted(
-        {
-            c
-            for c in vars(module).values()
-            if inspect.isclass(c) and issubclass(c, base) and c is not base
-        },
-        key=lambda c: c.__name__,
-    )
-
-
-NEURONS, CELLS, SURROGATES = (
-    classes(srnn.neurons, Neuron),
-    classes(srnn.cells, Neuron),
-    classes(srnn.surrogates, Surrogate),
-)
 DTYPES = (torch.float32, torch.float64)
 TRITON = gpu.interpreting() or torch.cuda.is_available()
 STEPS, BATCH, N = 8 if gpu.interpreting() else 20, 10, 11

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import ctypes
-import inspect
 import math
 import subprocess
 from collections.abc import Callable
@@ -17,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import srnn.cells
-import srnn.neurons
+from helpers import CELLS, NEURONS
 from srnn import Layer, _build
 from srnn.activations import Identity, Soft, Spike
 from srnn.kernels import cpu
@@ -29,15 +27,6 @@ from srnn.neurons import ALIF, SoftLIF
 from srnn.surrogates import FastSigmoid, MGLeft, MultiGaussian, Sigmoid, Triangular
 
 F64 = torch.float64
-NEURONS = sorted(
-    {
-        c
-        for m in (srnn.neurons, srnn.cells)
-        for c in vars(m).values()
-        if inspect.isclass(c) and issubclass(c, Neuron)
-    },
-    key=lambda c: c.__name__,
-)
 
 
 def stepping(f: Callable[[Tensor, Tensor], Tensor]) -> Neuron:
@@ -180,7 +169,7 @@ def compiled(source: str, *flags: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", NEURONS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("kind", [*NEURONS, *CELLS], ids=lambda c: c.__name__)
 def test_the_printed_code_compiles_without_warnings(kind):
     for activation in (Spike(MultiGaussian()), Identity(), Soft(MGLeft())):
         source = print_neuron(trace_program(kind(), activation)).source

@@ -4,7 +4,6 @@ evaluated operation by operation.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import srnn.cells
-import srnn.neurons
+from helpers import CELLS, NEURONS
 from srnn import Layer
 from srnn._check import ConfigError
 from srnn.activations import Activation, Identity, Relu, Soft, Spike
@@ -28,15 +26,6 @@ from srnn.neurons import SoftLIF
 from srnn.surrogates import FastSigmoid, MGLeft, Sigmoid, Triangular
 
 F64 = torch.float64
-NEURONS = sorted(
-    {
-        c
-        for m in (srnn.neurons, srnn.cells)
-        for c in vars(m).values()
-        if inspect.isclass(c) and issubclass(c, Neuron)
-    },
-    key=lambda c: c.__name__,
-)
 ACTIVATIONS = [
     Spike(),
     Relu(),
@@ -319,7 +308,7 @@ def random_inputs(neuron: Neuron, activation: Activation, program: Program) -> d
 
 PAIRS = [
     (kind, activation)
-    for kind in NEURONS
+    for kind in (*NEURONS, *CELLS)
     for activation in ACTIVATIONS
     if activation.unit or not kind.hard_reset
 ]

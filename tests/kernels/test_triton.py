@@ -526,7 +526,6 @@ def test_seeds_in_lockstep_share_launches_and_are_each_as_alone(tmp_path, monkey
     of it alone, its weights up to rounding.
     """
     monkeypatch.setattr(gpu, "TILE", 1024 if gpu.interpreting() else gpu.TILE)
-    sys.path.insert(0, str(ROOT / "tests"))
     from uneven import BASE, Uneven
 
     task = replace(BASE, data=Uneven(train=4), epochs=1)

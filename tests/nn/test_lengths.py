@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import srnn.neurons
+from helpers import NEURONS
 from srnn import BatchNorm, Bidirectional, Concat, Layer, LayerNorm, Mean, Readout, Stack, decode
 from srnn.init import Constant, Normal
 from srnn.neuron import Neuron
@@ -20,10 +21,6 @@ from srnn.neurons import ALIF, LIF, Leaky, YinLIF
 from srnn.nn.bidirectional import reverse
 from srnn.nn.networks import Output, Trace
 
-NEURONS = sorted(
-    {c for c in vars(srnn.neurons).values() if inspect.isclass(c) and issubclass(c, Neuron)},
-    key=lambda c: c.__name__,
-)
 LENGTHS = (6, 0, 3, 1, 6)
 T, C, N, K = 6, 3, 6, 2
 FLOAT = torch.float64

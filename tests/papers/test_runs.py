@@ -6,15 +6,15 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from helpers import command, until
 from srnn import tasks
 from srnn._check import RunError
 from srnn.datasets import qtdb
+from srnn.papers import pool
 from srnn.papers.jobs import Presence, jobs_of, key, state_of, write_index
 from srnn.papers.pool import Pool
 from srnn.papers.results import read
@@ -231,7 +231,9 @@ def test_which_rows_a_run_serves_is_noted(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_with_their_checkpoints_written(tmp_path, number):
+def test_a_signal_stops_all_with_their_checkpoints_written(tmp_path, monkeypatch, number):
+    if number == signal.SIGTERM:  # with programs, as they are started outside of the tests
+        monkeypatch.setattr(pool, "subprocess", subprocess)
     qtdb.made_up(tmp_path / "data")
     runs = tmp_path / "runs"
     words = [
@@ -251,18 +253,14 @@ def test_a_signal_stops_all_with_their_checkpoints_written(tmp_path, number):
         "--data-dir",
         str(tmp_path / "data"),
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "srnn", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while (
-        len(begun := [p for p in runs.rglob("log.jsonl") if len(p.read_text().splitlines()) >= 2])
-        < 2
-    ):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = command(*words, **pipes)
+
+    def both() -> list[Path]:
+        begun = [p for p in runs.rglob("log.jsonl") if len(p.read_text().splitlines()) >= 2]
+        return begun if len(begun) == 2 else []
+
+    begun = until(both, process)
     process.send_signal(number)
     out, err = process.communicate(timeout=200)
     assert (process.returncode, out) == (130, ""), err

@@ -11,13 +11,12 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from helpers import command, until
 from srnn import tasks
 from srnn.cli import main as cli
 from srnn.locks import FileLock
@@ -57,20 +56,8 @@ def plan(out, trials=3, searched=("optimiser.lr=1e-3:1e-1:log",), more=(), **kwa
 
 def started(folder, *argv):
     """Start a command of its own."""
-    command = [sys.executable, "-m", "srnn", "sweep", "ecg_sim", *SET, *map(str, argv)]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def until(what, process=None):
-    """Wait for something to become true."""
-    for _ in range(BEGUN * 20):
-        if found := what():
-            return found
-        assert process is None or process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return command("sweep", "ecg_sim", *SET, *argv, cwd=folder, **pipes)
 
 
 # ── the search space ──────────────────────────────────────────────────────────────────────────────
@@ -553,8 +540,8 @@ def test_the_commands_of_the_page_work(srnn):
         line for block in re.findall(r"```\n(.*?)```", page, re.S) for line in block.splitlines()
     ]
     assert len(commands) == 4
-    for command in commands:
-        words = shlex.split(command)
+    for line in commands:
+        words = shlex.split(line)
         assert words[:3] == ["srnn", "sweep", "ecg_sim"]
         code, text, err = srnn(*words[1:], *SET)
         assert code == 0, err

@@ -11,14 +11,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from helpers import command, forked
 from srnn import tasks
 from srnn._check import RunError
 from srnn.search import space, sweep
@@ -119,9 +120,6 @@ def start(folder: Path, url: str, study: str, trials: int, *more: str) -> subpro
     """`srnn sweep` in a folder of its own."""
     folder.mkdir(exist_ok=True)
     argv = [
-        sys.executable,
-        "-m",
-        "srnn",
         "sweep",
         "ecg_sim",
         *SEARCH,
@@ -134,9 +132,8 @@ def start(folder: Path, url: str, study: str, trials: int, *more: str) -> subpro
         "--json",
     ]
     argv += [word for s in (*SET, *(more or ("epochs=1",))) for word in ("--set", s)]
-    return subprocess.Popen(
-        argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return command(*argv, cwd=folder, **pipes)
 
 
 def plan(folder: Path, url: str, study: str, trials: int, *more: str) -> Sweep:
@@ -166,18 +163,11 @@ def test_two_that_share_only_the_database(server, tmp_path):
 def test_all_that_start_at_once_find_one_study(server, tmp_path):
     """In a new database, whose tables nobody has made yet."""
     server.create("fresh")
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from "
-        "test_sweep_database import plan; from pathlib import Path\n"
-    )
-    code += "print(plan(Path(sys.argv[1]), sys.argv[2], 'fresh', 1).prepare())"
-    argv = [sys.executable, "-c", code]
-    several = [
-        subprocess.Popen(
-            [*argv, str(tmp_path / str(k)), server.url("fresh")], stdout=subprocess.PIPE, text=True
-        )
-        for k in range(4)
-    ]
+
+    def prepare(k: int) -> None:
+        print(plan(tmp_path / str(k), server.url("fresh"), "fresh", 1).prepare())
+
+    several = [forked(partial(prepare, k), stdout=subprocess.PIPE, text=True) for k in range(4)]
     said = [p.communicate(timeout=120)[0].strip() for p in several]
     assert sorted(said) == ["False", "False", "False", "True"]
 

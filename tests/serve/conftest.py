@@ -8,7 +8,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+import helpers
 from srnn import tasks
 from srnn.cli import main as cli
 from srnn.nn.networks import Stack
@@ -241,12 +241,8 @@ class Process:
 
 
 def start(*argv: Any) -> Process:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "srnn", "serve", *map(str, argv), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = helpers.command("serve", *argv, "--json", **pipes)
     line = process.stdout.readline()
     assert line, process.stderr.read()
     ready = json.loads(line)

@@ -21,12 +21,16 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import command
 from srnn.cli import main as cli
 from srnn.stream.live import Live
 from srnn.tasks.task import collate
 from srnn.training.runs import load_run
 
 T = 60
+
+
+PIPES = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 
 
 def trained(folder: Path, task: str, *settings: str) -> Path:
@@ -333,7 +337,7 @@ def test_a_serial_port(capfd, run, offline):
 
 def test_a_pipe_as_a_process_and_a_reader_that_goes(run, offline):
     x, _, labels = offline
-    command = [
+    program = [
         sys.executable,
         "-m",
         "srnn",
@@ -345,15 +349,10 @@ def test_a_pipe_as_a_process_and_a_reader_that_goes(run, offline):
         str(T),
         "--json",
     ]
-    done = subprocess.run(command, input=lines(x).encode(), capture_output=True, timeout=240)
+    done = subprocess.run(program, input=lines(x).encode(), capture_output=True, timeout=240)
     assert (done.returncode, done.stderr) == (0, b"")
     check(events(done.stdout.decode()), labels)
-    process = subprocess.Popen(
-        [*command, "--every", "1"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = command(*program[3:], "--every", "1", **PIPES)
     assert json.loads(process.stdout.readline())["event"] == "start"
     process.stdout.close()
     with contextlib.suppress(BrokenPipeError):
@@ -553,10 +552,7 @@ def test_a_network_that_leaves_the_numbers_begins_anew(srnn, run, offline, tmp_p
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_what_it_did(sent, run, offline):
-    command = [sys.executable, "-m", "srnn", "stream", str(run), "--input", "steps", "--json"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = command("stream", run, "--input", "steps", "--json", **PIPES)
     assert json.loads(process.stdout.readline())["event"] == "start"
     process.stdin.write(lines(offline[0][0]).encode())
     process.stdin.flush()

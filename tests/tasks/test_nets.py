@@ -107,9 +107,10 @@ def test_neurons_of_the_adaptive_network():
 
 
 def test_which_constants_are_trained():
-    names = lambda *s: {
-        n.rsplit(".", 1)[1] for n, _ in ecg(*s).named_parameters() if "constants" in n
-    }
+    def names(*settings: str) -> set[str]:
+        named = ecg(*settings).named_parameters()
+        return {n.rsplit(".", 1)[1] for n, _ in named if "constants" in n}
+
     assert names() == {"tau_m", "tau_adp"}
     assert names("network.trained=[tau_m]") == {"tau_m"}
     assert names("network.trained=[]") == set()

@@ -18,7 +18,8 @@ from srnn.nn.networks import Output
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.objective import PerStep
 from srnn.tasks.task import collate
-from srnn.tasks.truncation import Truncation, chunks
+from srnn.tasks.truncation import Truncation
+from srnn.training.chunks import chunks
 
 SPREAD = PerStep(spread=True)
 LABELS, LENGTHS = torch.tensor([1, 0, -1, 1]), torch.tensor([3, 1, 2, 2])

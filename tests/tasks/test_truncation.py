@@ -24,9 +24,10 @@ from srnn.tasks.objective import FiringRate, PerRecording, PerStep
 from srnn.tasks.optimise import Optimiser
 from srnn.tasks.settings import describe, listed, override
 from srnn.tasks.task import Parts, Task, collate
-from srnn.tasks.truncation import Truncation, Whole, chunks, walk
+from srnn.tasks.truncation import Truncation
 from srnn.training import loop
 from srnn.training import train as training
+from srnn.training.chunks import Whole, chunks, walk
 from srnn.training.evaluate import assess
 from srnn.training.loop import Interrupted, Progress
 from srnn.training.runs import Run, load_checkpoint

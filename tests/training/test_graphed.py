@@ -8,10 +8,8 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,15 +24,14 @@ from srnn.tasks import optimise
 from srnn.tasks.objective import FiringRate
 from srnn.tasks.settings import override
 from srnn.tasks.task import collate
-from srnn.tasks.truncation import Truncation, chunks
+from srnn.tasks.truncation import Truncation
 from srnn.training import graphed, loop, session
 from srnn.training import train as training
+from srnn.training.chunks import chunks
 from srnn.training.graphed import Graphed, capture_cuda
 from srnn.training.runs import Run, load_checkpoint
 from srnn.training.session import Mode
 from srnn.training.train import fit, fit_together
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from uneven import BASE, BITTAR
 
 GPU = torch.cuda.is_available() and not gpu.interpreting()

@@ -26,7 +26,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import srnn
-from srnn import tasks
+from helpers import command, until
+from srnn import _files, tasks
 from srnn._check import ConfigError, DivergedError, RunError
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
@@ -468,14 +469,10 @@ def long(tmp_path_factory):
 def test_a_process_that_is_stopped_goes_on_to_the_same_bits(long, tmp_path, number):
     out, log = tmp_path / "run", tmp_path / "run/log.jsonl"
     sets = [text for setting in [*RANDOM, LONG] for text in ("--set", setting)]
-    command = [sys.executable, "-m", "srnn.cli.main", "train", "ecg_sim", *sets, "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = command("train", "ecg_sim", *sets, "--out", out, **pipes)
     try:
-        deadline = time.monotonic() + 60
-        while not (log.exists() and log.read_text().count("\n")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: log.exists() and log.read_text().count("\n"), process)
         wait = random.uniform(0, 0.25)
         time.sleep(wait)
         process.send_signal(number)
@@ -530,17 +527,14 @@ def test_a_full_disk_at_any_write_leaves_a_run_that_goes_on(tmp_path, monkeypatc
 def test_a_disk_that_is_full_when_a_file_is_opened(whole, tmp_path, monkeypatch):
     out, opened = tmp_path / "run", []
 
-    def full(path, mode="r", *args):
-        opened.append(Path(path).name)
-        if (
-            "w" in mode
-            and Path(path).name.startswith(".last")
-            and opened.count(Path(path).name) == 2
-        ):
+    def full(prefix, **more):
+        opened.append(prefix)
+        if opened.count(".last.safetensors.") == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return open(path, mode, *args)
+        return mkstemp(prefix=prefix, **more)
 
-    monkeypatch.setattr(runs, "open", full, raising=False)
+    mkstemp = _files.tempfile.mkstemp
+    monkeypatch.setattr(_files.tempfile, "mkstemp", full)
     with pytest.raises(
         RunError,
         match=r"last\.safetensors cannot be written: No space left on "
@@ -992,7 +986,7 @@ def damage_list():
             change(tensors, state)
             about = json.dumps(state)
             save_file(
-                tensors, path, metadata={"srnn": about, "sha256": runs._checksum(tensors, about)}
+                tensors, path, metadata={"srnn": about, "sha256": _files.checksum(tensors, about)}
             )
 
         return damage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -35,7 +34,10 @@ def load(name: str) -> ModuleType:
     """
     if name not in NAMES:
         raise ConfigError(f"There is no data set {name!r}.{suggest(name, NAMES)}")
-    return importlib.import_module(f"srnn.datasets.{name}")
+    from srnn.datasets import fsdd, hd, mnist, qtdb, shd, soli, speech_commands, ssc, timit
+
+    found = (fsdd, hd, mnist, qtdb, shd, soli, speech_commands, ssc, timit)
+    return dict(zip(NAMES, found, strict=True))[name]
 
 
 def present(name: str, root: Path) -> bool:

@@ -16,7 +16,11 @@ followed by a compensatory pause.
 Labels are exact because the generator knows its own waves. An event reaches `EXTENT` = 2.5 widths
 to either side (4 % of its peak), and
 
-    P on, P end: extent of P     QRS on: start of Q     R: centre of R     QRS end: end of S     T end: end of T
+    P on, P end   extent of P
+    QRS on        start of Q
+    R             centre of R
+    QRS end       end of S
+    T end         end of T
 
 bound the six classes of `qtdb` in the same way as the cardiologists' marks. A beat without P leaves
 TP standing until its QRS onset. Every step is labelled. Nothing here is measured on a patient:

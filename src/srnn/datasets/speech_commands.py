@@ -12,8 +12,12 @@ forms:
 `read_folder` gives a folder of twelve classes in the layout of that test set, to be split by
 speaker.
 
-    <corpus>/<word>/<speaker>_nohash_<n>.wav      <corpus>/_background_noise_/*.wav      <corpus>/{validation,testing}_list.txt
-    <test set>/<command>/<speaker>_nohash_<n>.wav      <test set>/_silence_/*.wav      <test set>/_unknown_/<word>_<speaker>_nohash_<n>.wav.wav
+    <corpus>/<word>/<speaker>_nohash_<n>.wav
+    <corpus>/_background_noise_/*.wav
+    <corpus>/{validation,testing}_list.txt
+    <test set>/<command>/<speaker>_nohash_<n>.wav
+    <test set>/_silence_/*.wav
+    <test set>/_unknown_/<word>_<speaker>_nohash_<n>.wav.wav
 
 Clips shorter than a second stay short.
 """

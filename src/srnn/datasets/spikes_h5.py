@@ -410,7 +410,7 @@ def fetch(root: str | Path, name: str, md5: Mapping[str, str]) -> list[Path]:
             f"md5:{checksum}",
             to,
             name=f"{name}/.{file}.zip",
-            members=lambda member: member == file,
+            members=lambda member: member == file,  # noqa: B023
         )
     return [find(root, name, part) for part in md5]
 

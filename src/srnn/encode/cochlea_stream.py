@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srnn._check import ConfigError, check_range
-from srnn.encode import cochlea, streaming
+from srnn.encode import membrane, nerve, streaming
+from srnn.encode.membrane import Complex, Real
 
-if TYPE_CHECKING:
-    from srnn.encode.cochlea import Cochlea, Complex, Real
+RMS = 0.3
+"""Root mean square to which a recording is scaled."""
 
 BEFORE, AFTER = 0.05, 0.2
 """Seconds of sound before and after a block that its membrane is computed with: the published
@@ -38,18 +39,31 @@ transfer function rings ahead of the sound.
 
 
 class CochleaStream:
-    """Sound in pieces in, spikes out. gain: factor on the sound. seconds: of a block."""
+    """Sound in pieces in, spikes out.
 
-    def __init__(self, encoder: Cochlea, rate: float, gain: float, seconds: float) -> None:
+    channels, fibres, seed: of the cochlea. rate: of the sound, samples a second; heard: at which
+    the membrane takes it, after resampling. gain: factor on the sound. seconds: of a block.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        fibres: int,
+        seed: int,
+        rate: float,
+        heard: int,
+        gain: float,
+        seconds: float,
+    ) -> None:
         check_range("Cochlea: gain", gain, 0.0, open_low=True)
         check_range("Cochlea: seconds of a block", seconds, 0.01)
         check_range("Cochlea: the sampling rate", rate, 1)
-        self.encoder, self.rate, self.gain = encoder, int(rate), gain
-        heard = int(encoder.rate or rate)
-        if heard < cochlea._LEAST_RATE or heard % 2 or rate != int(rate):
+        self.channels, self.fibres, self.seed = channels, fibres, seed
+        self.rate, self.gain = int(rate), gain
+        if heard < nerve.LEAST_RATE or heard % 2 or rate != int(rate):
             raise ConfigError(
                 f"Cochlea: {heard} samples a second; a stream needs an even whole number "
-                f"of at least {cochlea._LEAST_RATE}. Set Cochlea(rate=16000)."
+                f"of at least {nerve.LEAST_RATE}. Set Cochlea(rate=16000)."
             )
         self._ratio = Fraction(heard, self.rate)
         # blocks begin where a sample of the resampled sound, and one of the membrane, begins
@@ -62,11 +76,9 @@ class CochleaStream:
         self._begin()
 
     def _begin(self) -> None:
-        ear, n = cochlea._ear(self._half, self.encoder.fibres), self.encoder.channels
-        self._ear, width = ear, 8 * cochlea._BLOCK
-        self._heard = [
-            cochlea.Heard(min(width, n - first), ear.dead) for first in range(0, n, width)
-        ]
+        ear, n = nerve.ear(self._half, self.fibres), self.channels
+        self._ear, width = ear, 8 * membrane.BLOCK
+        self._heard = [nerve.Heard(min(width, n - first), ear.dead) for first in range(0, n, width)]
         self._sound, self._samples = np.zeros(self._before), 0
 
     @property
@@ -130,10 +142,10 @@ class CochleaStream:
 
     def _hear(self, sound: Real) -> tuple[Real, NDArray[np.int64]]:
         """Return the spikes of one block: the sound before it, the block, the sound after it."""
-        fft = cochlea._scipy("fft")
+        fft = membrane.scipy_part("fft")
         x = sound
         if self._ratio != 1:
-            x = cochlea._scipy("signal").resample_poly(
+            x = membrane.scipy_part("signal").resample_poly(
                 sound, self._ratio.numerator, self._ratio.denominator
             )
         spectrum = fft.fft(x)[: len(x) // 2]
@@ -141,9 +153,9 @@ class CochleaStream:
         begin = self._heard[0].begin
         steps, units = [], []
         for (channel, response), heard in zip(self._transfer(len(x)), self._heard, strict=True):
-            membrane = fft.ifft(response * spectrum, axis=1).real[:, first : first + count]
-            _, spikes = cochlea._hear(
-                self._ear, np.ascontiguousarray(membrane), self.encoder.seed, channel, True, heard
+            velocity = fft.ifft(response * spectrum, axis=1).real[:, first : first + count]
+            _, spikes = nerve.hear(
+                self._ear, np.ascontiguousarray(velocity), self.seed, channel, True, heard
             )
             c, t = np.nonzero(spikes)
             steps.append(t + begin - 1)
@@ -159,12 +171,12 @@ class CochleaStream:
         if self._responses is None:
             frequency = np.arange(samples // 2) * 2 * self._half / samples
             # they begin at 1 Hz, as those of a recording do
-            position = cochlea._grid_position(1.0 + frequency * (1.0 - 1.0 / self._half))
-            table = cochlea._transfer_table(self._half, self.encoder.channels)
+            position = membrane.grid_position(1.0 + frequency * (1.0 - 1.0 / self._half))
+            table = membrane.transfer_table(self._half, self.channels)
             at = np.clip(position.astype(np.int64), 1, table.shape[1] - 3)
-            weights, width = cochlea._cubic(position - at), 8 * cochlea._BLOCK
+            weights, width = membrane.cubic(position - at), 8 * membrane.BLOCK
             self._responses = []
-            for channel in range(0, self.encoder.channels, width):
+            for channel in range(0, self.channels, width):
                 rows = table[channel : channel + width]
                 response = sum(
                     w * rows.take(at + k, axis=1)
@@ -179,4 +191,4 @@ def gain_of(audio: ArrayLike) -> float:
     root mean square.
     """
     x = np.asarray(audio, np.float64)
-    return cochlea._RMS / math.sqrt(float(np.mean(x**2)))
+    return RMS / math.sqrt(float(np.mean(x**2)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import functools
-import importlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -329,7 +328,6 @@ def kernel(key: str, dtype: torch.dtype) -> Kernel:
     found = _KERNELS.get((key, dtype))
     if found is None:
         with _building:
-            importlib.import_module("srnn.kernels.ops")  # before anybody can find the kernel
             found = _KERNELS.get((key, dtype)) or _built(key, dtype)
             _KERNELS[key, dtype] = found
     if isinstance(found, SrnnError):

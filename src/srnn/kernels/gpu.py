@@ -16,7 +16,6 @@ bits that it gets alone.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import linecache
 import os
@@ -404,7 +403,6 @@ def kernel(key: str) -> Kernel:
     """
     with _printing:
         if key not in _KERNELS:
-            importlib.import_module("srnn.kernels.gpu_ops")
             try:
                 _KERNELS[key] = Kernel(cpu.traced(key))
             except TraceError as error:

@@ -78,6 +78,7 @@ def choose(
     if reason is not None:
         repair = "" if 'backend="reference"' in reason else ' Use backend="auto" or "reference".'
         raise ConfigError(f'backend="{backend}" cannot run this layer: {reason}.{repair}')
+    _operations(name)
     if name == "triton" and neurons:
         return Choice(
             "triton", gpu.described(key, gpu.product_type(device, dtype), neurons, recurrent)
@@ -90,6 +91,16 @@ def choose(
         if name == "cpu"
         else "printed for Triton",
     )
+
+
+def _operations(name: str) -> None:
+    """Make the kernels operations of torch, before anybody can use them; torch loads much for it,
+    which a stream can do without.
+    """
+    if name == "triton":
+        from srnn.kernels import gpu_ops  # noqa: F401
+    else:
+        from srnn.kernels import ops  # noqa: F401
 
 
 def transformed() -> bool:

@@ -6,20 +6,16 @@ A paper is a module with TABLES; a table is called PAPER-table2 or PAPER-fig4a.
 
 from __future__ import annotations
 
-import importlib
-
 from srnn._check import ConfigError, suggest
 from srnn.papers.table import Row as Row
 from srnn.papers.table import Table as Table
 
-PAPERS = ("yin2020", "yin2021", "bittar2022")
-
 
 def tables() -> tuple[Table, ...]:
     """Return all tables, in the order of the papers."""
-    return tuple(
-        table for paper in PAPERS for table in importlib.import_module(f"{__name__}.{paper}").TABLES
-    )
+    from srnn.papers import bittar2022, yin2020, yin2021
+
+    return (*yin2020.TABLES, *yin2021.TABLES, *bittar2022.TABLES)
 
 
 def load(name: str) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srnn._check import ConfigError, ShapeError, check_instance, check_range, check_sizes
+from srnn._check import (
+    ConfigError,
+    RunError,
+    ShapeError,
+    check_instance,
+    check_range,
+    check_sizes,
+)
 from srnn.kernels.scan import Choice
+from srnn.neuron import State
 from srnn.nn.networks import NetworkState, Stack
+from srnn.stream import saved
 from srnn.stream.decision import Decision, Event, Pool, Watch
 from srnn.stream.engine import Engine
 
@@ -208,28 +219,75 @@ class Stream:
     def state(self, state: NetworkState) -> None:
         self._engine.put(state)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, more: Mapping[str, Any] | None = None) -> None:
         """Write everything the streams know into one file (safetensors, with a description in
-        JSON), whole or not at all. Raises `RunError`.
+        JSON and a checksum), whole or not at all.
+
+        more: further entries of the description. Raises `RunError`.
         """
-        from srnn.stream import saved
+        saved.write(Path(path), self._memory(), {**self._about(), **(more or {})})
 
-        saved.write(Path(path), self)
-
-    def load(self, path: str | Path) -> None:
-        """Take over what `save` wrote.
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Take over what `save` wrote; return its description.
 
         Raises `RunError` where it is damaged, or is not of this network, batch and decision;
         nothing changes then.
         """
-        from srnn.stream import saved
+        tensors, about = saved.read(Path(path), self._memory(), self._about())
+        for name in ("label", "sure", "decided"):
+            classes = tensors[f"watch.{name}"]
+            if len(classes) and not -1 <= int(classes.min()) <= int(classes.max()) < self.classes:
+                raise RunError(
+                    f"{path}: {name} holds a class that is none of the {self.classes} of this "
+                    "stream: the file is damaged."
+                )
+        self.state = tuple(
+            {name: tensors[f"layer.{k}.{name}"] for name in part}
+            for k, part in enumerate(self._parts())
+        )
+        for owner, names in self._arrays():
+            for name in names:
+                getattr(owner, name)[...] = tensors[f"{_PREFIX[type(owner)]}.{name}"].numpy()
+        return about
 
-        saved.read(Path(path), self)
+    def _parts(self) -> list[State]:
+        """Return the states of the parts; none of them is a pair, for nothing here has two
+        directions.
+        """
+        return [part for part in self.state if isinstance(part, dict)]
 
-    def _memory(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the decision, by name."""
-        own = {f"pool.{name}": getattr(self._pool, name) for name in ("total", "count", "seen")}
-        return own | {f"watch.{name}": getattr(self._watch, name) for name in Watch.names}
+    def _arrays(self) -> tuple[tuple[Any, tuple[str, ...]], ...]:
+        """Return what keeps the decision, with the names of its arrays."""
+        return (self._pool, ("total", "count", "seen")), (self._watch, Watch.names)
+
+    def _memory(self) -> dict[str, Tensor]:
+        """Return copies of all that the streams know, by name."""
+        layers = {
+            f"layer.{k}.{name}": v
+            for k, part in enumerate(self._parts())
+            for name, v in part.items()
+        }
+        return layers | {
+            f"{_PREFIX[type(owner)]}.{name}": torch.from_numpy(getattr(owner, name).copy())
+            for owner, names in self._arrays()
+            for name in names
+        }
+
+    def _about(self) -> dict[str, Any]:
+        """Return what a saved state must have in common with the stream it is loaded into."""
+        return {
+            "layers": [{k: list(v.shape[1:]) for k, v in part.items()} for part in self._parts()],
+            "batch": self.batch,
+            "inputs": self.inputs,
+            "classes": self.classes,
+            "dtype": str(self._engine.dtype),
+            "decision": asdict(self.decision),
+            "threshold": self._watch.threshold,
+            "hold": self._watch.hold,
+        }
+
+
+_PREFIX = {Pool: "pool", Watch: "watch"}
 
 
 def _array(what: str, given: Any, kinds: str = "fiub") -> NDArray[Any]:

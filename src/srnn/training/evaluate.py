@@ -15,7 +15,7 @@ from srnn.datasets import Sample
 from srnn.nn.networks import Stack, Trace
 from srnn.tasks.objective import Scores
 from srnn.tasks.task import Batch, Task, collate
-from srnn.tasks.truncation import Whole, walk
+from srnn.training.chunks import Whole, walk
 
 
 @dataclass

@@ -22,7 +22,7 @@ from srnn.kernels import lockstep
 from srnn.nn.networks import Stack, Zeros, single_layers
 from srnn.tasks import optimise
 from srnn.tasks.task import Batch, Task
-from srnn.tasks.truncation import Chunk, chunks
+from srnn.training.chunks import Chunk, chunks
 
 _T = TypeVar("_T")
 SHAPES = 16

@@ -25,7 +25,7 @@ from srnn.kernels import lockstep
 from srnn.nn.networks import Stack
 from srnn.tasks import optimise
 from srnn.tasks.task import Batch, Parts, Task, collate
-from srnn.tasks.truncation import Chunk, chunks
+from srnn.training.chunks import Chunk, chunks
 from srnn.training.evaluate import assess, first_not_finite
 from srnn.training.graphed import Graphed
 from srnn.training.runs import (

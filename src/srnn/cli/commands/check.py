@@ -49,7 +49,7 @@ def check(task: Task, batch: int = 8) -> dict[str, Any]:
     import torch
 
     from srnn.tasks.task import collate
-    from srnn.tasks.truncation import chunks
+    from srnn.training.chunks import chunks
     from srnn.training.evaluate import assess
 
     began, row = time.monotonic(), {"task": task.name, "ok": False, "seen": "", "detail": ""}

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until the source ends."""
     import torch
 
-    from srnn.stream import Stream, saved
+    from srnn.stream import Stream
     from srnn.stream.encoding import SpikeTrains
     from srnn.stream.live import Live, Settings
     from srnn.stream.parse import Binary, Lines, Repair
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         backend=args.backend,
     )
     if args.state is not None and args.state.exists():
-        saved.read(args.state, stream)
+        stream.load(args.state)
     raw = args.input == "raw" or (args.input == "auto" and task.encode is not None)
     source, sound, shape = _source(args, task, raw)
     encoding, columns = _encoding(args, task, shape, raw)
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     finally:
         if args.state is not None:
-            saved.write(args.state, stream)
+            stream.save(args.state)
     if not args.json:
         console(stderr=True).print(_summary(report))
     return 0
