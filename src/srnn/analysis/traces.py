@@ -26,7 +26,7 @@ from srnn.analysis.style import (
     time_axis,
 )
 from srnn.kernels import scan
-from srnn.neuron import Neuron
+from srnn.neuron import Neuron, coefficients, start_takes_constants, started
 
 
 def record_neuron(
@@ -50,10 +50,11 @@ def record_neuron(
         k: (v.tensor() if isinstance(v, init.Fixed) else v).double()
         for k, v in neuron.init(1).items()
     }
-    c = neuron.coeffs(constants)
+    like = torch.zeros(1).double()
+    c = coefficients(neuron, constants, like, 1)
     state = {
-        k: torch.as_tensor(v).double().expand(1, 1).clone()
-        for k, v in {**neuron.start(1), "s": 0.0}.items()
+        k: v.expand(1, 1).clone()
+        for k, v in started(neuron, 1, constants, like, takes=start_takes_constants(neuron)).items()
     }
     rows: list[dict[str, Tensor]] = []
     with torch.no_grad():

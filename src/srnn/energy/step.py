@@ -37,7 +37,7 @@ def operations(layer: Layer) -> Counter[str]:
     """
     graph: Graph = trace_step(layer.neuron)
     kind: dict[str, str] = {}
-    coeffs = layer.neuron.coeffs(layer.constants())
+    coeffs = layer.coeffs()
     for name in graph.inputs:
         if name.startswith("c."):
             value = coeffs[name[2:]]

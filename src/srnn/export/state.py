@@ -48,6 +48,7 @@ from srnn.nn.bidirectional import Bidirectional
 from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
 from srnn.nn.norm import evaluated
+from srnn.nn.plain import check_plain
 
 VERSION = 1
 
@@ -64,6 +65,7 @@ def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
             f"to_state: {path} does not end in .safetensors; the description is "
             "written beside it, as .json."
         )
+    check_plain("to_state", net)
     tensors = dict[str, Tensor]()
     with torch.no_grad():
         layers = [_part(part, f"layer{k}", tensors) for k, part in enumerate(net.parts())]
@@ -156,9 +158,7 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         },
         "norm": _norm(layer.norm, keep),
         "step": _graph(program.step),
-        "coefficients": {
-            k: keep(f"coefficients.{k}", v) for k, v in neuron.coeffs(constants).items()
-        },
+        "coefficients": {k: keep(f"coefficients.{k}", v) for k, v in layer.coeffs().items()},
     }
 
 

@@ -10,7 +10,6 @@ On the cpu backend, the first two give the bits of the whole sequence however it
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +22,7 @@ from srnn.kernels import cpu, scan
 from srnn.kernels.steps import LayerArrays, Real, Steps
 from srnn.nn.layers import Layer, LayerState, Part, valid_steps
 from srnn.nn.networks import NetworkState, Stack
+from srnn.nn.plain import copied, departures, own_departures
 
 Lengths = NDArray[np.int64]
 
@@ -81,7 +81,7 @@ class _Compiled:
     def put(self, states: list[LayerState], rows: Any) -> None:
         for names, arrays, state in zip(self.steps.names, self.steps.state, states, strict=True):
             for name, array in zip(names, arrays, strict=True):
-                array[rows] = _named(state)[name].numpy()
+                array[rows] = _named(state)[name].detach().numpy()
 
 
 class _Module:
@@ -108,7 +108,7 @@ class _Module:
     def put(self, states: list[LayerState], rows: Any) -> None:
         fresh = {name: value.clone() for name, value in _named(self._state).items()}
         for name, value in fresh.items():
-            value[rows] = _named(states[0])[name].to(value)
+            value[rows] = _named(states[0])[name].detach().to(value)
         self._state = fresh
 
 
@@ -131,8 +131,13 @@ class Engine:
             "a network such as srnn.Stack(srnn.Layer(…), srnn.Readout(…))",
         )
         net.check_pieces("Stream", whole=False)
+        if found := own_departures(net):
+            raise ConfigError(
+                f"Stream: {found[0]}, and a stream calls the parts of a network, not the network. "
+                "Put it on its parts."
+            )
         self.backend = net.which_backend(backend=backend)
-        self._net = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
+        self._net = copied(net).eval().requires_grad_(requires_grad=False)
         self.batch, self.inputs, self.outputs = batch, net.inputs, net.outputs
         first = next((p for p in net.parameters()), torch.zeros(0))
         # numpy has no bfloat16
@@ -154,7 +159,7 @@ class Engine:
         for part in self._net.parts():
             if (
                 isinstance(part, Layer)
-                and type(part).forward is Layer.forward
+                and not departures(part)
                 and part.which_backend(backend).name == "cpu"
             ):
                 # the current of a norm comes from torch: it begins a stage
@@ -240,7 +245,7 @@ def _check_finite(x: Real, lengths: Lengths | None) -> None:
 def _arrays(layer: Layer) -> LayerArrays:
     """Return what a compiled layer is made of; of one with a norm, only what follows the norm."""
     weight, bias, recurrent = layer.connections()
-    coeffs = layer.neuron.coeffs(layer.constants())
+    coeffs = layer.coeffs()
     constants = scan.constants_of(
         layer.activation, coeffs, layer.weight.new_empty(1, layer.neurons)
     ).detach()
