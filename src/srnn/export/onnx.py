@@ -44,6 +44,7 @@ from srnn.export.onnx_parts import States, Stepped
 from srnn.nn.bidirectional import Bidirectional, Concat
 from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
+from srnn.nn.plain import check_plain
 
 FORMS = ("cell", "scan")
 _NO_LIMIT = int(np.iinfo(np.int64).max)
@@ -60,6 +61,7 @@ def to_onnx(
     traced.
     """
     check_choice("to_onnx: form", form, FORMS)
+    check_plain("to_onnx", net)
     dtype = next(net.parameters()).dtype
     onnx_type(dtype)
     for k, part in enumerate(net.parts()):

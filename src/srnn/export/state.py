@@ -52,6 +52,7 @@ from srnn.nn.bidirectional import Bidirectional
 from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
 from srnn.nn.norm import evaluated
+from srnn.nn.plain import check_plain
 
 VERSION = 1
 
@@ -68,6 +69,7 @@ def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
             f"to_state: {path} does not end in .safetensors; the description is "
             "written beside it, as .json."
         )
+    check_plain("to_state", net)
     tensors = dict[str, Tensor]()
     with torch.no_grad():
         layers = [_part(part, f"layer{k}", tensors) for k, part in enumerate(net.parts())]
@@ -160,9 +162,7 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         },
         "norm": _norm(layer.norm, keep),
         "step": _graph(program.step),
-        "coefficients": {
-            k: keep(f"coefficients.{k}", v) for k, v in split(neuron.coeffs(constants)).items()
-        },
+        "coefficients": {k: keep(f"coefficients.{k}", v) for k, v in split(layer.coeffs()).items()},
     }
 
 

@@ -21,7 +21,6 @@ torch.no_grad().
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +32,7 @@ from srnn._check import ConfigError, check_choice, check_range
 from srnn.kernels.pairs import split
 from srnn.nn.layers import LayerState
 from srnn.nn.networks import NetworkState, Stack
+from srnn.nn.plain import copied
 
 FORMS = ("cell", "scan")
 _LARGEST = 1 << 30
@@ -124,7 +124,7 @@ def to_torch(
             "to_torch without steps=" if form == "scan" else "to_torch with form='cell'",
             whole=False,
         )
-    net = copy.deepcopy(net).cpu().eval()
+    net = copied(net).cpu().eval()
     dtype = next(net.parameters()).dtype
     batch, time = (
         torch.export.Dim(name, min=low, max=_LARGEST) for name, low in (("batch", 1), ("steps", 1))
