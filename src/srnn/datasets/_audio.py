@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srnn import _files
 from srnn._check import DataError, SrnnError
 
 _UNKNOWN_SIZE = 0x7FFFF000
@@ -189,18 +190,13 @@ def write_wav(path: str | Path, signal: ArrayLike, rate: int) -> None:
             f"{path}: signal reaches from {x.min()} to {x.max()}; expected finite "
             "numbers in [-1, 1]. Divide it by its maximum."
         )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with wave.open(str(part), "wb") as file:
-                file.setnchannels(1 if x.ndim == 1 else x.shape[1])
-                file.setsampwidth(2)
-                file.setframerate(rate)
-                file.writeframes(np.minimum(np.rint(x * 32768), 32767).astype("<i2").tobytes())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with _files.whole(path) as made, wave.open(made, "wb") as file:
+            file.setnchannels(1 if x.ndim == 1 else x.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(np.minimum(np.rint(x * 32768), 32767).astype("<i2").tobytes())
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 

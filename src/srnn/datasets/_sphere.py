@@ -13,12 +13,12 @@ Source: NIST Speech Header Resources, SPHERE 2.6.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srnn import _files
 from srnn._check import DataError, check_choice
 
 MAGIC = b"NIST_1A\n"
@@ -118,13 +118,8 @@ def write_sphere(path: str | Path, signal: ArrayLike, rate: int, order: str = "0
     )
     header = MAGIC + f"{_HEADER:7d}\n{fields}".encode()
     samples = np.minimum(np.rint(x * 32768), 32767).astype(_ORDERS[order])
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(header.ljust(_HEADER) + samples.tobytes())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        _files.write(path, header.ljust(_HEADER) + samples.tobytes())
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import DataError, check_choice
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
@@ -190,4 +191,4 @@ def made_up(root: str | Path, seed: int = 0) -> None:
             ("labels-idx1", (count,), labels),
         ):
             content = struct.pack(f">{1 + len(size)}I", 0x0800 + len(size), *size) + data.tobytes()
-            (folder / f"{stem}-{name}-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+            _files.write(folder / f"{stem}-{name}-ubyte.gz", gzip.compress(content, mtime=0))

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, SrnnError, check_choice
 from srnn.datasets import _fetch
 from srnn.datasets.sample import UNLABELLED, Sample
@@ -487,8 +488,6 @@ def made_up(root: str | Path, seed: int = 0) -> None:
         )
         x = (generator.random((count, steps, 4)) < chance[label]).astype(np.int16)
         x[:, -1, 0] = -1
-        savemat(
-            folder / f"{stem}.mat",
-            {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]},
-            do_compression=True,
-        )
+        arrays = {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]}
+        with _files.whole(folder / f"{stem}.mat") as file:
+            savemat(file, arrays, do_compression=True)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
@@ -431,7 +432,10 @@ def made_up(root: str | Path, seed: int = 0) -> None:
                     np.rint(2 * np.exp(-spot / 4)).reshape(frames, PIXELS).astype(np.float32) / 2
                 )
                 names.append(f"{gesture}_{session}_{instance}")
-                with h5py.File(folder / "dsp" / f"{names[-1]}.h5", "w", libver="latest") as file:
+                with (
+                    _files.whole(folder / "dsp" / f"{names[-1]}.h5") as made,
+                    h5py.File(made.name, "w", libver="latest") as file,
+                ):
                     for channel, strength in enumerate((1.0, 0.75, 0.5, 1.0)):
                         data = images * np.float32(strength)
                         file.create_dataset(
@@ -443,4 +447,4 @@ def made_up(root: str | Path, seed: int = 0) -> None:
                             chunks=(frames, PIXELS),
                         )
                     file.create_dataset("label", data=np.full((frames, 1), gesture, np.int32))
-    (folder / _SPLIT).write_text(json.dumps(parts), encoding="utf-8")
+    _files.write(folder / _SPLIT, json.dumps(parts))

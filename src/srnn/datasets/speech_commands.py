@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets._audio import mono, tones, write_wav
@@ -267,7 +268,7 @@ def _find_test_set(root: str | Path, version: str) -> Path | None:
     )
 
 
-def _files(folder: Path) -> list[tuple[str, int]]:
+def _sounds(folder: Path) -> list[tuple[str, int]]:
     """Return name and size of the sound files of a folder, sorted; hidden files do not count."""
     try:
         with os.scandir(folder) as found:
@@ -311,7 +312,7 @@ def _corpus(corpus: Path, version: str, classes: tuple[str, ...]) -> dict[str, l
     parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
     for word in WORDS[version]:
         label = classes.index(word) if word in classes else len(classes) - 1
-        for file, size in _files(corpus / word):
+        for file, size in _sounds(corpus / word):
             name = f"{word}/{file}"
             parts[part_by_name.pop(name, "train")].append(
                 Entry(name, label, _speaker(file), (f"{corpus}/{name}", 0, None), size)
@@ -329,7 +330,7 @@ def _corpus(corpus: Path, version: str, classes: tuple[str, ...]) -> dict[str, l
 def _folder(folder: Path) -> Iterator[Entry]:
     """Yield the recordings of a folder of twelve classes."""
     for label, word in enumerate(CLASSES_12):
-        files = _files(folder / word)
+        files = _sounds(folder / word)
         if not files:
             raise DataError(
                 f"{folder / word} holds no .wav file; expected some in each of "
@@ -349,7 +350,7 @@ def _crops(noise: Path, part: str, silence: Silence) -> list[Entry]:
     """Return one-second pieces of the background noise, at places drawn from the seed, for each
     part by itself.
     """
-    lengths = {file: len(mono(noise / file, RATE)) for file, _ in _files(noise)}
+    lengths = {file: len(mono(noise / file, RATE)) for file, _ in _sounds(noise)}
     names = [file for file, length in lengths.items() if length >= RATE]
     if not names:
         raise DataError(
@@ -436,7 +437,7 @@ def _verify_corpus(corpus: Path, version: str) -> list[tuple[str, bool, str]]:
     name = f"speech_commands_v{version}"
     try:
         parts = _corpus(corpus, version, WORDS[version])
-        noise = len(_files(corpus / NOISE))
+        noise = len(_sounds(corpus / NOISE))
     except DataError as error:
         return [(name, False, str(error))]
     found = {
@@ -497,9 +498,7 @@ def made_up(root: Path, seed: int = 0) -> None:
                         RATE,
                     )
     for part, name in _LISTS.items():
-        (corpus / name).write_text(
-            "".join(f"{name}\n" for name in sorted(listed[part])), encoding="utf-8"
-        )
+        _files.write(corpus / name, "".join(f"{name}\n" for name in sorted(listed[part])))
     for name in ("pink_noise", "white_noise"):
         write_wav(corpus / NOISE / f"{name}.wav", 0.05 * generator.uniform(-1, 1, 2 * RATE), RATE)
     for n in range(6):

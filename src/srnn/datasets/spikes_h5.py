@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_sizes
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Spikes
@@ -296,15 +297,10 @@ def write(
     check_choice("spikes_h5.write(dtype)", dtype, ("float16", "float32", "float64"))
     if not classes:
         raise ConfigError("spikes_h5.write: classes is empty; expected the names of the labels.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with h5py.File(part, "w") as file:
-                _write(file, path, recordings, classes, dtype)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with _files.whole(path) as made, h5py.File(made.name, "w") as file:
+            _write(file, path, recordings, classes, dtype)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}. Nothing was kept."

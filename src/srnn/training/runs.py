@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from srnn import _files
 from srnn._check import ConfigError, RunError
 from srnn.datasets import Recordings, Sample
 from srnn.nn.networks import Stack
@@ -165,7 +166,9 @@ class Run:
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file atomically. Raises `RunError` when it cannot be written."""
         write_atomically(
-            self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+            self.path / name,
+            (json.dumps(value, indent=1, allow_nan=False) + "\n").encode(),
+            self.path,
         )
 
     def read(self, name: str) -> Any:
@@ -178,8 +181,8 @@ class Run:
     def log(self, row: dict[str, Any]) -> None:
         """Append one line to log.jsonl."""
         try:
-            with open(self.path / "log.jsonl", "a") as file:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
+            with _files.append(self.path / "log.jsonl") as file:
+                file.write((json.dumps(row, allow_nan=False) + "\n").encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -230,7 +233,7 @@ class Run:
         Raises `RunError` when another one has it.
         """
         try:
-            file = open(self.path / ".lock", "w")  # noqa: SIM115 (closed below)
+            file = _files.append(self.path / ".lock")
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be locked: {error.strerror}. A run needs a "
@@ -249,7 +252,8 @@ class Run:
                     f"{self.path} cannot be locked: {error.strerror}. Choose a folder "
                     "on another file system with --out."
                 ) from error
-            for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+            folders = (self.path, self.path / "checkpoints")
+            for part in (p for f in folders if not f.is_symlink() for p in f.glob(".*.part")):
                 part.unlink(missing_ok=True)
             yield
 
@@ -296,21 +300,14 @@ def _stillborn(path: Path) -> bool:
     )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, inside: Path | None = None) -> None:
     """Write a file under a temporary name, flush it to disk, and rename it.
 
-    Raises `RunError`; nothing half-written stays behind.
+    inside: a folder that no symbolic link may lead it out of. Raises `RunError`; nothing
+    half-written stays behind.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            with open(part, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        _files.write(path, content, inside=inside)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error.strerror}. What was there before is unchanged."
@@ -323,7 +320,8 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any
 
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     about = json.dumps({"schema": CHECKPOINT_SCHEMA, **state}, allow_nan=False)
-    write_atomically(path, save(plain, metadata={"srnn": about, "sha256": _checksum(plain, about)}))
+    whole = save(plain, metadata={"srnn": about, "sha256": _checksum(plain, about)})
+    write_atomically(path, whole, inside=path.parent.parent)
 
 
 def _checksum(tensors: dict[str, Tensor], about: str) -> str:
