@@ -26,7 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import srnn
-from srnn import tasks
+from srnn import _files, _tensors, tasks
 from srnn._check import ConfigError, DivergedError, RunError
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
@@ -530,17 +530,13 @@ def test_a_full_disk_at_any_write_leaves_a_run_that_goes_on(tmp_path, monkeypatc
 def test_a_disk_that_is_full_when_a_file_is_opened(whole, tmp_path, monkeypatch):
     out, opened = tmp_path / "run", []
 
-    def full(path, mode="r", *args):
-        opened.append(Path(path).name)
-        if (
-            "w" in mode
-            and Path(path).name.startswith(".last")
-            and opened.count(Path(path).name) == 2
-        ):
+    def full(path, mode="r", **more):
+        opened.append(Path(path).name.startswith(".last"))
+        if opened[-1] and sum(opened) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return open(path, mode, *args)
+        return open(path, mode, **more)
 
-    monkeypatch.setattr(runs, "open", full, raising=False)
+    monkeypatch.setattr(_files, "open", full, raising=False)
     with pytest.raises(
         RunError,
         match=r"last\.safetensors cannot be written: No space left on "
@@ -992,7 +988,7 @@ def damage_list():
             change(tensors, state)
             about = json.dumps(state)
             save_file(
-                tensors, path, metadata={"srnn": about, "sha256": runs._checksum(tensors, about)}
+                tensors, path, metadata={"srnn": about, "sha256": _tensors.checksum(tensors, about)}
             )
 
         return damage

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srnn import _files
+from srnn import _files, _limit
 from srnn._check import DataError, SrnnError
 
 _UNKNOWN_SIZE = 0x7FFFF000
@@ -59,8 +59,11 @@ def read_audio(
                 else None
             )
             if wanted:
+                _limit.check(path, 4 * len(wanted) * file.channels, f"{len(wanted)} samples")
                 file.seek(start)
                 signal = file.read(len(wanted), dtype="float32", always_2d=True)
+    except DataError:
+        raise
     # besides its own errors, soundfile lets type, value and decoding errors pass
     except Exception as error:
         raise DataError(

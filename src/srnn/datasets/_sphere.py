@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srnn import _files
+from srnn import _files, _limit
 from srnn._check import DataError, check_choice
 
 MAGIC = b"NIST_1A\n"
@@ -35,6 +35,8 @@ def read_sphere(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """
     path = Path(path)
     try:
+        # as bytes, and as numbers
+        _limit.check(path, 3 * path.stat().st_size)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srnn import _files
+from srnn import _files, _limit
 from srnn._check import DataError, check_choice
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
@@ -104,8 +104,7 @@ def _find(root: str | Path, stem: str) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        return _limit.content(path)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is truncated or damaged ({error}). Delete it and get it anew "

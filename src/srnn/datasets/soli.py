@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srnn import _files
+from srnn import _files, _limit
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
+from srnn.datasets.spikes_h5 import chunk_bytes
 
 CLASSES = (
     "pinch index",
@@ -266,6 +267,13 @@ def _length(path: Path, channels: Sequence[int]) -> int:
                     f"{path} has no {' and no '.join(missing)}; it has "
                     f"{', '.join(sorted(file)) or 'nothing'}."
                 )
+            for name in (*(f"ch{c}" for c in channels), "label"):
+                _limit.check(path, chunk_bytes(file[name]), f"a chunk of {name}")
+                if file[name].external or file[name].is_virtual:
+                    raise DataError(
+                        f"{path}: {name} refers to another file; expected its content here. Do "
+                        "not trust this file."
+                    )
             shapes, label = {c: file[f"ch{c}"].shape for c in channels}, file["label"].shape
     except SrnnError:
         raise

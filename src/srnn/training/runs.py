@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srnn import _files
+from srnn import _files, _json, _tensors
 from srnn._check import ConfigError, RunError
 from srnn.datasets import Recordings, Sample
 from srnn.nn.networks import Stack
@@ -40,6 +40,65 @@ CHECKPOINT_SCHEMA = 2
 
 DIVERGED = "diverged.json"
 """What a run that diverged says of it: {"message"}; it is gone where the run went on."""
+
+
+_COUNT = range(2**53)
+_SHARE = (float, None)
+"""null: nothing was there to count, as no recording of a class."""
+
+METRICS = {
+    **dict.fromkeys(("task?", "selected_by?", "data_note?", "compressed_from?"), str),
+    **dict.fromkeys(("simulated?", "input_events?"), bool),
+    **dict.fromkeys(("best_epoch?", "epochs?", "parameters?", "parameters_unused?"), _COUNT),
+    **dict.fromkeys(("validation_recordings?", "test_recordings?"), _COUNT),
+    **dict.fromkeys(("input_rate?", "sops_per_step?", "sops_per_sample?", "seconds?"), float),
+    **dict.fromkeys(("validation_loss?", "test_loss?"), float),
+    **dict.fromkeys(("firing_rate?", "validation_accuracy?", "test_accuracy?"), _SHARE),
+    **dict.fromkeys(("validation_accuracy_labelled?", "test_accuracy_labelled?"), _SHARE),
+    **dict.fromkeys(("firing_rates?", "validation_recall?", "test_recall?"), [_SHARE]),
+    **dict.fromkeys(("validation_confusion?", "test_confusion?"), [[_COUNT]]),
+    "classes?": [str],
+    "energy?": {str: {"mac": float, "ac": float, "energy": float}},
+    "published?": [{"what": str, "value": float, "source": str, "protocol?": str, "unused?": int}],
+    "compression?": {"before": dict, "after": dict},
+}
+SCHEMAS: dict[str, Any] = {
+    "task.json": {
+        "schema": int,
+        "task": str,
+        "seed": range(2**63),
+        "data": {str: (str, int)},
+        "resolved": dict,
+    },
+    "env.json": {"device?": str, "backend?": (str, None), "resumed?": [{"started?": str}]},
+    "metrics.json": METRICS,
+    DIVERGED: {"message": str},
+    "sweep.json": {"id?": str},
+}
+"""What the files of a run are, by their names, for `_json`; checked where they are read."""
+
+ROW = {
+    "epoch": _COUNT,
+    **dict.fromkeys(("loss", "train_accuracy", "learning_rate", "seconds"), float),
+    **dict.fromkeys(("validation_loss", "validation_accuracy", "grad_norm_max?"), float),
+    "firing_rates": [_SHARE],
+}
+"""What a line of log.jsonl is."""
+
+CHECKPOINT = {
+    "schema": int,
+    "epoch?": _COUNT,
+    "validation_accuracy?": _SHARE,
+    "groups?": [dict],
+    "schedule?": dict,
+    "position?": {
+        **dict.fromkeys(("epoch", "batch", "recordings", "correct", "counted"), _COUNT),
+        **dict.fromkeys(("loss", "grad_norm", "seconds"), float),
+        "best": _SHARE,
+        "best_epoch": _COUNT,
+    },
+}
+"""What the JSON of a checkpoint is."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +185,7 @@ class Run:
         stored = self.stored()
         try:
             task = rebuild(load_task(stored["task"]), stored["resolved"])
-        except (ConfigError, TypeError) as error:
+        except (ConfigError, TypeError) as error:  # a field that is missing, or is of another type
             raise RunError(
                 f"{self.path}: this version of srnn cannot express the task of that "
                 f"run ({error}). Start a new run."
@@ -137,22 +196,21 @@ class Run:
                 f"{self.path}: this version of srnn cannot express the task of that "
                 f"run ({'; '.join(changed[:3])}). Start a new run."
             )
-        return task, int(stored["seed"])
+        return task, stored["seed"]
 
     def stored(self) -> dict[str, Any]:
         """Return task.json. Raises `RunError` when it is damaged or of another version."""
-        stored = self.read("task.json")
+        path = self.path / "task.json"
+        try:
+            stored = _json.read(path)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}.") from error
         schema = stored.get("schema") if isinstance(stored, dict) else None
-        if schema != SCHEMA:
+        if schema != SCHEMA or isinstance(schema, bool):
             raise RunError(
-                f"{self.path / 'task.json'} has schema {schema}; this version reads "
-                f"{SCHEMA}.{_newer(schema, SCHEMA)}"
+                f"{path} has schema {schema}; this version reads {SCHEMA}.{_newer(schema, SCHEMA)}"
             )
-        if missing := {"task", "seed", "data", "resolved"} - stored.keys():
-            raise RunError(
-                f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}."
-            )
-        return dict(stored)
+        return dict(self.read("task.json"))
 
     def check_data(self, parts: Parts[Sample]) -> None:
         """Raise `RunError` unless these are the data the run was started on."""
@@ -172,11 +230,19 @@ class Run:
         )
 
     def read(self, name: str) -> Any:
-        """Read a JSON file. Raises `RunError` when it is missing or damaged."""
+        """Read a JSON file. Raises `RunError` when it is missing, damaged, or not what a file of
+        that name holds (`SCHEMAS`).
+        """
+        path = self.path / name
         try:
-            return json.loads((self.path / name).read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / name} cannot be read: {error}.") from error
+            return _json.read(path, SCHEMAS.get(name, dict))
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except ValueError as error:
+            damaged = "cannot be read" if isinstance(error, json.JSONDecodeError) else "is damaged"
+            raise RunError(
+                f"{path} {damaged}: {error}. Put back a copy of it, or start a new run."
+            ) from error
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one line to log.jsonl."""
@@ -194,11 +260,20 @@ class Run:
         """Return the lines of log.jsonl; what is no line of an epoch, as a last one cut short, is
         left out.
         """
-        path, rows = self.path / "log.jsonl", []
-        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        path, rows = self.path / "log.jsonl", list[dict[str, Any]]()
+        try:
+            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+        for number, line in enumerate(lines, 1):
             with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                row = _json.parse(line)
+                if isinstance(row, dict) and "epoch" in row:
+                    if (wrong := _json.misfit(row, ROW)) is not None:
+                        raise RunError(
+                            f"{path}, line {number}: {wrong}. Delete that line: the epoch is then "
+                            "not shown, and the run goes on."
+                        )
                     rows.append(row)
         return rows
 
@@ -316,28 +391,8 @@ def write_atomically(path: Path, content: bytes, inside: Path | None = None) -> 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     """Write tensors and JSON state as one safetensors file, with a checksum, atomically."""
-    from safetensors.torch import save
-
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    about = json.dumps({"schema": CHECKPOINT_SCHEMA, **state}, allow_nan=False)
-    whole = save(plain, metadata={"srnn": about, "sha256": _checksum(plain, about)})
-    write_atomically(path, whole, inside=path.parent.parent)
-
-
-def _checksum(tensors: dict[str, Tensor], about: str) -> str:
-    """Return a SHA-256 over the names, types, shapes and bytes of tensors, and the text beside
-    them.
-    """
-    digest = hashlib.sha256(about.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(
-            tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-            if tensor.numel()
-            else b""
-        )
-    return digest.hexdigest()
+    packed = _tensors.pack(tensors, {"schema": CHECKPOINT_SCHEMA, **state})
+    write_atomically(path, packed, path.parent.parent)
 
 
 def _newer(schema: Any, known: int) -> str:
@@ -353,8 +408,6 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises `RunError` for a missing, damaged or newer file; damage anywhere is noticed.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         beside = path.with_name("last.safetensors").exists()
         fix = (
@@ -364,27 +417,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
         raise RunError(f"There is no checkpoint {path}. {fix}")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = json.loads(metadata["srnn"])
-            schema = state["schema"]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        tensors, state = _tensors.unpack(path, CHECKPOINT, unchecked=1)
+    except (OSError, ValueError) as error:
         raise RunError(
             f"{path} is damaged or no checkpoint of srnn ({error}). Start the run "
-            "again, or use another checkpoint."
+            "again, or put back a copy of that file."
         ) from error
-    if schema not in (1, CHECKPOINT_SCHEMA):
+    if (schema := state["schema"]) not in (1, CHECKPOINT_SCHEMA):
         raise RunError(
             f"{path} has schema {schema}; this version reads "
             f"{CHECKPOINT_SCHEMA}.{_newer(schema, CHECKPOINT_SCHEMA)}"
-        )
-    if (schema > 1 or "sha256" in metadata) and metadata.get("sha256") != _checksum(
-        tensors, metadata["srnn"]
-    ):
-        raise RunError(
-            f"{path} is damaged: its checksum does not agree. Start the run again, or "
-            "put back a copy of that file."
         )
     return tensors, state
 
