@@ -31,6 +31,8 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -96,6 +98,16 @@ def _commands(folder: Path) -> None:
         _ended(main(words))
 
 
+def _loaded(folder: Path) -> None:
+    """What every command reads of a run, without drawing or evaluating."""
+    from srnn.report.read import read_run
+    from srnn.training.runs import load_run
+
+    load_run(folder / "run")
+    found = read_run(folder / "run")
+    assert found.activity is not None, "the run is finished"
+
+
 def _resumed(folder: Path) -> None:
     from srnn.cli.main import main
 
@@ -144,7 +156,17 @@ def _wfdb(folder: Path) -> None:
     place.mkdir(parents=True)
     wave = np.sin(np.arange(2000)[:, None] / 20) * np.array([1.0, 0.5])
     wfdb.wrsamp("sel1", 250, ["mV"] * 2, ["I", "II"], wave, fmt=["212"] * 2, write_dir=str(place))
-    marks = [(k * 200 + at, s) for k in range(9) for at, s in ((10, "("), (20, "p"), (30, ")"), (50, "("), (60, "N"), (70, ")"), (110, "t"), (130, ")"))]  # fmt: skip
+    wave_of = (
+        (10, "("),
+        (20, "p"),
+        (30, ")"),
+        (50, "("),
+        (60, "N"),
+        (70, ")"),
+        (99, "t"),
+        (130, ")"),
+    )
+    marks = [(k * 200 + at, symbol) for k in range(9) for at, symbol in wave_of]
     at, symbols = zip(*marks, strict=True)
     wfdb.wrann("sel1", "atr", np.array(at), list(symbols), write_dir=str(place))
     (place / "sel1.atr").rename(place / "sel1.q1c")
@@ -273,6 +295,9 @@ def readers() -> list[Reader]:
             True,
         ),
         Reader(
+            "run, load", _run, _loaded, ("run/*.json", "run/log.jsonl", "run/checkpoints/best*")
+        ),
+        Reader(
             "run, resume",
             _run,
             _resumed,
@@ -323,7 +348,36 @@ def mutated(data: bytes, name: str, draw: random.Random) -> bytes | None:
     if name.endswith(".gz") and kind < 0.6:
         with contextlib.suppress(OSError, EOFError):
             return gzip.compress(_bytes_mutated(gzip.decompress(data), draw), 1)
+    if name.endswith(".npz") and kind < 0.6:
+        return _zip_mutated(data, draw)
+    if name.endswith(".mat") and kind < 0.6:
+        return _matlab_mutated(data, draw)
     return _bytes_mutated(data, draw)
+
+
+def _zip_mutated(data: bytes, draw: random.Random) -> bytes:
+    """Change what a member holds; its checksum is right again."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:
+        chosen = draw.choice(old.namelist())
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, _bytes_mutated(content, draw) if name == chosen else content)
+    return made.getvalue()
+
+
+def _matlab_mutated(data: bytes, draw: random.Random) -> bytes:
+    """Change what a packed element holds."""
+    made, at, elements = data[:128], 128, list[bytes]()
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        elements.append(zlib.decompress(data[at + 8 : at + 8 + size]))
+        at += 8 + size
+    chosen = draw.randrange(len(elements))
+    for k, element in enumerate(elements):
+        packed = zlib.compress(_bytes_mutated(element, draw) if k == chosen else element)
+        made += (15).to_bytes(4, "little") + len(packed).to_bytes(4, "little") + packed
+    return made
 
 
 def _bytes_mutated(data: bytes, draw: random.Random) -> bytes:
@@ -489,8 +543,13 @@ def attempt(reader: Reader, folder: Path, seconds: float = SECONDS) -> tuple[str
     return "read", ""
 
 
-def fuzz(reader: Reader, tries: int, seed: int = 0, seconds: float = SECONDS) -> Counts:
-    """Try a reader on `tries` changed files; the same seed makes the same changes."""
+def fuzz(
+    reader: Reader, tries: int, seed: int = 0, seconds: float = SECONDS, most: float = math.inf
+) -> Counts:
+    """Try a reader on `tries` changed files; the same seed makes the same changes.
+
+    seconds: of a try, before it hangs. most: seconds after which no other try begins.
+    """
     counts, began = Counts(reader.name), time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="srnn-fuzz-") as place,
@@ -505,6 +564,8 @@ def fuzz(reader: Reader, tries: int, seed: int = 0, seconds: float = SECONDS) ->
         state, wrong = attempt(reader, Path(shutil.copytree(whole, Path(place) / "as-it-is")))
         assert state == "read", f"{reader.name} cannot read its own files: {state} {wrong}"
         for k in range(tries):
+            if time.monotonic() - began > most:
+                break
             draw = random.Random(f"{seed} {reader.name} {k}")
             chosen = draw.choice(files).relative_to(whole)
             folder = Path(place) / "try"
@@ -527,6 +588,7 @@ def main() -> int:
     """Print a row a reader; 1 where there is a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tries", type=int, default=1000, help="of each reader")
+    parser.add_argument("--most", type=float, default=math.inf, help="seconds for each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", metavar="NAME", help="readers whose names begin so")
     parser.add_argument("--memory", action="store_true", help="also bound the address space")
@@ -540,7 +602,7 @@ def main() -> int:
     for reader in readers():
         if args.only and not reader.name.startswith(tuple(args.only)):
             continue
-        counts = fuzz(reader, args.tries, args.seed)
+        counts = fuzz(reader, args.tries, args.seed, most=args.most)
         row = "".join(f"{counts.found[kind]:10}" for kind in kinds)
         print(f"{reader.name:20}{row}{counts.seconds:10.0f}", flush=True)
         for fault, where in list(counts.faults.items())[:20]:

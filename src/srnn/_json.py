@@ -50,9 +50,9 @@ def read(path: Path, wanted: Any = object) -> Any:
 
 
 def _bounded(value: Any, depth: int) -> None:
-    if depth > DEPTH:
-        raise ValueError(f"it is nested more than {DEPTH} deep")
     if isinstance(value, dict | list):
+        if depth >= DEPTH:
+            raise ValueError(f"it is nested more than {DEPTH} deep")
         for item in (*value, *value.values()) if isinstance(value, dict) else value:
             _bounded(item, depth + 1)
     elif isinstance(value, str):

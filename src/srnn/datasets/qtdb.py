@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srnn import _files
+from srnn import _files, _limit
 from srnn._check import ConfigError, DataError, SrnnError, check_choice
 from srnn.datasets import _fetch
 from srnn.datasets.sample import UNLABELLED, Sample
@@ -122,9 +122,12 @@ def _read_mat(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     if not start.startswith(b"MATLAB"):
         raise DataError(f"{path} is not a MATLAB file: it starts with {start!r}.{again}")
     try:
+        _limit.check_matlab(path)
         found = loadmat(path, variable_names=["x", "y"])
     # scipy lets whatever a damaged byte triggers pass: zlib, struct, type and value errors
     except Exception as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{path} is truncated or damaged ({type(error).__name__}: {error}).{again}"
         ) from error
@@ -208,12 +211,19 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
                 f"{', '.join(known[:8])}{' …' * (len(known) > 8)}"
             )
     try:
+        header = wfdb.rdheader(str(folder / name))  # FLAC may hold far more than there are bytes
+        _limit.check(folder / f"{name}.hea", 16 * int(header.sig_len or 0) * int(header.n_sig or 1))
         record = wfdb.rdrecord(str(folder / name))
         marks = wfdb.rdann(str(folder / name), annotator)
         leads = np.asarray(record.p_signal, dtype=np.float64)
         samples, nums = np.asarray(marks.sample), np.asarray(marks.num)
+        symbols = [s if isinstance(s, str) else "" for s in marks.symbol]
+        if samples.dtype.kind not in "iu" or nums.dtype.kind not in "iu" or "" in symbols:
+            raise ValueError("a mark of the annotator has no symbol or no place")
     # wfdb has no error of its own: a damaged byte shows as index, value or type error
     except Exception as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{folder / name} is truncated or damaged ({type(error).__name__}: {error}). "
             "Check it with `srnn data verify qtdb`."
@@ -229,10 +239,10 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
             raise DataError(f"{folder / name}: a lead holds no valid sample.")
         lead[bad] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), lead[~bad])
     try:
-        label = wave_labels(samples, marks.symbol, nums, len(leads))
+        label = wave_labels(samples, symbols, nums, len(leads))
     except DataError as error:
         raise DataError(f"{folder / name}.{annotator} does not fit its record: {error}") from error
-    beat = [s in _BEATS for s in marks.symbol]
+    beat = [s in _BEATS for s in symbols]
     return Sample(
         leads.astype(np.float32),
         label,
@@ -243,7 +253,7 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
             "leads": list(record.sig_name),
             "units": list(record.units),
             "r_peaks": samples[beat].astype(np.int64),
-            "beats": "".join(s for s, b in zip(marks.symbol, beat, strict=True) if b),
+            "beats": "".join(s for s, b in zip(symbols, beat, strict=True) if b),
             "interpolated": int(invalid.sum()),
         },
     )

@@ -26,7 +26,6 @@ from srnn import _files, _limit
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
-from srnn.datasets.spikes_h5 import chunk_bytes
 
 CLASSES = (
     "pinch index",
@@ -268,7 +267,7 @@ def _length(path: Path, channels: Sequence[int]) -> int:
                     f"{', '.join(sorted(file)) or 'nothing'}."
                 )
             for name in (*(f"ch{c}" for c in channels), "label"):
-                _limit.check(path, chunk_bytes(file[name]), f"a chunk of {name}")
+                _limit.check_dataset(path, file[name])
                 if file[name].external or file[name].is_virtual:
                     raise DataError(
                         f"{path}: {name} refers to another file; expected its content here. Do "

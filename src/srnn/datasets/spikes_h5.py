@@ -15,7 +15,6 @@ Times may be of any floating type and out of order; further entries (extra/meta_
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -237,7 +236,7 @@ def _dataset(path: Path, file: Any, key: str, *wanted: str) -> Any:
             f"{path}: {key} holds {kind} of shape {dataset.shape}; expected "
             f"{' or '.join(wanted)}, (N,)."
         )
-    _limit.check(path, chunk_bytes(dataset), f"a chunk of {key}")
+    _limit.check_dataset(path, dataset)
     if dataset.size * dataset.dtype.itemsize > _MOST_BYTES:
         raise DataError(
             f"{path}: {key} claims to hold {dataset.size} entries of "
@@ -249,13 +248,6 @@ def _dataset(path: Path, file: Any, key: str, *wanted: str) -> Any:
             "not trust this file."
         )
     return dataset
-
-
-def chunk_bytes(dataset: Any) -> int:
-    """Return the bytes of the piece in which HDF5 unpacks an entry: all of a chunk, for one number
-    of it.
-    """
-    return math.prod(dataset.chunks or (0,)) * int(dataset.dtype.itemsize)
 
 
 def _kind(dtype: Any) -> str:

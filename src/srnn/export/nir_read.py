@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from srnn import cells, neurons
+from srnn import _limit, cells, neurons
 from srnn._check import ConfigError, DataError, check_choice, check_range
 from srnn.activations import Identity, Spike
 from srnn.export.nir_nodes import RULES, Clock, Composed, Native, Rule, Slow, composed_graph, form
@@ -97,8 +97,11 @@ def from_nir(
 
 def _read(path: Path) -> Any:
     try:
+        _limit.check_hdf5(path)
         return nir.read(str(path))
     except Exception as error:  # h5py, nir's assertions and KeyErrors
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} cannot be read as NIR: {error}.") from error
 
 
