@@ -80,7 +80,7 @@ def soli(path: Path, **how: Any) -> Callable[[], object]:
         del file["ch0"]
         how = {"shape": (frames, 1024), "compression": "gzip", **how}
         file.create_dataset("ch0", dtype="f4", maxshape=(None, 1024), **how)
-    return lambda: list(soli.read(path, "train")) + list(soli.read(path, "eval"))
+    return lambda: [list(soli.read(path, part, channels=(0, 1))) for part in ("train", "eval")]
 
 
 def soli_chunk(path: Path) -> Callable[[], object]:

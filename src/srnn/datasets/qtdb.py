@@ -111,6 +111,7 @@ def _read_mat(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
         with path.open("rb") as file:
             start = file.read(16)
+        _limit.check_matlab(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     again = (
@@ -122,12 +123,9 @@ def _read_mat(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     if not start.startswith(b"MATLAB"):
         raise DataError(f"{path} is not a MATLAB file: it starts with {start!r}.{again}")
     try:
-        _limit.check_matlab(path)
         found = loadmat(path, variable_names=["x", "y"])
     # scipy lets whatever a damaged byte triggers pass: zlib, struct, type and value errors
     except Exception as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(
             f"{path} is truncated or damaged ({type(error).__name__}: {error}).{again}"
         ) from error
@@ -217,9 +215,8 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
         marks = wfdb.rdann(str(folder / name), annotator)
         leads = np.asarray(record.p_signal, dtype=np.float64)
         samples, nums = np.asarray(marks.sample), np.asarray(marks.num)
-        symbols = [s if isinstance(s, str) else "" for s in marks.symbol]
-        if samples.dtype.kind not in "iu" or nums.dtype.kind not in "iu" or "" in symbols:
-            raise ValueError("a mark of the annotator has no symbol or no place")
+        if not all(isinstance(symbol, str) for symbol in marks.symbol):
+            raise ValueError("a mark of the annotator has no symbol")
     # wfdb has no error of its own: a damaged byte shows as index, value or type error
     except Exception as error:
         if isinstance(error, DataError):
@@ -239,10 +236,10 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
             raise DataError(f"{folder / name}: a lead holds no valid sample.")
         lead[bad] = np.interp(np.flatnonzero(bad), np.flatnonzero(~bad), lead[~bad])
     try:
-        label = wave_labels(samples, symbols, nums, len(leads))
+        label = wave_labels(samples, marks.symbol, nums, len(leads))
     except DataError as error:
         raise DataError(f"{folder / name}.{annotator} does not fit its record: {error}") from error
-    beat = [s in _BEATS for s in symbols]
+    beat = [s in _BEATS for s in marks.symbol]
     return Sample(
         leads.astype(np.float32),
         label,
@@ -253,7 +250,7 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
             "leads": list(record.sig_name),
             "units": list(record.units),
             "r_peaks": samples[beat].astype(np.int64),
-            "beats": "".join(s for s, b in zip(symbols, beat, strict=True) if b),
+            "beats": "".join(s for s, b in zip(marks.symbol, beat, strict=True) if b),
             "interpolated": int(invalid.sum()),
         },
     )
