@@ -1,4 +1,4 @@
-"""State files of streams that are not what a stream writes: refused, and the stream is as it was."""
+"""State files that are not what a stream writes: refused, and the stream stays as it was."""
 
 from __future__ import annotations
 

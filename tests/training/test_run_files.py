@@ -47,6 +47,13 @@ def test_what_a_run_writes_is_what_is_wanted_of_it(whole):
     assert read_run(whole).state == "finished"
 
 
+def test_no_task_at_all(run):
+    stored = json.loads((run / "task.json").read_text())
+    (run / "task.json").write_text(json.dumps({**stored, "resolved": {}}))
+    with pytest.raises(RunError, match="what is resolved there is no task"):
+        load_run(run)
+
+
 CHANGES = {
     "a list as seed": ("task.json", {"seed": []}, r"task.json is damaged: seed is \[\]"),
     "a huge seed": ("task.json", {"seed": 10**400}, "a whole number of 1329 bits; expected 64"),
@@ -156,9 +163,9 @@ def test_an_export_that_cannot_be_written(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("mine")
     for to in ("state", "onnx"):
         assert main(["export", str(run), "--to", to, "--out", str(tmp_path / "file/net")]) == 2
-        assert (
-            "cannot be written: Not a directory. Choose another folder" in capsys.readouterr().err
-        )
+        said = capsys.readouterr().err
+        assert f"{tmp_path / 'file/net'} cannot be written: " in said
+        assert "Choose another folder" in said
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

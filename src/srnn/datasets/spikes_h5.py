@@ -236,12 +236,12 @@ def _dataset(path: Path, file: Any, key: str, *wanted: str) -> Any:
             f"{path}: {key} holds {kind} of shape {dataset.shape}; expected "
             f"{' or '.join(wanted)}, (N,)."
         )
-    _limit.check_dataset(path, dataset)
     if dataset.size * dataset.dtype.itemsize > _MOST_BYTES:
         raise DataError(
             f"{path}: {key} claims to hold {dataset.size} entries of "
             f"{dataset.dtype.itemsize} bytes. The file is damaged; get it anew."
         )
+    _limit.check_dataset(path, dataset)
     if dataset.file.filename != file.filename or dataset.external or dataset.is_virtual:
         raise DataError(
             f"{path}: {key} refers to another file; expected its content here. Do "

@@ -87,7 +87,7 @@ def read(path: Path, stream: Stream) -> dict[str, Any]:
 
 
 def _check_values(path: Path, stream: Stream, tensors: dict[str, Tensor]) -> None:
-    """Raise `RunError` for a number that no stream has: not finite, or a class or step that is none.
+    """Raise `RunError` for a number no stream has: not finite, or a class or step that is none.
 
     A pool starts at -inf where it keeps the largest score.
     """

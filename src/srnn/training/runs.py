@@ -188,6 +188,8 @@ class Run:
         stored = self.stored()
         try:
             task = rebuild(load_task(stored["task"]), stored["resolved"])
+            if not isinstance(task, Task):
+                raise ConfigError("what is resolved there is no task")
         except (ConfigError, TypeError) as error:  # a field that is missing, or is of another type
             raise RunError(
                 f"{self.path}: this version of srnn cannot express the task of that "
