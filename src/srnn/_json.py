@@ -11,6 +11,7 @@ What is wanted is written as a value of Python:
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -42,11 +43,20 @@ def parse(text: str | bytes, wanted: Any = object) -> Any:
 
 def read(path: Path, wanted: Any = object) -> Any:
     """Return what a file of JSON says. Raises ValueError as `parse`, and OSError."""
+    return parse(content(path), wanted)
+
+
+def content(path: Path) -> bytes:
+    """Return the bytes of a text file. Raises OSError, also for what is no file (reading a pipe
+    would wait for ever), and ValueError above `MOST` bytes.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
     with path.open("rb") as file:
         text = file.read(MOST + 1)
     if len(text) > MOST:
         raise ValueError(f"it has more than {MOST} bytes")
-    return parse(text, wanted)
+    return text
 
 
 def _bounded(value: Any, depth: int) -> None:

@@ -5,6 +5,7 @@ command that reads them.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,18 @@ def test_a_folder_in_place_of_a_file(name, run):
         read_run(run)
     with pytest.raises(RunError, match=f"{run}"):
         fit(override(tasks.load("ecg_sim"), SETTINGS), run, resume=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "env.json", "log.jsonl", ".lock"])
+def test_a_pipe_in_place_of_a_file_does_not_hang(name, run):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    if name == ".lock":
+        assert not Run(run).in_use()
+        assert read_run(run).state == "finished"
+        return
+    with pytest.raises(RunError, match="it is no regular file"):
+        read_run(run)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srnn import _files, _limit
+from srnn import _files, _json, _limit
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
@@ -199,8 +199,8 @@ def _folder(root: str | Path) -> Path:
 def _read_split(path: Path) -> dict[str, list[str]]:
     """Return the sequences of each part, without ".h5" and without background."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        stored = _json.read(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as JSON ({error}). Get it anew with `srnn data fetch soli`."
         ) from error

@@ -267,9 +267,11 @@ class Run:
         """
         path, rows = self.path / "log.jsonl", list[dict[str, Any]]()
         try:
-            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        except OSError as error:
-            raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+            text = _json.content(path) if path.exists() else b""
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise RunError(f"{path} cannot be read: {said}.") from error
+        lines = text.decode(errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             with contextlib.suppress(ValueError):
                 row = _json.parse(line)
@@ -298,6 +300,8 @@ class Run:
     def in_use(self) -> bool:
         """Whether a process has this run."""
         try:
+            if not (self.path / ".lock").is_file():
+                return False
             with open(self.path / ".lock") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
