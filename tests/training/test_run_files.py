@@ -149,6 +149,7 @@ def test_a_line_of_the_log_that_is_none(line, wrong, run):
         (("network",), 3, "network is '3'"),
         (("network", "hidden"), "abc", "hidden is 'abc'"),
         (("network", "hidden"), [[]], "hidden"),
+        (("network", "tau_m"), [20.0, 5.0, 1.0], "tau_m is '(20.0, 5.0, 1.0)'"),
         (("optimiser", "lr"), "x", "lr is 'x', which is not of type float"),
     ],
 )

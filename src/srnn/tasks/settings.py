@@ -268,10 +268,10 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is typing.Literal:
         return value in inner
     if origin is tuple:
-        return isinstance(value, tuple) and all(
-            _fits(v, inner[0] if inner[1:] == (...,) else inner[min(k, len(inner) - 1)])
-            for k, v in enumerate(value)
-        )
+        if not isinstance(value, tuple):
+            return False
+        each = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return len(each) == len(value) and all(map(_fits, value, each))
     if origin is dict:
         return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
     if hint is float:
