@@ -189,3 +189,21 @@ def test_the_limit_is_8_GiB_or_half_the_memory(monkeypatch):  # noqa: N802
         known = {"SC_PHYS_PAGES": pages, "SC_PAGE_SIZE": 4096}
         monkeypatch.setattr(_limit.os, "sysconf", known.get)
         assert _limit.most_bytes() == wanted
+
+
+def test_a_matlab_type_that_there_is_not_is_refused(tmp_path):
+    """SciPy would end the whole process with a segmentation fault."""
+    from srnn.datasets import qtdb
+
+    qtdb.made_up(tmp_path)
+    path = tmp_path / "qtdb/QTDB_train.mat"
+    data = path.read_bytes()
+    size = int.from_bytes(data[132:136], "little")
+    content = bytearray(zlib.decompress(data[136 : 136 + size]))
+    at = content.index(b"x", 40) - 4 + 8  # behind the name, the type of the values
+    assert content[at] == 3  # int16
+    content[at] = 64
+    packed = zlib.compress(bytes(content))
+    path.write_bytes(data[:132] + len(packed).to_bytes(4, "little") + packed + data[136 + size :])
+    with pytest.raises(DataError, match="damaged: it holds data of type 64"):
+        qtdb.encoded(tmp_path, "train")

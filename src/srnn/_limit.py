@@ -6,8 +6,9 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srnn._check import ConfigError, DataError
 
@@ -106,21 +107,49 @@ def check_hdf5(path: Path) -> None:
 
 
 def check_matlab(path: Path) -> None:
-    """Raise `DataError` where the packed parts of a MATLAB 5 file unpack to more than `most_bytes`.
+    """Raise `DataError` where the packed parts of a MATLAB 5 file unpack to more than `most_bytes`,
+    or where a part names a type of data that there is not: SciPy (1.17 and before) ends the process
+    at one.
 
-    A file that is no such, or damaged, is left to its reader. Raises OSError.
+    A file that is damaged otherwise is left to its reader. Raises OSError.
     """
     data, most, total = path.read_bytes(), most_bytes(), 0
-    order, at = "big" if data[126:128] == b"MI" else "little", 128
-    while at + 8 <= len(data):
-        kind = int.from_bytes(data[at : at + 4], order)  # type: ignore[arg-type]
-        size = int.from_bytes(data[at + 4 : at + 8], order)  # type: ignore[arg-type]
-        left, unpack = data[at + 8 : at + 8 + size], zlib.decompressobj()
+    for kind, packed in _elements(data[128:], data[126:128]):
+        content, left, unpack = (
+            bytearray(packed if kind == 14 else b""),
+            packed,
+            zlib.decompressobj(),
+        )
         while kind == 15 and left:
             try:
-                total += len(unpack.decompress(left, _CHUNK))
+                content += unpack.decompress(left, _CHUNK)
             except zlib.error:
-                return
-            check(path, total if total <= most else 2 * most, "what it unpacks to")
+                break
+            total_now = total + len(content)
+            check(path, total_now if total_now <= most else 2 * most, "what it unpacks to")
             left = b"" if unpack.eof else unpack.unconsumed_tail
-        at += 8 + size
+        total += len(content)
+        inner = bytes(content[8:]) if kind == 15 else bytes(content)
+        if wrong := [k for k, _ in _elements(inner, data[126:128]) if k not in _MATLAB]:
+            raise DataError(
+                f"{path} is damaged: it holds data of type {wrong[0]}, which MATLAB has not."
+            )
+
+
+_MATLAB = {*range(1, 8), 9, *range(12, 19)}
+"""Types of data in MATLAB 5 files."""
+
+
+def _elements(data: bytes, mark: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and content of the elements of a MATLAB 5 file or array."""
+    order: Literal["little", "big"] = "big" if mark == b"MI" else "little"
+    at = 0
+    while at + 8 <= len(data):
+        first = int.from_bytes(data[at : at + 4], order)
+        if first >> 16:  # up to four bytes lie in the tag
+            yield first & 0xFFFF, data[at + 4 : at + 4 + (first >> 16)]
+            at += 8
+            continue
+        size = int.from_bytes(data[at + 4 : at + 8], order)
+        yield first, data[at + 8 : at + 8 + size]
+        at += 8 + size + (-size % 8 if first != 15 else 0)
