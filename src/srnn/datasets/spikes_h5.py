@@ -174,12 +174,12 @@ def _opened(path: Path) -> Iterator[Any]:
                 f"{f'not an HDF5 file: it starts with {start!r}' if start else 'empty'}. "
                 "Delete it and get it anew."
             )
-        _check_heaps(path)
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
 
 
-def _check_heaps(path: Path) -> None:
+def check_heaps(path: Path) -> None:
     """Raise `DataError` where a hole in the file would keep the HDF5 library (2.0 and before) busy
     for ever.
 

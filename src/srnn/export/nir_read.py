@@ -21,6 +21,7 @@ import torch
 from srnn import _limit, cells, neurons
 from srnn._check import ConfigError, DataError, check_choice, check_range
 from srnn.activations import Identity, Spike
+from srnn.datasets.spikes_h5 import check_heaps
 from srnn.export.nir_nodes import RULES, Clock, Composed, Native, Rule, Slow, composed_graph, form
 from srnn.init import Constant, Fixed, Init
 from srnn.neuron import Neuron
@@ -97,6 +98,7 @@ def from_nir(
 
 def _read(path: Path) -> Any:
     try:
+        check_heaps(path)
         _limit.check_hdf5(path)
         return nir.read(str(path))
     except Exception as error:  # h5py, nir's assertions and KeyErrors
