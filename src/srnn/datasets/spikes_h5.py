@@ -212,7 +212,7 @@ def _walked(path: Path, descriptor: int, start: int) -> int | None:
         step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % (1 << 64)
         if step == 0:
             raise DataError(
-                f"{path} is damaged: its list of spikes at byte {start} has a hole "
+                f"{path} is damaged: its list at byte {start} has a hole "
                 f"at byte {at}. Delete the file and get it anew."
             )
         at += step
