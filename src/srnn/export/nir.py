@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from srnn import _files
 from srnn._check import ConfigError, check_choice, check_range
 from srnn.activations import Spike
 from srnn.export.nir_nodes import (
@@ -66,7 +67,8 @@ def to_nir(
         nodes, [*edges, (last, "output")], metadata={"srnn_dt": repr(float(dt)), "srnn_rule": rule}
     )
     if path is not None:
-        nir.write(str(path), graph)
+        with _files.whole(Path(path)) as file:
+            nir.write(file.name, graph)
     return graph
 
 

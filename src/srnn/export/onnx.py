@@ -34,9 +34,10 @@ import numpy as np
 import torch
 
 # isort: skip  (after onnx_graph, which says how to install it)
-from onnx import TensorProto, checker, helper, numpy_helper, save_model
+from onnx import TensorProto, checker, helper, numpy_helper
 from torch import Tensor
 
+from srnn import _files
 from srnn._check import check_choice
 from srnn.export import onnx_parts
 from srnn.export.onnx_graph import OPSET, Nodes, onnx_type
@@ -69,7 +70,7 @@ def to_onnx(
     with torch.no_grad():
         model = _cell(net, dtype) if form == "cell" else _scan(net, dtype, outputs)
     checker.check_model(model, full_check=True)
-    save_model(model, str(path))
+    _files.write(Path(path), model.SerializeToString())
     return Path(path)
 
 

@@ -41,9 +41,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from srnn import _files
 from srnn._check import ConfigError
 from srnn.kernels.graph import Graph
 from srnn.kernels.pairs import split
@@ -80,9 +81,10 @@ def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
         "outputs": net.outputs,
     }
     about |= {"dtype": str(next(net.parameters()).dtype).removeprefix("torch."), "layers": layers}
-    save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, target)
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     description = target.with_suffix(".json")
-    description.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n")
+    _files.write(target, save(plain))
+    _files.write(description, json.dumps(about, indent=1, allow_nan=False) + "\n")
     return target, description
 
 

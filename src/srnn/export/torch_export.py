@@ -28,6 +28,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from srnn import _files
 from srnn._check import ConfigError, check_choice, check_range
 from srnn.kernels.pairs import split
 from srnn.nn.layers import LayerState
@@ -145,11 +146,9 @@ def to_torch(
     with torch.no_grad():
         program = torch.export.export(module, inputs, dynamic_shapes=free, strict=False)
     values = [_plain(part) for part in net.start(1)]
-    torch.export.save(
-        program,
-        path,
-        extra_files={"srnn.json": json.dumps({"form": form, "steps": steps, "start": values})},
-    )
+    about = {"form": form, "steps": steps, "start": values}
+    with _files.whole(Path(path)) as file:
+        torch.export.save(program, file, extra_files={"srnn.json": json.dumps(about)})
     return Path(path)
 
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from srnn._check import (
     ConfigError,
-    RunError,
     ShapeError,
     check_instance,
     check_range,
@@ -235,13 +234,6 @@ class Stream:
         nothing changes then.
         """
         tensors, about = saved.read(Path(path), self._memory(), self._about())
-        for name in ("label", "sure", "decided"):
-            classes = tensors[f"watch.{name}"]
-            if len(classes) and not -1 <= int(classes.min()) <= int(classes.max()) < self.classes:
-                raise RunError(
-                    f"{path}: {name} holds a class that is none of the {self.classes} of this "
-                    "stream: the file is damaged."
-                )
         self.state = tuple(
             join({name: tensors[f"layer.{k}.{name}"] for name in split(part)})
             for k, part in enumerate(self._parts())
