@@ -187,10 +187,9 @@ class _Activation:
 
     def __init__(self, activation: Activation) -> None:
         kind = type(activation)
-        if kind.__call__ not in (Activation.__call__, Identity.__call__, Soft.__call__):
+        if kind.__call__ is not Activation.__call__ and kind not in (Identity, Soft):
             raise TraceError(
-                f"{kind.__name__} has a __call__ of its own, which a kernel does not see: it is "
-                "made of forward and grad"
+                f"{kind.__name__} has a __call__ beside forward and grad, of which a kernel is made"
             )
         self.activation = activation
         self.numbers = tuple(f"a.{path}" for path in numbers(activation))
