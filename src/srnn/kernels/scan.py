@@ -266,6 +266,9 @@ def _by_cpu(key: str, job: Job) -> Scanned:
     output, seen, final, _, _ = torch.ops.srnn.scan(
         key, *given, job.potential, _differentiated(given), job.neuron.gates, len(job.coeffs)
     )
+    # a hook on one of several results of an operation would be called with None where the loss
+    # uses the others only; on a view of it, it is not called
+    output, seen = (o.view_as(o) if o.requires_grad else o for o in (output, seen))
     return _scanned(job, output, seen, final)
 
 
