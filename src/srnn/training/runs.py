@@ -29,7 +29,7 @@ from srnn._check import ConfigError, RunError
 from srnn.datasets import Recordings, Sample
 from srnn.nn.networks import Stack
 from srnn.tasks import load as load_task
-from srnn.tasks.settings import describe, differences, rebuild
+from srnn.tasks.settings import completed, describe, differences, rebuild
 from srnn.tasks.task import Parts, Task
 
 SCHEMA = 1
@@ -131,7 +131,7 @@ class Run:
                 f"{self.path}: this version of srnn cannot express the task of that "
                 f"run ({error}). Start a new run."
             ) from error
-        changed = differences(stored["resolved"], describe(task))
+        changed = differences(completed(stored["resolved"], task), describe(task))
         if changed:
             raise RunError(
                 f"{self.path}: this version of srnn cannot express the task of that "
