@@ -65,6 +65,7 @@ audit: $(READY)  ## licences, secrets, calls that run what they read; known weak
 
 soak: $(READY)  ## an hour of faults, leaks and streams: what a training survives, what grows; RUN=runs/ecg-seed0 names the run that is streamed
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.fuzz --tries 10000 --most 60
 	$(BIN)/python -m benchmarks.soak
 	$(if $(RUN),$(BIN)/python -m benchmarks.stream_soak --run $(RUN),@echo "stream_soak: give a run with RUN=…")
 

@@ -191,6 +191,110 @@ def test_a_folder_that_cannot_be_written_to(folder, monkeypatch, tmp_path, which
     assert names(temporary) == []
 
 
+SOURCE = "int answer(void) { return 42; }"
+
+
+def answered(folder: Path) -> list[str]:
+    """What lies in the folder after a library was compiled and used."""
+    assert _build.load("answer", SOURCE).answer() == 42
+    return names(folder) if folder.exists() else []
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o770, 0o777, 0o1777, 0o1770])
+@pytest.mark.parametrize("level", ["kernels", "kernels/..", "kernels/../.."])
+def test_a_folder_that_others_may_write_to(folder, monkeypatch, tmp_path, mode, level):
+    """At any level above: whoever may rename a folder there may put another in its place. Sticky
+    helps only where the folder belongs to root.
+    """
+    kernels = tmp_path / "above" / "between" / "kernels"
+    monkeypatch.setenv("SRNN_KERNELS", str(kernels))
+    assert len(answered(kernels)) == 3
+    open_to_others = (kernels.parent / level).resolve()
+    open_to_others.chmod(mode)
+    if os.geteuid() == 0 and mode & stat.S_ISVTX:
+        assert _build.refusal(kernels) is None
+        monkeypatch.setattr(_build.os, "getuid", lambda: 12345)
+        os.chown(open_to_others, 12345, -1)
+    assert _build.refusal(kernels).path == open_to_others
+    for path in list(kernels.iterdir()):
+        path.unlink()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    letters = "go" if mode & 0o22 == 0o22 else "g" if mode & 0o20 else "o"
+    with pytest.warns(UserWarning, match=f"Repair: chmod {letters}-w {open_to_others}$") as told:
+        assert answered(kernels) == answered(kernels) == []
+    assert len(told) == 1
+    open_to_others.chmod(0o700)
+    assert len(answered(kernels)) == 3
+
+
+def test_a_library_of_others_is_not_loaded(folder):
+    """One that lies there since the folder was open to all: by its owner, its mode, or a link."""
+    answered(folder)
+    (so,) = folder.glob("*.so")
+    assert _build._kept(so) is not None
+    so.chmod(0o664)
+    assert _build._kept(so) is None
+    so.chmod(0o644)
+    assert _build._kept(so) is not None
+    whole = so.rename(folder / "elsewhere")
+    so.symlink_to(whole)
+    assert _build._kept(so) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else(folder, tmp_path):
+    (tmp_path / "theirs").mkdir(mode=0o755)
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    found = _build.refusal(tmp_path / "theirs" / "kernels")
+    assert (found.path, found.found) == (
+        tmp_path / "theirs",
+        "belongs to somebody else (user 12345)",
+    )
+    (tmp_path / "link").symlink_to(tmp_path)
+    os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
+    assert _build.refusal(tmp_path / "link").path == tmp_path / "link"
+
+
+def test_links_on_the_way_are_followed(folder, tmp_path):
+    """The folder behind a link counts, and those above it."""
+    (tmp_path / "open" / "inner").mkdir(parents=True)
+    (tmp_path / "way").mkdir()
+    (tmp_path / "way" / "far").symlink_to("../open/inner")
+    assert _build.refusal(tmp_path / "way" / "far" / "kernels") is None
+    (tmp_path / "open").chmod(0o770)
+    assert _build.refusal(tmp_path / "way" / "far" / "kernels").path == tmp_path / "open"
+    (tmp_path / "open").chmod(0o700)
+    (tmp_path / "way").chmod(0o770)  # where the link lies
+    assert _build.refusal(tmp_path / "way" / "far" / "kernels").path == tmp_path / "way"
+    (tmp_path / "way").chmod(0o700)
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    assert _build.refusal(tmp_path / "round").found == "is a link to itself"
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o000, 0o022])
+def test_our_own_cache_is_used_whatever_the_umask(folder, monkeypatch, tmp_path, umask):
+    monkeypatch.setenv("SRNN_KERNELS", str(tmp_path / "a" / "b" / "kernels"))
+    before = os.umask(umask)
+    try:
+        assert len(answered(tmp_path / "a" / "b" / "kernels")) == 3
+    finally:
+        os.umask(before)
+    for made in ("a", "a/b", "a/b/kernels"):
+        assert stat.S_IMODE((tmp_path / made).stat().st_mode) == 0o700
+    (so,) = (tmp_path / "a" / "b" / "kernels").glob("*.so")
+    assert _build._kept(so) is not None
+
+
+def test_a_temporary_folder_that_is_not_safe(folder, monkeypatch, tmp_path):
+    """Then nothing is compiled, and the reason says why."""
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "temporary").chmod(0o770)
+    monkeypatch.setenv("SRNN_KERNELS", str(a_file(tmp_path)))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    with pytest.raises(BuildError, match=f"no safe folder for kernels: .* chmod g-w {tmp_path}"):
+        _build.load("answer", SOURCE)
+
+
 def test_a_disk_that_fills_up(folder, monkeypatch, tmp_path):
     """The library cannot be kept, and is used all the same; nothing half-written stays."""
     (tmp_path / "temporary").mkdir()

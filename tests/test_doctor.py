@@ -99,7 +99,11 @@ def test_the_cache(tmp_path, monkeypatch):
     )
     folder.chmod(0o777)
     assert doctor._cache().state == "warning"
-    assert "others may write to it" in doctor._cache().found
+    assert doctor._cache().found == (
+        f"{folder}: not used, for {folder} may be written to by its group "
+        f"({folder.stat().st_gid}) and everybody"
+    )
+    assert doctor._cache().repair == f"chmod go-w {folder}"
 
 
 def test_what_others_may_write_is_not_run(tmp_path, monkeypatch):
@@ -114,7 +118,8 @@ def test_what_others_may_write_is_not_run(tmp_path, monkeypatch):
     (tmp_path / "kernels").chmod(0o777)
     for path in made:
         path.unlink()
-    assert _build.load("trial", source).answer() == 42
+    with pytest.warns(UserWarning, match=rf"everybody; .* Repair: chmod go-w {tmp_path}/kernels$"):
+        assert _build.load("trial", source).answer() == 42
     assert list((tmp_path / "kernels").iterdir()) == []
 
 

@@ -3,7 +3,7 @@
 A library is kept under a key of its source, the flags, the compiler and the processor, with its
 source beside it. Any number of processes may build at once: each compiles to a name of its own and
 renames. A kept library is loaded only when its checksum agrees; a folder that cannot be written to,
-or that others could put a library into, is replaced by a temporary one.
+or that others could put a library into (`refusal`), is replaced by a temporary one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import warnings
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +150,8 @@ def _load(name: str, source: str, flags: tuple[str, ...], headers: tuple[Path, .
 def _kept(path: Path) -> ctypes.CDLL | None:
     """Load a library that was compiled before; None where there is none, or not whole."""
     try:
+        if not all(_ours(file.lstat()) for file in (path, path.with_suffix(".sha256"))):
+            return None
         if path.with_suffix(".sha256").read_text() != hashlib.sha256(path.read_bytes()).hexdigest():
             return None
         return ctypes.CDLL(str(path))
@@ -160,7 +164,8 @@ def _compile(
 ) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="srnn-", ignore_cleanup_errors=True) as work:
         text, made = Path(work) / f"{file}.c", Path(work) / f"{file}.so"
-        text.write_text(source)
+        with _files.append(text) as printed:
+            printed.write(source.encode())
         include = sorted({f"-I{h.parent}" for h in headers})
         done = subprocess.run(
             [*command, *include, str(text), "-o", str(made), "-lm"], capture_output=True, text=True
@@ -170,11 +175,16 @@ def _compile(
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         try:
             for path in (text, made):
-                _files.write(folder / path.name, path.read_bytes())
-            _files.write(folder / f"{file}.sha256", digest.encode())
+                place(path.read_bytes(), folder / path.name)
+            place(digest.encode(), folder / f"{file}.sha256")
             return ctypes.CDLL(str(folder / made.name))
         except OSError:  # a full disk, a folder that went away: this process still gets its library
             return ctypes.CDLL(str(made))
+
+
+def place(data: bytes, path: Path) -> None:
+    """Write a file whole that nobody else may write to: under a name of its own, then renamed."""
+    _files.write(path, data, mode=0o644)
 
 
 def cache() -> Path:
@@ -182,16 +192,106 @@ def cache() -> Path:
     return Path(os.environ.get("SRNN_KERNELS") or user_cache() / "srnn" / "kernels")
 
 
-def trusted(folder: Path) -> bool:
-    """Return whether nobody but this user (and root) can put a library into the folder; what lies
-    there is run.
+@dataclass(frozen=True)
+class Refusal:
+    """Why a folder is not used: what was found, at which path, and what mends it."""
+
+    path: Path
+    found: str
+    repair: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.found}: {self.repair}"
+
+
+def refusal(folder: Path) -> Refusal | None:
+    """Return why somebody else could put a library into this folder, or put another folder in its
+    place; None where nobody but this user and root can.
+
+    Looks at every folder from / down and at every link on the way. One that others may write to is
+    let pass only as /tmp is: owned by root and sticky. What is missing counts as safe: it is made
+    by us.
     """
+    if not hasattr(os, "getuid"):
+        return None
+    whole = folder.absolute()
+    here, left, links = Path(whole.anchor), deque(whole.parts[1:]), 0
     try:
-        found = folder.stat()
+        if (found := _unsafe(here, here.lstat())) is not None:
+            return found
+        while left:
+            name = left.popleft()
+            if name == "..":
+                here = here.parent
+                continue
+            about = (here / name).lstat()
+            if (found := _unsafe(here / name, about)) is not None:
+                return found
+            if not stat.S_ISLNK(about.st_mode):
+                here /= name
+                continue
+            links += 1
+            if links > 40:
+                return Refusal(here / name, "is a link to itself", f"rm {here / name}")
+            target = Path(os.readlink(here / name))
+            if target.is_absolute():
+                here = Path(target.anchor)
+            left.extendleft(reversed(target.parts[target.is_absolute() :]))
     except OSError:
+        pass
+    return None
+
+
+def _unsafe(path: Path, about: os.stat_result) -> Refusal | None:
+    """Say what lets somebody else change a folder or link."""
+    if about.st_uid not in (os.getuid(), 0):
+        return Refusal(
+            path,
+            f"belongs to somebody else (user {about.st_uid})",
+            f"choose another folder, or chown it to user {os.getuid()}",
+        )
+    # the mode of a link says nothing; /tmp
+    if stat.S_ISLNK(about.st_mode) or (about.st_uid == 0 and about.st_mode & stat.S_ISVTX):
+        return None
+    who = [
+        (letter, name)
+        for bit, letter, name in (
+            (stat.S_IWGRP, "g", f"its group ({about.st_gid})"),
+            (stat.S_IWOTH, "o", "everybody"),
+        )
+        if about.st_mode & bit
+    ]
+    if not who:
+        return None
+    letters = "".join(letter for letter, _ in who)
+    names = " and ".join(name for _, name in who)
+    return Refusal(path, f"may be written to by {names}", f"chmod {letters}-w {path}")
+
+
+def _ours(about: os.stat_result) -> bool:
+    """Whether a kept file is a plain one that only this user, or root, could have written."""
+    return stat.S_ISREG(about.st_mode) and _unsafe(Path(), about) is None
+
+
+def trusted(folder: Path) -> bool:
+    """Return whether the folder is there, and nobody but this user (and root) can put a library
+    into it; what lies there is run. Where it is refused, one warning a process says why.
+    """
+    if not folder.is_dir():
         return False
-    return not hasattr(os, "getuid") or (
-        found.st_uid in (os.getuid(), 0) and not found.st_mode & stat.S_IWOTH
+    found = refusal(folder)
+    if found is not None:
+        _warn(found)
+    return found is None
+
+
+@functools.cache
+def _warn(found: Refusal) -> None:
+    """Say once what is wrong with the folder of kernels."""
+    warnings.warn(
+        f"kernels are not kept in {cache()}, for what lies there is run and {found.path} "
+        f"{found.found}; every process compiles anew. Repair: {found.repair}",
+        stacklevel=2,
     )
 
 
@@ -200,16 +300,22 @@ def _writable(folder: Path) -> Path:
     or others could.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if refusal(folder) is None:
+            _files.make_private(folder)
+        if not trusted(folder):
+            return _temporary()
         with tempfile.TemporaryFile(dir=folder):
-            return folder if trusted(folder) else _temporary()
+            return folder
     except OSError:
         return _temporary()
 
 
 @functools.cache
 def _temporary() -> Path:
+    """Return a folder for this process alone. Raises `BuildError` where $TMPDIR is not safe."""
     folder = tempfile.TemporaryDirectory(prefix="srnn-kernels-", ignore_cleanup_errors=True)
+    if (found := refusal(Path(folder.name))) is not None:
+        raise BuildError(f"no safe folder for kernels: {found}")
     _keep.append(folder)
     return Path(folder.name)
 
@@ -231,4 +337,4 @@ def kept(name: str) -> bytes | None:
 def keep(name: str, content: bytes) -> None:
     """Keep a file beside the libraries, where that can be done."""
     with contextlib.suppress(OSError):
-        _files.write(_writable(cache()) / name, content)
+        place(content, _writable(cache()) / name)

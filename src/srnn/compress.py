@@ -34,6 +34,7 @@ from srnn.nn.baselines import Exponential, Tandem
 from srnn.nn.bidirectional import Bidirectional, Concat, Mean
 from srnn.nn.layers import Layer
 from srnn.nn.networks import Stack, single_layers
+from srnn.nn.plain import check_plain
 
 Scope = Literal["global", "layer"]
 SCOPES: tuple[Scope, ...] = ("global", "layer")
@@ -81,7 +82,8 @@ def prune(net: Stack, sparsity: float, scope: Scope = "global") -> int:
     open_masks(net)
     every, chosen = _matrices(net), list[Tensor]()
     for group in [every] if scope == "global" else [[m] for m in every]:
-        masks = [getattr(layer, f"{name}_mask") for layer, name in group]
+        # torch's own pruning keeps a mask of that name, of numbers
+        masks = [getattr(layer, f"{name}_mask").bool() for layer, name in group]
         size = torch.cat(
             [
                 torch.where(mask, getattr(layer, name).abs(), -1.0).flatten()
@@ -168,6 +170,7 @@ def remove_neurons(
     ones. Raises `ConfigError` where layers are not as many or have not so many neurons, and for
     parts that cannot lose any.
     """
+    check_plain("remove_neurons", net, computed=False)
     net = copy.deepcopy(net)
     hidden = _hidden(net)
     scores = importance(net) if scores is None else scores
@@ -258,7 +261,7 @@ def _cut(layer: Layer, rows: Tensor, channels: Tensor) -> None:
         else:
             layer.norm.num_features = len(every)
     layer.inputs, layer.outputs, layer.neurons = len(channels), len(rows), len(rows)
-    layer.neuron = _of(layer.neuron, rows)
+    layer._neuron = _of(layer.neuron, rows)  # whose constants were cut above
 
 
 def _of(neuron: Neuron, rows: Tensor) -> Neuron:
@@ -314,6 +317,7 @@ def size(net: Stack) -> Size:
 
     Raises `ConfigError` for parts of another kind.
     """
+    check_plain("size", net, computed=False)
     matrices, entries, connections, total = _matrices(net), 0, 0, 0
     for layer, name in matrices:
         weight, mask = getattr(layer, name), getattr(layer, f"{name}_mask")
@@ -338,6 +342,7 @@ def size(net: Stack) -> Size:
 
 def _layers(net: Stack, what: str) -> list[Layer]:
     """Return every layer. Raises `ConfigError` for a part that has weights but is none."""
+    check_plain(what, net)
     for k, part in enumerate(net.parts()):
         if not isinstance(part, Layer | Bidirectional | Tandem | Exponential):
             raise ConfigError(

@@ -155,6 +155,13 @@ def _cache() -> Check:
         _build.cache(),
         ("set SRNN_KERNELS to a folder you may write to; until then every process compiles anew"),
     )
+    if (refused := _build.refusal(folder)) is not None:
+        return Check(
+            "kernel cache",
+            "warning",
+            f"{folder}: not used, for {refused.path} {refused.found}",
+            refused.repair,
+        )
     if not folder.exists():
         return Check("kernel cache", "warning", f"{folder} is not there and cannot be made", other)
     files = [f for f in folder.iterdir() if f.suffix == ".so"]
@@ -163,13 +170,6 @@ def _cache() -> Check:
     )
     if not os.access(folder, os.W_OK):
         return Check("kernel cache", "warning", f"{found}, read-only", other)
-    if not _build.trusted(folder):
-        return Check(
-            "kernel cache",
-            "warning",
-            f"{found}: not used, for others may write to it",
-            f"chmod o-w {folder}, or make it yours",
-        )
     return Check("kernel cache", "ok", found)
 
 

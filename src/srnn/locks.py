@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from srnn import _files
+
 
 class Locks(Protocol):
     """What a sweep asks of its locks."""
@@ -43,7 +45,7 @@ class FileLock:
 
     def acquire(self) -> bool:
         """Wait for the lock."""
-        file = open(self.path, "a")  # noqa: SIM115 (closed by release)
+        file = _files.append(self.path)  # closed by release
         fcntl.flock(file, fcntl.LOCK_EX)
         self._file = file
         return True

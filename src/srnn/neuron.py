@@ -9,6 +9,7 @@ the neuron's business (see `activations.py` and `scan.py`).
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -106,9 +107,12 @@ class Neuron:
         """
         return p
 
-    def start(self, n: int) -> dict[str, float | Tensor]:
+    def start(self, n: int, *p: Any, **_: Any) -> dict[str, float | Tensor]:
         """Return the state before the first step (and before any postponed update): numbers or (n,)
         tensors; also "s", where it is not 0.
+
+        Written as start(n), or as start(n, p): what comes from the constants p (`Params`) is
+        trained.
         """
         return dict.fromkeys(self.states, 0.0)
 
@@ -193,3 +197,73 @@ def typed(value: float | complex | Tensor, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value.to(like.device, dtype)
     return like.new_full((), value, dtype=dtype)
+
+
+def start_takes_constants(neuron: Neuron) -> bool:
+    """Return whether a neuron's `start` is start(n, p), and not the short form start(n).
+
+    A second argument that has a value of its own and is not called p or params belongs to the
+    short form. Raises `ConfigError` for any other form.
+    """
+    who, positional = type(neuron).__name__, []
+    for a in inspect.signature(neuron.start).parameters.values():
+        if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD):
+            positional.append(a)
+        elif a.kind is a.KEYWORD_ONLY and a.default is a.empty:
+            positional = []
+            break
+    if not positional or any(a.default is a.empty for a in positional[2:]):
+        raise ConfigError(
+            f"{who}.start{inspect.signature(neuron.start)}: expected start(n, p), or start(n)."
+        )
+    second = positional[1] if len(positional) > 1 else None
+    return second is not None and (second.default is second.empty or second.name in ("p", "params"))
+
+
+def started(neuron: Neuron, n: int, p: Params, like: Tensor, *, takes: bool) -> State:
+    """Return the state of one recording before its first step, (n,) each, "s" included.
+
+    p: the constants, `like`: a tensor of the type and device wanted. takes: of
+    `start_takes_constants`. Raises `ConfigError` where start gives other states than the neuron
+    has.
+    """
+    given = {"s": 0.0, **(neuron.start(n, p) if takes else neuron.start(n))}
+    if set(given) != {"s", *neuron.states}:
+        raise ConfigError(
+            f"{type(neuron).__name__}.start returns the states "
+            f"{', '.join(sorted(set(given) - {'s'})) or '(none)'}; expected "
+            f"{', '.join(sorted(neuron.states))}, as in `states`."
+        )
+    return {k: typed(v, like).expand(n) for k, v in given.items()}
+
+
+def coefficients(neuron: Neuron, p: Params, like: Tensor, n: int) -> Coeffs:
+    """Return the coefficients of a neuron, numbers and tensors of other types in that of `like`.
+
+    Raises `ConfigError` where one is neither a number nor a tensor of shape (n,) or ().
+    """
+    found: dict[str, Tensor] = {}
+    given: dict[str, Any] = {**neuron.coeffs(p)}
+    for name, value in given.items():
+        if isinstance(value, int | float | complex) and not isinstance(value, bool):
+            value = typed(value, like)
+        if not isinstance(value, Tensor) or value.shape not in ((), (n,)):
+            kind = type(value).__name__
+            came = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {kind}"
+            raise ConfigError(
+                f"{type(neuron).__name__}.coeffs: {name!r} is {came}; expected a number, or a "
+                f"tensor of shape () or (N={n},)."
+            )
+        found[name] = value if value.dtype is torch.bool else typed(value, like)  # a condition
+    return found
+
+
+def same_constants(a: Neuron, b: Neuron) -> bool:
+    """Return whether two neurons are of one class, with constants that start alike."""
+    before, after = a.constants(), b.constants()
+    return type(a) is type(b) and all(
+        torch.equal(v.tensor(), w.tensor())
+        if isinstance(v, init.Fixed) and isinstance(w := after[k], init.Fixed)
+        else v == after[k]
+        for k, v in before.items()
+    )

@@ -153,6 +153,10 @@ def test_streams_may_be_closed_full_or_gone(shell, code):
         assert done.stderr == (b"srnn: the output cannot be written: No space left on device.\n")
 
 
+def test_an_error_that_cannot_be_written_keeps_its_code():
+    assert program("tasks nope", "{} 2> /dev/full").returncode == 2
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_every_help_can_be_printed_in_any_encoding(encoding):
     """All in one process."""
@@ -208,7 +212,11 @@ def test_ctrl_c_while_arguments_are_parsed(monkeypatch):
         ("train ecg_sim --set data.steps=99999999999999", "at most 4294967295"),
         ("train ecg_sim --set data.steps=99999999", "data.steps is 99999999; expected"),
         ("train ecg_sim --set network.hidden=[9999999999]", "at most 4294967295"),
+        ("train ecg_sim --set network.hidden=[999999999]", "not enough memory"),
         ("train ecg_sim --threads 100000", "at most 512"),
+        ("sweep ecg_sim --search batch=4,8 --threads 100000", "at most 512"),
+        ("sweep ecg_sim --search batch=4,8 --jobs 999999999", "at most 512"),
+        ("reproduce yin2021-table2 --jobs 999999999", "at most 512"),
         ("train ecg_sim --device cuda:²", "cannot be used here"),
         ("train my --set data=~no-such-user/x", "There is no file or folder ~no-such-user/x"),
         ("evaluate ~no-such-user/run", "~no-such-user/run"),

@@ -29,6 +29,7 @@ import srnn
 from helpers import GENEROUS, command, until
 from srnn import _files, tasks
 from srnn._check import ConfigError, DivergedError, RunError
+from srnn._files import _tensors
 from srnn.tasks.nets import AdaptiveNetwork
 from srnn.tasks.settings import override
 from srnn.tasks.task import Parts, Task
@@ -527,14 +528,13 @@ def test_a_full_disk_at_any_write_leaves_a_run_that_goes_on(tmp_path, monkeypatc
 def test_a_disk_that_is_full_when_a_file_is_opened(whole, tmp_path, monkeypatch):
     out, opened = tmp_path / "run", []
 
-    def full(prefix, **more):
-        opened.append(prefix)
-        if opened.count(".last.safetensors.") == 2:
+    def full(path, mode="r", **more):
+        opened.append(Path(path).name.startswith(".last"))
+        if opened[-1] and sum(opened) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return mkstemp(prefix=prefix, **more)
+        return open(path, mode, **more)
 
-    mkstemp = _files.tempfile.mkstemp
-    monkeypatch.setattr(_files.tempfile, "mkstemp", full)
+    monkeypatch.setattr(_files, "open", full, raising=False)
     with pytest.raises(
         RunError,
         match=r"last\.safetensors cannot be written: No space left on "
@@ -986,7 +986,7 @@ def damage_list():
             change(tensors, state)
             about = json.dumps(state)
             save_file(
-                tensors, path, metadata={"srnn": about, "sha256": _files.checksum(tensors, about)}
+                tensors, path, metadata={"srnn": about, "sha256": _tensors.checksum(tensors, about)}
             )
 
         return damage

@@ -27,7 +27,14 @@ from srnn.analysis.style import (
 )
 from srnn.kernels import scan
 from srnn.kernels.pairs import split
-from srnn.neuron import Neuron, as_complex, complex_states
+from srnn.neuron import (
+    Neuron,
+    as_complex,
+    coefficients,
+    complex_states,
+    start_takes_constants,
+    started,
+)
 
 
 def record_neuron(
@@ -52,11 +59,12 @@ def record_neuron(
         k: (v.tensor() if isinstance(v, init.Fixed) else v).double()
         for k, v in neuron.init(1).items()
     }
-    c = neuron.coeffs(constants)
-    given = {k: torch.as_tensor(v) for k, v in {**neuron.start(1), "s": 0.0}.items()}
+    like = torch.zeros(1).double()
+    c = coefficients(neuron, constants, like, 1)
+    takes = start_takes_constants(neuron)
     state = {
-        k: v.to(torch.complex128 if v.is_complex() else torch.float64).expand(1, 1).clone()
-        for k, v in given.items()
+        k: v.expand(1, 1).clone()
+        for k, v in started(neuron, 1, constants, like, takes=takes).items()
     }
     with torch.no_grad():
         whole = complex_states(neuron, {k: v.real for k, v in state.items()}, c)[0]

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from srnn._check import DivergedError, SrnnError
 from srnn.cli.parser import Parser
@@ -93,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Warning as warning:  # PYTHONWARNINGS=error makes errors of them
         print(f"srnn {args.command}: {warning}", file=sys.stderr)
         return 2
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise  # torch has no class for a CPU without memory, only these words
         print(
             f"srnn {args.command}: there is not enough memory ({error or 'nothing is left'}). "
             "Make the network, the batch or the data smaller.",
@@ -123,9 +126,12 @@ def run() -> None:
             raise
         code = 0 if error.errno == errno.EPIPE else 2  # a reader that has gone wants no more
         if code:
-            print(f"srnn: the output cannot be written: {error.strerror}.", file=sys.stderr)
-        # what is still in the buffer goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with suppress(OSError):  # it may be this one that is full
+                print(f"srnn: the output cannot be written: {error.strerror}.", file=sys.stderr)
+        # what is still in the buffers goes nowhere
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
     if "TORCHELASTIC_RUN_ID" in os.environ:
         sys.stderr.flush()
         os._exit(code)

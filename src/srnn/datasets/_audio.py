@@ -16,7 +16,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srnn import _files
 from srnn._check import DataError, SrnnError
+from srnn._files import _limit
 
 _UNKNOWN_SIZE = 0x7FFFF000
 """A data chunk of at least this size was written to a pipe: its writer did not know how long it
@@ -58,8 +60,11 @@ def read_audio(
                 else None
             )
             if wanted:
+                _limit.check(path, 4 * len(wanted) * file.channels, f"{len(wanted)} samples")
                 file.seek(start)
                 signal = file.read(len(wanted), dtype="float32", always_2d=True)
+    except DataError:
+        raise
     # besides its own errors, soundfile lets type, value and decoding errors pass
     except Exception as error:
         raise DataError(
@@ -189,18 +194,13 @@ def write_wav(path: str | Path, signal: ArrayLike, rate: int) -> None:
             f"{path}: signal reaches from {x.min()} to {x.max()}; expected finite "
             "numbers in [-1, 1]. Divide it by its maximum."
         )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with wave.open(str(part), "wb") as file:
-                file.setnchannels(1 if x.ndim == 1 else x.shape[1])
-                file.setsampwidth(2)
-                file.setframerate(rate)
-                file.writeframes(np.minimum(np.rint(x * 32768), 32767).astype("<i2").tobytes())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with _files.whole(path) as made, wave.open(made, "wb") as file:
+            file.setnchannels(1 if x.ndim == 1 else x.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(np.minimum(np.rint(x * 32768), 32767).astype("<i2").tobytes())
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from srnn import _files
 from srnn._build import user_cache
 from srnn._check import ConfigError, DataError, SrnnError
 from srnn.datasets._archive import extract as extract
@@ -201,6 +202,8 @@ def download(
     part = to.with_name(f".{to.name}.part")
     try:
         session = _session()
+        if to.is_relative_to(cache := user_cache() / "srnn"):
+            _files.make_private(cache)  # kernels lie in it too, and are run
         to.parent.mkdir(parents=True, exist_ok=True)
         with session, _locked(part) as file:
             # brought by the process that was waited for
@@ -281,7 +284,7 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
     and so does a note without its file.
     """
     while True:
-        file = open(part, "ab")  # noqa: SIM115 (closed below)
+        file = _files.append(part)
         try:
             _lock(file)
             same = part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
@@ -390,7 +393,7 @@ def _attempt(
         if answer.status_code == 200 or origin is None:
             have, origin = 0, _origin(url, answer)
             file.truncate(0)
-            _note(part).write_text(json.dumps(asdict(origin)), encoding="utf-8")
+            _files.write(_note(part), json.dumps(asdict(origin)))
         # as stored: the checksum of a .gz is that of the .gz
         for chunk in answer.raw.stream(_CHUNK, decode_content=False):
             file.write(chunk)

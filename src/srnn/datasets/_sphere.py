@@ -16,13 +16,14 @@ Source: NIST Speech Header Resources, SPHERE 2.6.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srnn import _files
 from srnn._check import DataError, check_choice
+from srnn._files import _limit
 
 MAGIC = b"NIST_1A\n"
 _HEADER = 1024  # bytes of a header that is written
@@ -38,6 +39,8 @@ def read_sphere(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """
     path = Path(path)
     try:
+        # as bytes, and as numbers
+        _limit.check(path, 3 * path.stat().st_size)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -121,13 +124,8 @@ def write_sphere(path: str | Path, signal: ArrayLike, rate: int, order: str = "0
     )
     header = MAGIC + f"{_HEADER:7d}\n{fields}".encode()
     samples = np.minimum(np.rint(x * 32768), 32767).astype(_ORDERS[order])
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(header.ljust(_HEADER) + samples.tobytes())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        _files.write(path, header.ljust(_HEADER) + samples.tobytes())
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srnn import _files
 from srnn._check import DataError, SrnnError, check_choice
 from srnn.datasets import _fetch, shd, spikes_h5
 from srnn.datasets._audio import read_audio, tones
@@ -207,7 +208,6 @@ def made_up(root: Path, seed: int = 0) -> None:
                     generator,
                 )
                 coarse = np.rint(127 * sound) / 128  # 8 of the 16 bits, which FLAC packs well
-                soundfile.write(folder / "audio" / names[-1], coarse, RATE, subtype="PCM_16")
-        (folder / f"{part}_filenames.txt").write_text(
-            "".join(f"{name}\n" for name in names), encoding="utf-8"
-        )
+                with _files.whole(folder / "audio" / names[-1]) as file:
+                    soundfile.write(file.name, coarse, RATE, subtype="PCM_16", format="FLAC")
+        _files.write(folder / f"{part}_filenames.txt", "".join(f"{name}\n" for name in names))

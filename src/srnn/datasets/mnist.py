@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import DataError, check_choice
+from srnn._files import _limit
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
 
@@ -103,8 +105,7 @@ def _find(root: str | Path, stem: str) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        return _limit.content(path)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is truncated or damaged ({error}). Delete it and get it anew "
@@ -188,4 +189,4 @@ def made_up(root: str | Path, seed: int = 0) -> None:
             ("labels-idx1", (count,), labels),
         ):
             content = struct.pack(f">{1 + len(size)}I", 0x0800 + len(size), *size) + data.tobytes()
-            (folder / f"{stem}-{name}-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+            _files.write(folder / f"{stem}-{name}-ubyte.gz", gzip.compress(content, mtime=0))

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, check_choice, check_sizes
 from srnn.datasets import spikes_h5
 from srnn.datasets._audio import tones, write_wav
@@ -141,13 +142,15 @@ def made_up(path: str | Path, kind: Literal["npz", "csv", "wav", "h5"], seed: in
     if kind == "npz":
         joined, lengths = np.concatenate(signals), [len(x) for x in signals]
         y, groups = [_CLASSES[k] for k, _ in plan], [person for _, person in plan]
-        np.savez_compressed(path, X=joined, lengths=lengths, y=y, groups=groups, rate=100.0)
+        with _files.whole(path) as file:
+            np.savez_compressed(file, X=joined, lengths=lengths, y=y, groups=groups, rate=100.0)
         return path
     lines = ["file,label,group"]
     for i, ((k, person), x) in enumerate(zip(plan, signals, strict=True)):
-        np.savetxt(path / f"{i:03d}.csv", x, fmt="%.4f", delimiter=",", header="x,y", comments="")
+        with _files.whole(path / f"{i:03d}.csv") as file:
+            np.savetxt(file, x, fmt="%.4f", delimiter=",", header="x,y", comments="")
         lines.append(f"{i:03d}.csv,{_CLASSES[k]},{person}")
-    (path / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _files.write(path / "labels.csv", "\n".join(lines) + "\n")
     return path
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srnn._check import DataError
+from srnn._files import _limit
 
 _NO_CHANNELS = ("", "time", "timestamp", "index")
 
@@ -124,6 +125,7 @@ def text_of(path: Path) -> str:
     Raises `DataError` where it cannot be read, or is no UTF-8 text.
     """
     try:
+        _limit.check(path, 4 * path.stat().st_size)
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error

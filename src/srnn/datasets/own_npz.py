@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srnn._check import DataError, check_range, suggest
+from srnn._files import _limit
 from srnn.datasets import _fetch
 from srnn.datasets._own import Own, check_channels, check_classes
 from srnn.datasets.sample import UNLABELLED, Entry, Recordings, Sample
@@ -96,6 +98,7 @@ def _arrays(path: Path) -> dict[str, Array]:
                     f"{path} holds no {' and no '.join(missing)}; expected X "
                     f"(recordings) and y (labels). It has: {', '.join(names)}."
                 )
+            _check_sizes(path, archive.zip)
             return {name: np.asarray(archive[name]) for name in names}
     except DataError:
         raise
@@ -113,6 +116,30 @@ def _arrays(path: Path) -> dict[str, Array]:
         raise DataError(
             f"{path} is damaged ({type(error).__name__}: {error}). Write it anew."
         ) from error
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise `DataError` where the arrays would take more memory than is allowed, unpacked and as
+    what becomes of them: X as float32, and text as text of Python, four bytes a letter.
+    """
+    total = 0
+    for member in archive.infolist():
+        # a header that promises more than the member has is told by numpy while it reads
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+            shape, _, dtype = read(file)
+        size = math.prod(shape)
+        if dtype.kind not in "OV" and size * dtype.itemsize > member.file_size:
+            raise DataError(
+                f"{path} is damaged: {member.filename} promises {size} numbers, and has "
+                f"{member.file_size} bytes. Write it anew."
+            )
+        work = 4 * dtype.itemsize if dtype.kind == "S" else dtype.itemsize
+        # text is copied as it is sorted into classes
+        copies = 3 if dtype.kind in "SU" else 1
+        total += member.file_size + size * (copies * work if copies > 1 else 4 + 8)
+    _limit.check(path, total, "its arrays")
 
 
 def _unrolled(

@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, SrnnError, check_choice
+from srnn._files import _limit
 from srnn.datasets import _fetch
 from srnn.datasets.sample import UNLABELLED, Sample
 
@@ -110,6 +112,7 @@ def _read_mat(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
         with path.open("rb") as file:
             start = file.read(16)
+        _limit.check_matlab(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     again = (
@@ -207,12 +210,18 @@ def read_record(root: str | Path, name: str, annotator: str = "q1c") -> Sample:
                 f"{', '.join(known[:8])}{' …' * (len(known) > 8)}"
             )
     try:
+        header = wfdb.rdheader(str(folder / name))  # FLAC may hold far more than there are bytes
+        _limit.check(folder / f"{name}.hea", 16 * int(header.sig_len or 0) * int(header.n_sig or 1))
         record = wfdb.rdrecord(str(folder / name))
         marks = wfdb.rdann(str(folder / name), annotator)
         leads = np.asarray(record.p_signal, dtype=np.float64)
         samples, nums = np.asarray(marks.sample), np.asarray(marks.num)
+        if not all(isinstance(symbol, str) for symbol in marks.symbol):
+            raise ValueError("a mark of the annotator has no symbol")
     # wfdb has no error of its own: a damaged byte shows as index, value or type error
     except Exception as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{folder / name} is truncated or damaged ({type(error).__name__}: {error}). "
             "Check it with `srnn data verify qtdb`."
@@ -487,8 +496,6 @@ def made_up(root: str | Path, seed: int = 0) -> None:
         )
         x = (generator.random((count, steps, 4)) < chance[label]).astype(np.int16)
         x[:, -1, 0] = -1
-        savemat(
-            folder / f"{stem}.mat",
-            {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]},
-            do_compression=True,
-        )
+        arrays = {"x": x, "y": np.eye(len(CLASSES), dtype=np.uint8)[label]}
+        with _files.whole(folder / f"{stem}.mat") as file:
+            savemat(file, arrays, do_compression=True)

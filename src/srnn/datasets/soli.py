@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_range
+from srnn._files import _json, _limit
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Sample
 
@@ -198,8 +200,8 @@ def _folder(root: str | Path) -> Path:
 def _read_split(path: Path) -> dict[str, list[str]]:
     """Return the sequences of each part, without ".h5" and without background."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        stored = _json.read(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as JSON ({error}). Get it anew with `srnn data fetch soli`."
         ) from error
@@ -265,6 +267,13 @@ def _length(path: Path, channels: Sequence[int]) -> int:
                     f"{path} has no {' and no '.join(missing)}; it has "
                     f"{', '.join(sorted(file)) or 'nothing'}."
                 )
+            for name in (*(f"ch{c}" for c in channels), "label"):
+                _limit.check_dataset(path, file[name])
+                if file[name].external or file[name].is_virtual:
+                    raise DataError(
+                        f"{path}: {name} refers to another file; expected its content here. Do "
+                        "not trust this file."
+                    )
             shapes, label = {c: file[f"ch{c}"].shape for c in channels}, file["label"].shape
     except SrnnError:
         raise
@@ -431,7 +440,10 @@ def made_up(root: str | Path, seed: int = 0) -> None:
                     np.rint(2 * np.exp(-spot / 4)).reshape(frames, PIXELS).astype(np.float32) / 2
                 )
                 names.append(f"{gesture}_{session}_{instance}")
-                with h5py.File(folder / "dsp" / f"{names[-1]}.h5", "w", libver="latest") as file:
+                with (
+                    _files.whole(folder / "dsp" / f"{names[-1]}.h5") as made,
+                    h5py.File(made.name, "w", libver="latest") as file,
+                ):
                     for channel, strength in enumerate((1.0, 0.75, 0.5, 1.0)):
                         data = images * np.float32(strength)
                         file.create_dataset(
@@ -443,4 +455,4 @@ def made_up(root: str | Path, seed: int = 0) -> None:
                             chunks=(frames, PIXELS),
                         )
                     file.create_dataset("label", data=np.full((frames, 1), gesture, np.int32))
-    (folder / _SPLIT).write_text(json.dumps(parts), encoding="utf-8")
+    _files.write(folder / _SPLIT, json.dumps(parts))

@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, check_choice, check_range
 from srnn.datasets import _fetch
 from srnn.datasets._audio import mono, tones, write_wav
@@ -327,7 +328,7 @@ def made_up(root: Path, seed: int = 0) -> None:
                     write_wav(test_set / name, clip, RATE)
     for part, name in LISTS.items():
         lines = "".join(f"{file}\n" for file in sorted(listed[part]))
-        (corpus / name).write_text(lines, encoding="utf-8")
+        _files.write(corpus / name, lines)
     for name in ("pink_noise", "white_noise"):
         write_wav(corpus / NOISE / f"{name}.wav", 0.05 * generator.uniform(-1, 1, 2 * RATE), RATE)
     for n in range(6):

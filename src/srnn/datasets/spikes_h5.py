@@ -25,7 +25,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from srnn import _files
 from srnn._check import ConfigError, DataError, SrnnError, check_choice, check_sizes
+from srnn._files import _limit
 from srnn.datasets import _fetch
 from srnn.datasets.sample import Entry, Recordings, Spikes
 
@@ -174,12 +176,12 @@ def _opened(path: Path) -> Iterator[Any]:
                 f"{f'not an HDF5 file: it starts with {start!r}' if start else 'empty'}. "
                 "Delete it and get it anew."
             )
-        _check_heaps(path)
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
 
 
-def _check_heaps(path: Path) -> None:
+def check_heaps(path: Path) -> None:
     """Raise `DataError` where a hole in the file would keep the HDF5 library (2.0 and before) busy
     for ever.
 
@@ -212,7 +214,7 @@ def _walked(path: Path, descriptor: int, start: int) -> int | None:
         step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % (1 << 64)
         if step == 0:
             raise DataError(
-                f"{path} is damaged: its list of spikes at byte {start} has a hole "
+                f"{path} is damaged: its list at byte {start} has a hole "
                 f"at byte {at}. Delete the file and get it anew."
             )
         at += step
@@ -241,6 +243,7 @@ def _dataset(path: Path, file: Any, key: str, *wanted: str) -> Any:
             f"{path}: {key} claims to hold {dataset.size} entries of "
             f"{dataset.dtype.itemsize} bytes. The file is damaged; get it anew."
         )
+    _limit.check_dataset(path, dataset)
     if dataset.file.filename != file.filename or dataset.external or dataset.is_virtual:
         raise DataError(
             f"{path}: {key} refers to another file; expected its content here. Do "
@@ -297,15 +300,10 @@ def write(
     check_choice("spikes_h5.write(dtype)", dtype, ("float16", "float32", "float64"))
     if not classes:
         raise ConfigError("spikes_h5.write: classes is empty; expected the names of the labels.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with h5py.File(part, "w") as file:
-                _write(file, path, recordings, classes, dtype)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with _files.whole(path) as made, h5py.File(made.name, "w") as file:
+            _write(file, path, recordings, classes, dtype)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}. Nothing was kept."

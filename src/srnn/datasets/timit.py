@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srnn import _files
 from srnn._check import DataError, ShapeError, SrnnError, check_choice, check_range, check_sizes
 from srnn.datasets import _audio, _sphere
 from srnn.datasets.sample import UNLABELLED, Entry, Recordings, Sample
@@ -382,7 +383,7 @@ def made_up(root: str | Path, seed: int = 0, lower: bool = False) -> None:
                 )
                 signal, text = _made_up_sentence(pitch, generator)
                 _sphere.write_sphere(sound, signal, RATE)
-                marks.write_text(text, encoding="ascii")
+                _files.write(marks, text)
 
 
 def _made_up_sentence(

@@ -11,6 +11,7 @@ from srnn.energy.rules import Bittar2022, Measured, Rules, Yin2020, Yin2021
 from srnn.energy.tally import Count
 from srnn.energy.units import Activity
 from srnn.nn.networks import Stack, Trace
+from srnn.nn.plain import check_plain
 
 _MEASURED = Measured()
 
@@ -34,6 +35,7 @@ def count(
     check_instance(
         "energy.count", "trace", trace, (Trace, Activity), "a trace: net(x, record=True).trace"
     )
+    check_plain("energy.count", net)
     activity = Activity.of(trace) if isinstance(trace, Trace) else trace
     if len(activity.layers) != len(net.layers):
         raise ConfigError(

@@ -40,7 +40,7 @@ def operations(layer: Layer) -> Counter[str]:
     """
     graph: Graph = trace_step(layer.neuron)
     kind: dict[str, str] = {}
-    coeffs = split(layer.neuron.coeffs(layer.constants()))
+    coeffs = split(layer.coeffs())
     for name in graph.inputs:
         if name.startswith("c."):
             value = coeffs[name[2:]]

@@ -204,7 +204,7 @@ def _of_layer(k: int, name: str, layer: Layer, source: Source, own: Source) -> U
     batch_norm = isinstance(layer.norm, nn.BatchNorm1d)  # folds into the weights and a bias
     biased = batch_norm or layer.bias is not None or layer.recurrent_bias is not None
     rows = layer.neurons * layer.neuron.gates
-    coeffs = split(layer.neuron.coeffs(layer.constants())).values()
+    coeffs = split(layer.coeffs()).values()
     relu = isinstance(layer.activation, Relu)
     return Unit(
         k,

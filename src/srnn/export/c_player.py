@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srnn import _build
+from srnn import _build, _files
 from srnn._build import BuildError
 from srnn._check import ShapeError, check_finite, check_lengths, check_signal
 from srnn.export.model import CModel
@@ -71,7 +71,7 @@ class Compiled:
         }
         with tempfile.TemporaryDirectory(prefix="srnn-export-", ignore_cleanup_errors=True) as work:
             driver, library = Path(work) / "driver.c", Path(work) / "model.so"
-            driver.write_text(_DRIVER.format(**names))
+            _files.write(driver, _DRIVER.format(**names))
             cc = _build.compiler()
             options = (*STRICT, *cc.options, *flags, "-shared", "-fPIC", f"-I{model.folder}")
             compile_c(
@@ -230,7 +230,7 @@ def footprint(model: CModel) -> Footprint:
     source = f'#include "{model.name}.h"\nchar state_bytes[sizeof({model.name}_state)];\n'
     with tempfile.TemporaryDirectory(prefix="srnn-export-", ignore_cleanup_errors=True) as work:
         probe = Path(work) / "probe.c"
-        probe.write_text(source)
+        _files.write(probe, source)
         common = (
             "-std=c99",
             "-Os",

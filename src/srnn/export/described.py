@@ -28,6 +28,7 @@ from srnn.nn.baselines import CausalConv, Exponential
 from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
 from srnn.nn.norm import evaluated
+from srnn.nn.plain import check_plain
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def described(net: Stack) -> tuple[Described, ...]:
 
     Raises `ConfigError` naming a part that has no form in C, and why.
     """
+    check_plain("Export to C", net)
     parts = net.parts()
     return tuple(_part(k, part, potential=k == len(parts) - 1) for k, part in enumerate(parts))
 
@@ -139,9 +141,7 @@ def _layer(who: str, layer: Layer, potential: bool) -> Described:
         weight, bias = _folded(layer.norm, weight, bias)
         bias = bias + after
     n = layer.neurons
-    step = _special(
-        layer.neuron, layer.activation, layer.neuron.coeffs(layer.constants()), n, potential
-    )
+    step = _special(layer.neuron, layer.activation, layer.coeffs(), n, potential)
     given = split(layer.start(1))
     start = {k: _plain(v[0]) for k, v in given.items() if k == "s" or k in step.states}
     binary = layer.activation.binary and bool(((start["s"] == 0) | (start["s"] == 1)).all())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from srnn import _files
 from srnn._check import ConfigError
 from srnn.export.c_source import Table, template
 from srnn.export.described import Described
@@ -140,9 +141,9 @@ def write(folder: Path, texts: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as work:
             for file, text in texts.items():
-                (Path(work) / file).write_text(text)
+                _files.write(Path(work) / file, text)
             for file in texts:
-                shutil.move(str(Path(work) / file), str(folder / file))
+                os.replace(Path(work) / file, folder / file)
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written: {error.strerror}. Choose another folder."

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from srnn import _files
 from srnn._check import ConfigError, check_choice, check_range
 from srnn.activations import Spike
 from srnn.export.nir_nodes import (
@@ -32,6 +33,7 @@ from srnn.export.nir_nodes import (
 from srnn.nn.layers import Layer
 from srnn.nn.networks import Stack
 from srnn.nn.norm import evaluated
+from srnn.nn.plain import check_plain
 
 import nir  # isort: skip  (after nir_nodes, which says how to install it)
 
@@ -44,6 +46,7 @@ def to_nir(
     dt: seconds of a step. rule: how a step follows from NIR's equations, "exponential" or "euler".
     Raises `ConfigError` naming the layer and the reason where it cannot be expressed.
     """
+    check_plain("to_nir", net)
     check_range("to_nir: dt", dt, 0.0, open_low=True)
     clock = Clock(dt, check_choice("to_nir: rule", rule, RULES))  # type: ignore[arg-type]
     nodes: dict[str, Any] = {"input": nir.Input(np.array([net.inputs]))}
@@ -64,7 +67,8 @@ def to_nir(
         nodes, [*edges, (last, "output")], metadata={"srnn_dt": repr(float(dt)), "srnn_rule": rule}
     )
     if path is not None:
-        nir.write(str(path), graph)
+        with _files.whole(Path(path)) as file:
+            nir.write(file.name, graph)
     return graph
 
 
@@ -95,7 +99,7 @@ def _layer_nodes(layer: Layer, name: str, who: str, clock: Clock) -> dict[str, A
             )
         return {f"{name}_affine": dense} | (
             {f"{name}_neuron": nir.Threshold(np.zeros(layer.neurons))}
-            if isinstance(layer.activation, Spike)
+            if type(layer.activation) is Spike
             else {}
         )
     if not isinstance(neuron, Native):

@@ -109,8 +109,8 @@ def form(layer: Layer, who: str) -> Native | Composed | None:
     the tests compare all of it with the steps.
     """
     neuron, n, name = layer.neuron, layer.neurons, type(layer.neuron).__name__
-    spiking = isinstance(layer.activation, Spike)
-    if not spiking and not isinstance(layer.activation, Identity):
+    spiking = type(layer.activation) is Spike
+    if not spiking and type(layer.activation) is not Identity:
         raise ConfigError(
             f"{who}: {name} with {type(layer.activation).__name__}: NIR's neurons "
             "spike, or give their potential."
@@ -192,7 +192,7 @@ def _composed(layer: Layer, c: dict[str, Any], who: str) -> Composed:
             name, rate, -theta / in_u, theta, Slow(slow, c["b"] / in_w, c["a"], -one, "u")
         )
     # with stable=True the step has another a
-    a = _array(neuron.coeffs(layer.constants())["a"], layer.neurons)
+    a = _array(layer.coeffs()["a"], layer.neurons)
     return Composed(
         name, rate, before_decay, theta, Slow(slow, c["b"] / in_w, a / in_w, -one, "u now")
     )

@@ -19,7 +19,9 @@ import torch
 
 from srnn import cells
 from srnn._check import ConfigError, DataError, check_choice, check_range
+from srnn._files import _limit
 from srnn.activations import Spike
+from srnn.datasets.spikes_h5 import check_heaps
 from srnn.export.nir_composed import composed, composed_layer
 from srnn.export.nir_layers import (
     WIDE,
@@ -81,8 +83,12 @@ def from_nir(
 
 def _read(path: Path) -> Any:
     try:
+        check_heaps(path)
+        _limit.check_hdf5(path)
         return nir.read(str(path))
     except Exception as error:  # h5py, nir's assertions and KeyErrors
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} cannot be read as NIR: {error}.") from error
 
 

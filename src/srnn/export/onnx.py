@@ -34,9 +34,10 @@ import numpy as np
 import torch
 
 # isort: skip  (after onnx_graph, which says how to install it)
-from onnx import TensorProto, checker, helper, numpy_helper, save_model
+from onnx import TensorProto, checker, helper, numpy_helper
 from torch import Tensor
 
+from srnn import _files
 from srnn._check import check_choice
 from srnn.export import onnx_parts
 from srnn.export.onnx_graph import OPSET, Nodes, onnx_type
@@ -44,6 +45,7 @@ from srnn.export.onnx_parts import States, Stepped
 from srnn.nn.bidirectional import Bidirectional, Concat
 from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
+from srnn.nn.plain import check_plain
 
 FORMS = ("cell", "scan")
 _NO_LIMIT = int(np.iinfo(np.int64).max)
@@ -60,6 +62,7 @@ def to_onnx(
     traced.
     """
     check_choice("to_onnx: form", form, FORMS)
+    check_plain("to_onnx", net)
     dtype = next(net.parameters()).dtype
     onnx_type(dtype)
     for k, part in enumerate(net.parts()):
@@ -67,7 +70,7 @@ def to_onnx(
     with torch.no_grad():
         model = _cell(net, dtype) if form == "cell" else _scan(net, dtype, outputs)
     checker.check_model(model, full_check=True)
-    save_model(model, str(path))
+    _files.write(Path(path), model.SerializeToString())
     return Path(path)
 
 

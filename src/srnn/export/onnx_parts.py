@@ -135,7 +135,7 @@ def layer_step(nodes: Nodes, layer: Layer, name: str, current: str, states: Stat
         if neuron.gates == 1
         else nodes.several("Split", [current], [nodes.fresh() for _ in gates], axis=1)
     )
-    coeffs = neuron.coeffs(layer.constants())
+    coeffs = layer.coeffs()
     values = {
         **{f"c.{k}": v for k, v in split(coeffs).items()},
         **{f"a.{k}": torch.as_tensor(v) for k, v in numbers(layer.activation).items()},

@@ -41,9 +41,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from srnn import _files
 from srnn._check import ConfigError
 from srnn.kernels.graph import Graph
 from srnn.kernels.pairs import split
@@ -52,6 +53,7 @@ from srnn.nn.bidirectional import Bidirectional
 from srnn.nn.layers import Layer, Part
 from srnn.nn.networks import Stack
 from srnn.nn.norm import evaluated
+from srnn.nn.plain import check_plain
 
 VERSION = 1
 
@@ -68,6 +70,7 @@ def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
             f"to_state: {path} does not end in .safetensors; the description is "
             "written beside it, as .json."
         )
+    check_plain("to_state", net)
     tensors = dict[str, Tensor]()
     with torch.no_grad():
         layers = [_part(part, f"layer{k}", tensors) for k, part in enumerate(net.parts())]
@@ -78,9 +81,10 @@ def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
         "outputs": net.outputs,
     }
     about |= {"dtype": str(next(net.parameters()).dtype).removeprefix("torch."), "layers": layers}
-    save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, target)
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     description = target.with_suffix(".json")
-    description.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n")
+    _files.write(target, save(plain))
+    _files.write(description, json.dumps(about, indent=1, allow_nan=False) + "\n")
     return target, description
 
 
@@ -160,9 +164,7 @@ def _layer(layer: Layer, name: str, tensors: dict[str, Tensor]) -> dict[str, Any
         },
         "norm": _norm(layer.norm, keep),
         "step": _graph(program.step),
-        "coefficients": {
-            k: keep(f"coefficients.{k}", v) for k, v in split(neuron.coeffs(constants)).items()
-        },
+        "coefficients": {k: keep(f"coefficients.{k}", v) for k, v in split(layer.coeffs()).items()},
     }
 
 

@@ -4,19 +4,24 @@ would write.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear
 
-from srnn._check import ConfigError
+from srnn._check import ConfigError, DataError
+from srnn._files import _json
 from srnn.export.played import Played
 from srnn.kernels.graph import Op, currents
 from srnn.kernels.interpret import interpret, value_of
+
+_TYPES = {"float32": torch.float32, "float64": torch.float64}
+_ABOUT = {"layers": [{"kind": str}], "dtype": str, "inputs": range(1, 1 << 24)}
+_AGAIN = "Export the network anew."
 
 
 class StatePlayer:
@@ -24,20 +29,34 @@ class StatePlayer:
     x (B, T, C), lengths (B,) or None = T.
 
     path: of the safetensors file. Raises `ConfigError` where the network has parts that are no
-    layers: of those the files hold numbers only.
+    layers: of those the files hold numbers only; `DataError` where the files are damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._tensors = load_file(path)
-        about = json.loads(Path(path).with_suffix(".json").read_text())
+        description = Path(path).with_suffix(".json")
+        try:
+            self._tensors = load_file(path)
+            about = _json.read(description, _ABOUT)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise DataError(f"{path}, {description.name}: damaged ({error}). {_AGAIN}") from error
         self._layers: list[dict[str, Any]] = about["layers"]
-        self._type: torch.dtype = getattr(torch, about["dtype"])
+        if about["dtype"] not in _TYPES:
+            raise DataError(f"{description}: dtype is {about['dtype']!r}. {_AGAIN}")
+        self._type = _TYPES[about["dtype"]]
         others = [layer["kind"] for layer in self._layers if layer["kind"] != "Layer"]
         if others:
             raise ConfigError(
                 f"{path} holds a {others[0]}, of which the files have the numbers "
                 "only; expected layers of neurons."
             )
+
+        try:  # one step: every number and operation that the description names is used in it
+            self(torch.zeros(1, 1, about["inputs"]))
+        except Exception as error:
+            raise DataError(
+                f"{description} does not describe a network ({type(error).__name__}: {error}). "
+                f"{_AGAIN}"
+            ) from error
 
     def _start(self, layer: Any, batch: int) -> dict[str, Tensor]:
         given = layer["neuron"]["start"].items()

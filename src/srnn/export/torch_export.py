@@ -21,7 +21,6 @@ torch.no_grad().
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +28,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from srnn import _files
 from srnn._check import ConfigError, check_choice, check_range
 from srnn.kernels.pairs import split
 from srnn.nn.layers import LayerState
 from srnn.nn.networks import NetworkState, Stack
+from srnn.nn.plain import copied
 
 FORMS = ("cell", "scan")
 _LARGEST = 1 << 30
@@ -124,7 +125,7 @@ def to_torch(
             "to_torch without steps=" if form == "scan" else "to_torch with form='cell'",
             whole=False,
         )
-    net = copy.deepcopy(net).cpu().eval()
+    net = copied(net).cpu().eval()
     dtype = next(net.parameters()).dtype
     batch, time = (
         torch.export.Dim(name, min=low, max=_LARGEST) for name, low in (("batch", 1), ("steps", 1))
@@ -145,11 +146,9 @@ def to_torch(
     with torch.no_grad():
         program = torch.export.export(module, inputs, dynamic_shapes=free, strict=False)
     values = [_plain(part) for part in net.start(1)]
-    torch.export.save(
-        program,
-        path,
-        extra_files={"srnn.json": json.dumps({"form": form, "steps": steps, "start": values})},
-    )
+    about = {"form": form, "steps": steps, "start": values}
+    with _files.whole(Path(path)) as file:
+        torch.export.save(program, file, extra_files={"srnn.json": json.dumps(about)})
     return Path(path)
 
 

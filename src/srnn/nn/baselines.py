@@ -35,6 +35,7 @@ from srnn.neurons import IF
 from srnn.nn.layers import BatchNorm, Layer, valid_steps
 from srnn.nn.norm import normalised
 from srnn.nn.part import LayerOutput, LayerState, Part
+from srnn.nn.plain import departures
 
 
 def _masked(x: Tensor, valid: Tensor | None) -> Tensor:
@@ -71,6 +72,8 @@ class Tandem(Part):
                 f"Tandem: got {layer}; expected Layer(C, N, IF(), recurrent=False, "
                 "bias=False), without norm."
             )
+        if found := departures(layer, "its layer"):
+            raise ConfigError(f"Tandem: {found[0]}; it reads a layer and does not call it.")
         threshold = layer.constants().get("threshold")
         if (
             threshold is None
@@ -120,7 +123,7 @@ class Tandem(Part):
                 layer.activation,
                 current,
                 None,
-                layer.neuron.coeffs(layer.constants()),
+                layer.coeffs(),
                 layer.checked(state, len(x)),
                 lengths=None if valid is None else lengths,
                 potential=potential,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from srnn.activations import Activation
 from srnn.neuron import State
 from srnn.nn.layers import Layer
 from srnn.nn.part import LayerOutput, LayerState, Part
+from srnn.nn.plain import copied
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Bidirectional(Part):
                 "Bidirectional", "merge", merge, (Concat, Mean), "srnn.Concat() or srnn.Mean()"
             )
         if backward_layer is None:
-            backward_layer = copy.deepcopy(forward_layer)
+            backward_layer = copied(forward_layer)
             backward_layer.reset_parameters()
         if (backward_layer.inputs, backward_layer.neurons) != (
             forward_layer.inputs,

@@ -27,10 +27,22 @@ from srnn._check import (
     check_sizes,
     values_hidden,
 )
-from srnn.activations import Activation, Identity, Spike
+from srnn.activations import Activation, Identity, Soft, Spike
 from srnn.kernels import cpu, scan
 from srnn.kernels.fixed_weights import check_bits, rounded
-from srnn.neuron import Neuron, Params, State, as_complex, complex_states, complex_type, typed
+from srnn.neuron import (
+    Coeffs,
+    Neuron,
+    Params,
+    State,
+    as_complex,
+    coefficients,
+    complex_states,
+    complex_type,
+    same_constants,
+    start_takes_constants,
+    started,
+)
 from srnn.neurons import Leaky
 from srnn.nn.norm import BatchNorm as BatchNorm
 from srnn.nn.norm import LayerNorm as LayerNorm
@@ -108,6 +120,9 @@ class Layer(Part):
     """
 
     _probed: tuple[Neuron | None, frozenset[str]] = (None, frozenset())
+    constants: Constants
+    _neuron: Neuron
+    _activation: Activation
     weight_mask: Tensor | None
     recurrent_mask: Tensor | None
     bits: int | None = None
@@ -135,24 +150,10 @@ class Layer(Part):
     ) -> None:
         super().__init__()
         check_sizes("Layer", inputs, neurons)
-        check_instance("Layer", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
-        if activation is not None:
-            check_instance(
-                "Layer",
-                "activation",
-                activation,
-                Activation,
-                "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())",
-            )
         check_real_type("Layer", dtype or torch.get_default_dtype())
-        self.inputs, self.outputs, self.neurons, self.neuron = inputs, neurons, neurons, neuron
+        self.inputs, self.outputs, self.neurons = inputs, neurons, neurons
+        self.neuron = neuron
         self.activation = activation if activation is not None else Spike()
-        if neuron.hard_reset and not self.activation.unit:
-            raise ConfigError(
-                f"{self._who()}: {type(self.activation).__name__} with a hard reset: (1 - "
-                "s)·u turns negative where s > 1. "
-                "Use a neuron with a soft reset (ALIF, SoftLIF …), or a Spike activation."
-            )
         if not recurrent and (recurrent_bias or zero_diagonal or recurrent_sparsity):
             raise ConfigError(
                 f"{self._who()}: recurrent_bias, zero_diagonal and "
@@ -196,8 +197,15 @@ class Layer(Part):
     def reset_parameters(self) -> None:
         """Draw weights and constants anew from torch's global generator; biases are 0.
 
-        Masks of sparse connectivity stay.
+        They are written in place, so that an optimiser keeps them. Masks of sparse connectivity
+        stay. Raises `ConfigError` where a weight is computed from other parameters.
         """
+        for name in ("weight", "bias", "recurrent", "recurrent_bias"):
+            if name not in self._parameters and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{self._who()}: {name} is computed from other parameters (a parametrization, "
+                    "pruning of torch), so that it cannot be drawn anew. Remove that first."
+                )
         device, dtype = self.weight.device, self.weight.dtype
         with torch.no_grad():
             self._fill("weight_init", self.weight)
@@ -206,7 +214,11 @@ class Layer(Part):
             for b in (self.bias, self.recurrent_bias):
                 if b is not None:
                     b.zero_()
-        self.constants = Constants(self.neuron, self.neurons, device, dtype)
+        fresh = Constants(self.neuron, self.neurons, device, dtype)
+        if "constants" in self._modules:  # an optimiser may have the parameters that are there
+            self.constants.load_state_dict(fresh.state_dict())
+        else:
+            self.constants = fresh
         if isinstance(self.norm, nn.BatchNorm1d | nn.LayerNorm):
             self.norm.reset_parameters()
 
@@ -220,7 +232,7 @@ class Layer(Part):
         given = self._given(2)
         state = {k: v.real for k, v in given.items()}
         s = state["s"]
-        whole, x, new = complex_states(neuron, state, neuron.coeffs(self.constants()))
+        whole, x, new = complex_states(neuron, state, self.coeffs())
         self._probed = neuron, whole
         if set(new) != names:
             raise ConfigError(
@@ -270,6 +282,38 @@ class Layer(Part):
             )
 
     @property
+    def neuron(self) -> Neuron:
+        """The model. Another one may take its place where it has the same constants: they belong
+        to the layer, which drew them. Raises `ConfigError` for any other.
+        """
+        return self._neuron
+
+    @neuron.setter
+    def neuron(self, neuron: Neuron) -> None:
+        check_instance("Layer", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
+        built = "constants" in self._modules
+        if built and not same_constants(self._neuron, neuron):
+            raise ConfigError(
+                f"{self._who()}: {neuron} has other constants than {self._neuron}, and a layer "
+                "keeps those that it drew. Build another Layer, or set layer.constants.<name>."
+            )
+        if built:
+            _check_activation(self._who(), neuron, self.activation)
+        self._neuron, self._start_takes_constants = neuron, start_takes_constants(neuron)
+
+    @property
+    def activation(self) -> Activation:
+        """What turns the potential above threshold into the output."""
+        return self._activation
+
+    @activation.setter
+    def activation(self, activation: Activation) -> None:
+        wanted = "an activation such as srnn.activations.Spike(srnn.surrogates.Boxcar())"
+        check_instance("Layer", "activation", activation, Activation, wanted)
+        _check_activation(self._who(), self.neuron, activation)
+        self._activation = activation
+
+    @property
     def emits(self) -> Activation:
         return self.activation
 
@@ -282,9 +326,18 @@ class Layer(Part):
 
     def _given(self, batch: int) -> State:
         """Return the start as the neuron gives it: complex only where it says so."""
-        given = {"s": 0.0, **self.neuron.start(self.neurons)}
-        values = {k: typed(v, self.weight) for k, v in given.items()}
-        return {name: v.detach().expand(batch, self.neurons).clone() for name, v in values.items()}
+        takes = self._start_takes_constants
+        p: Params = self.constants() if takes else {}
+        state = started(self.neuron, self.neurons, p, self.weight, takes=takes)
+        return {name: v.expand(batch, self.neurons).clone() for name, v in state.items()}
+
+    def coeffs(self) -> Coeffs:
+        """Return what the step uses, (N,) or () each: of the neuron's `coeffs`, in the layer's
+        number type.
+
+        Raises `ConfigError` where one of them is no number and no tensor of that shape.
+        """
+        return coefficients(self.neuron, self.constants(), self.weight, self.neurons)
 
     def _complex_states(self) -> frozenset[str]:
         """Return the names of the complex states: those that the step returns so."""
@@ -317,7 +370,7 @@ class Layer(Part):
             self.activation,
             x,
             recurrent,
-            self.neuron.coeffs(self.constants()),
+            self.coeffs(),
             state,
             weight=weight if self.norm is None else None,
             bias=bias if self.norm is None else None,
@@ -436,6 +489,21 @@ class Readout(Layer):
             Identity(),
             recurrent=False,
             **kwargs,
+        )
+
+
+def _check_activation(who: str, neuron: Neuron, activation: Activation) -> None:
+    kind = type(activation)
+    if kind.__call__ is not Activation.__call__ and kind not in (Identity, Soft):
+        raise ConfigError(
+            f"{who}: {kind.__name__} has a __call__ that is not Activation's, which kernels do "
+            "not see. Derive it from srnn.activations.Activation, with forward and grad."
+        )
+    if neuron.hard_reset and not activation.unit:
+        raise ConfigError(
+            f"{who}: {type(activation).__name__} with a hard reset: (1 - "
+            "s)·u turns negative where s > 1. "
+            "Use a neuron with a soft reset (ALIF, SoftLIF …), or a Spike activation."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from srnn import init
 from srnn._check import (
@@ -26,6 +26,7 @@ from srnn.kernels import scan
 from srnn.kernels.trace import numbers
 from srnn.neuron import as_complex
 from srnn.nn.layers import Layer, LayerState, Part, valid_steps
+from srnn.nn.plain import copied, settle
 from srnn.nn.segments import recomputed
 from srnn.surrogates import FastSigmoid
 
@@ -239,15 +240,24 @@ class Stack(nn.Module):
                 "at least 1, or None."
             )
         self.check_pieces(f"segment={segment}", whole=True)
-        layers = single_layers(self)
-        names = [(*layer.neuron.states, "s") for layer in layers]
+        layers = self.parts()
+        names = [
+            (*k.neuron.states, "s") if isinstance(k, Layer) else tuple(map(str, part))
+            for k, part in zip(layers, state, strict=True)
+        ]
         state = tuple(
-            layer.checked(part, x.shape[0]) for layer, part in zip(layers, state, strict=True)
+            layer.checked(part, x.shape[0]) if isinstance(layer, Layer) else part
+            for layer, part in zip(layers, state, strict=True)
         )
-        inner = [v for layer in layers for v in numbers(layer.activation).values()]
-        tensors = (*self.parameters(), *(v for v in inner if isinstance(v, Tensor)))
-        parameters = [p for p in tensors if p.requires_grad]
-        random = any(layer.dropout and layer.training for layer in layers)
+        inner = (
+            v
+            for layer in single_layers(self)
+            for v in numbers(layer.activation).values()
+            if isinstance(v, Tensor)
+        )
+        parameters = [p for p in (*self.parameters(), *inner) if p.requires_grad]
+        # what another part draws is not known
+        random = any(k.training and getattr(k, "dropout", True) for k in layers)
         contiguous = x.is_contiguous()
         parts: list[list[Tensor]] = []
         # split: one backward for all pieces
@@ -297,11 +307,7 @@ class Stack(nn.Module):
         for k, layer in enumerate(self.parts()):
             if layer.whole is not None:
                 raise ConfigError(f"{why}: layer {k} {layer.whole}: it cannot run piece by piece.")
-            if (
-                whole
-                and isinstance(getattr(layer, "norm", None), nn.BatchNorm1d)
-                and layer.training
-            ):
+            if whole and any(isinstance(m, _BatchNorm) and m.training for m in layer.modules()):
                 raise ConfigError(
                     f"{why}: the batch norm of layer {k} takes its statistics over all "
                     "steps together, a segment has only its own. "
@@ -367,7 +373,8 @@ def count_parameters(net: Stack) -> tuple[int, int]:
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        probe = copy.deepcopy(net).cpu().double().eval().requires_grad_()
+        probe = copied(net).cpu().double().eval().requires_grad_()
+        settle(probe)
         for layer in single_layers(probe):
             layer.bits = None
             if not isinstance(layer.activation, Identity):
@@ -403,7 +410,8 @@ def _randomise(layer: Layer) -> None:
     """Set everything trained to random values at which no gradient vanishes by chance."""
     for name, p in layer.named_parameters():
         constant = name.removeprefix("constants.")
-        bounds = init.bounds(layer.neuron.constants()[constant]) if constant != name else None
+        drawn = layer.neuron.constants().get(constant) if constant != name else None
+        bounds = init.bounds(drawn) if drawn is not None else None
         if bounds is not None:
             p.uniform_(bounds[0], bounds[1] if bounds[1] < math.inf else bounds[0] + 20.0)
         elif constant != name:
@@ -414,8 +422,12 @@ def _randomise(layer: Layer) -> None:
 
 def _random_state(state: LayerState) -> LayerState:
     if isinstance(state, tuple):
-        return tuple({k: torch.rand_like(v) for k, v in part.items()} for part in state)  # type: ignore[return-value]
-    return {k: torch.rand_like(v) for k, v in state.items()}
+        return tuple(_random_state(part) for part in state)  # type: ignore[return-value]
+    # what a neuron starts from by its constants depends on them still
+    return {
+        k: v - v.detach() + torch.rand_like(v) if v.is_floating_point() or v.is_complex() else v
+        for k, v in state.items()
+    }
 
 
 # ── where a network starts ────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srnn import analysis, decode, metrics
+from srnn import _files, analysis, decode, metrics
 from srnn._check import SrnnError
 from srnn.nn.networks import Output
 from srnn.papers.results import Result
@@ -43,7 +43,8 @@ def draw(
     for more, (figure, numbers) in _DRAWN[table.picture.kind](table, done, data_dir):
         svg, data = out / f"{table.name}{more}.svg", out / f"{table.name}{more}-figure.json"
         try:
-            figure.savefig(svg, format="svg")
+            with _files.whole(svg) as file:
+                figure.savefig(file, format="svg")
         except OSError as error:
             raise SrnnError(f"{svg} cannot be written: {error.strerror}.") from error
         write_atomically(data, (json.dumps(numbers, indent=1) + "\n").encode())

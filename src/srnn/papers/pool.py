@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from srnn import _files
 from srnn._check import RunError
 from srnn.papers.jobs import Job, Presence, State, state_of
 from srnn.training.session import signals_interrupt
@@ -99,7 +100,7 @@ class _Running:
         }
         try:
             job.path.parent.mkdir(parents=True, exist_ok=True)
-            log = open(_log(job), "ab")  # noqa: SIM115 (closed when the process ends)
+            log = _files.append(_log(job))  # closed when the process ends
         except OSError as error:
             raise RunError(
                 f"{_log(job)} cannot be written: {error.strerror}. Choose a folder "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srnn import processes
+from srnn import _files, processes
 from srnn._check import ConfigError, RunError, SrnnError, check_range
 from srnn.locks import FileLock, FileLocks, Locks, ServerLocks
 from srnn.search.space import Dimension, check_honest
@@ -139,6 +139,8 @@ class Sweep:
         lock = FileLock(self.lock_folder / "journal")
         with lock:
             _mend(self.journal)
+        # a link, on which Optuna would write elsewhere, is refused here
+        _files.append(self.journal).close()
         return storages.JournalStorage(
             storages.journal.JournalFileBackend(str(self.journal), lock_obj=lock)
         )
@@ -204,8 +206,8 @@ def _mend(journal: Path) -> None:
     """
     if not journal.exists():
         return
-    with open(journal, "rb+") as file:
-        content = file.read()
+    with _files.append(journal) as file:
+        content = journal.read_bytes()
         if content and b'"op_code"' not in content.split(b"\n", 1)[0]:
             raise RunError(
                 f"{journal} is no journal of Optuna. Choose another file with "

@@ -10,7 +10,6 @@ On the cpu backend, the first two give the bits of the whole sequence however it
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +23,7 @@ from srnn.kernels.pairs import join, split
 from srnn.kernels.steps import LayerArrays, Real, Steps
 from srnn.nn.layers import Layer, LayerState, Part, valid_steps
 from srnn.nn.networks import NetworkState, Stack
+from srnn.nn.plain import copied, departures, own_departures
 
 Lengths = NDArray[np.int64]
 
@@ -85,7 +85,7 @@ class _Compiled:
         for names, arrays, state in zip(self.steps.names, self.steps.state, states, strict=True):
             given = split(_named(state))
             for name, array in zip(names, arrays, strict=True):
-                array[rows] = given[name].numpy()
+                array[rows] = given[name].detach().numpy()
 
 
 class _Module:
@@ -104,7 +104,7 @@ class _Module:
         made = self._part(given, counts, self._state, potential=True, backend=self._backend)
         self._state = made.state
         potential = made.potential if made.potential is not None else made.output
-        return potential.cpu().numpy(), made.output.cpu().numpy()
+        return _numpy(potential), _numpy(made.output)
 
     def get(self) -> list[LayerState]:
         return [{name: value.cpu().clone() for name, value in _named(self._state).items()}]
@@ -112,7 +112,7 @@ class _Module:
     def put(self, states: list[LayerState], rows: Any) -> None:
         fresh = {name: value.clone() for name, value in _named(self._state).items()}
         for name, value in fresh.items():
-            value[rows] = _named(states[0])[name].to(value)
+            value[rows] = _named(states[0])[name].detach().to(value)
         self._state = fresh
 
 
@@ -135,11 +135,18 @@ class Engine:
             "a network such as srnn.Stack(srnn.Layer(…), srnn.Readout(…))",
         )
         net.check_pieces("Stream", whole=False)
+        if found := own_departures(net):
+            raise ConfigError(
+                f"Stream: {found[0]}, and a stream calls the parts of a network, not the network. "
+                "Put it on its parts."
+            )
         self.backend = net.which_backend(backend=backend)
-        self._net = copy.deepcopy(net).eval().requires_grad_(requires_grad=False)
+        self._net = copied(net).eval().requires_grad_(requires_grad=False)
         self.batch, self.inputs, self.outputs = batch, net.inputs, net.outputs
         first = next((p for p in net.parameters()), torch.zeros(0))
-        self.dtype = torch.zeros(0, dtype=first.dtype).numpy().dtype
+        # numpy has no bfloat16
+        kind = torch.float32 if first.dtype is torch.bfloat16 else first.dtype
+        self.dtype = torch.zeros(0, dtype=kind).numpy().dtype
         self.record, self.recorded = record, tuple[Real, ...]()
         self._stages = self._cut(backend)
         self._single = self._stages[0] if len(self._stages) == 1 and not record else None
@@ -156,7 +163,7 @@ class Engine:
         for part in self._net.parts():
             if (
                 isinstance(part, Layer)
-                and type(part).forward is Layer.forward
+                and not departures(part)
                 and part.which_backend(backend).name == "cpu"
             ):
                 # the current of a norm comes from torch: it begins a stage
@@ -186,15 +193,15 @@ class Engine:
         return potential, output
 
     def step(self, x: Any) -> tuple[Real, Real]:
-        """Run one step, x (B, C); return potential and output, (B, 1, K), which the next call may
-        overwrite. Raises as `run`.
+        """Run one step, x (B, C), or (C,) of a single recording; return potential and output,
+        (B, 1, K), which the next call may overwrite. Raises as `run`.
         """
         if isinstance(self._single, _Compiled) and self._single._normed is None:
             bad, potential, output = self._single.steps.step(x)
             if bad:
                 raise not_finite(bad - 1, 1)
             return potential, output
-        return self.run(np.asarray(x)[:, None], None)
+        return self.run(np.reshape(x, (self.batch, 1, -1)), None)
 
     @property
     def state(self) -> NetworkState:
@@ -242,7 +249,7 @@ def _check_finite(x: Real, lengths: Lengths | None) -> None:
 def _arrays(layer: Layer) -> LayerArrays:
     """Return what a compiled layer is made of; of one with a norm, only what follows the norm."""
     weight, bias, recurrent = layer.connections()
-    coeffs = layer.neuron.coeffs(layer.constants())
+    coeffs = layer.coeffs()
     constants = scan.constants_of(
         layer.activation, coeffs, layer.weight.new_empty(1, layer.neurons)
     ).detach()
@@ -256,6 +263,11 @@ def _arrays(layer: Layer) -> LayerArrays:
 def _form(state: Tensor, count: int) -> tuple[Any, ...]:
     """Return the shape of the state of so many recordings, and whether it is complex."""
     return (count, *state.shape[1:], *(["complex"] if state.is_complex() else []))
+
+
+def _numpy(value: Tensor) -> Real:
+    value = value.cpu()
+    return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
 
 
 def _named(state: LayerState) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from srnn._check import (
     ConfigError,
-    RunError,
     ShapeError,
     check_instance,
     check_range,
@@ -148,13 +147,13 @@ class Stream:
 
     def push(self, x: Any, lengths: Any = None) -> Step:
         """Run one sample (C,), one of each stream (B, C), or a chunk (B, T, C); arrays, lists or
-        CPU tensors.
+        tensors of real numbers.
 
         lengths: (B,) how many of a chunk's steps each stream has; what lies beyond is not read, and
         gives 0 and -1. Raises `ShapeError` for another shape, `DataError` where a valid number is
         not finite; then nothing was run.
         """
-        x = np.asarray(x)
+        x = _array("x", x)
         if x.ndim == 3:
             return self._chunk(x, lengths)
         if lengths is not None:
@@ -171,7 +170,7 @@ class Stream:
         if x.shape[0] != self.batch or x.shape[2] != self.inputs:
             raise self._shape_error(x.shape)
         if lengths is not None:
-            lengths = np.asarray(lengths, np.int64)
+            lengths = _array("lengths", lengths, kinds="iu")
             if lengths.shape != (self.batch,) or lengths.min() < 0 or lengths.max() > x.shape[1]:
                 raise ShapeError(
                     f"Stream: lengths are {lengths.tolist()}; expected "
@@ -180,6 +179,8 @@ class Stream:
         if not x.shape[1]:
             none = np.zeros((self.batch, 0))
             return Step(np.zeros((self.batch, 0, self.classes)), none.astype(np.int64), none, [])
+        if lengths is not None:
+            lengths = lengths.astype(np.int64)
         return self._decide(self._engine.run(x, lengths)[self._read].astype(np.float64), lengths)
 
     def _decide(self, u: NDArray[np.float64], lengths: NDArray[np.int64] | None) -> Step:
@@ -233,13 +234,6 @@ class Stream:
         nothing changes then.
         """
         tensors, about = saved.read(Path(path), self._memory(), self._about())
-        for name in ("label", "sure", "decided"):
-            classes = tensors[f"watch.{name}"]
-            if len(classes) and not -1 <= int(classes.min()) <= int(classes.max()) < self.classes:
-                raise RunError(
-                    f"{path}: {name} holds a class that is none of the {self.classes} of this "
-                    "stream: the file is damaged."
-                )
         self.state = tuple(
             join({name: tensors[f"layer.{k}.{name}"] for name in split(part)})
             for k, part in enumerate(self._parts())
@@ -287,6 +281,25 @@ class Stream:
 
 
 _PREFIX = {Pool: "pool", Watch: "watch"}
+
+
+def _array(what: str, given: Any, kinds: str = "fiub") -> NDArray[Any]:
+    """Return what was pushed as an array. Raises `ShapeError` where it is none of such numbers."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.dtype is torch.bfloat16 else given
+    try:
+        made = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):  # as of rows of different lengths
+        made = np.asarray(None)
+    if made.dtype.kind not in kinds:
+        came = f"a {type(given).__name__}" if made.dtype.kind == "O" else f"of type {made.dtype}"
+        wanted = "real numbers" if "f" in kinds else "integers"
+        raise ShapeError(
+            f"Stream: {what} is {came}; expected an array, a list or a tensor of {wanted}, "
+            "its rows of one length."
+        )
+    return made
 
 
 def _repeated(state: NetworkState, count: int) -> NetworkState:

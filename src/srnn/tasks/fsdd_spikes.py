@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+from srnn import _files
 from srnn._build import user_cache
 from srnn._check import check_range
 from srnn.datasets import Entry, Recording, Recordings, Sample, Spikes, fsdd, spikes_h5
@@ -93,6 +94,7 @@ class FsddSpikes:
                         times, units, self.channels, int(sample.label), sample.name, sample.group
                     )
 
+            _files.make_private(path.parent)
             spikes_h5.write(path, listen(), fsdd.CLASSES)
         return path
 

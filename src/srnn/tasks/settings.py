@@ -279,6 +279,12 @@ def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
             for f in fields(made)
             if f.name in description
         }
+        for name, value in given.items():
+            if not _fits(value, hints[name]):
+                raise ConfigError(
+                    f"{made.__name__}.{name} is {str(value)[:60]!r}, which is not of type "
+                    f"{_type_name(hints[name])}"
+                )
         return replace(template, **given) if same else made(**given)
     if isinstance(description, list):
         items = typing.get_args(hint)[0] if typing.get_args(hint) else None
@@ -288,6 +294,34 @@ def rebuild(template: Any, description: Any, hint: Any = None) -> Any:
             for k, value in enumerate(description)
         )
     return description
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type of a field, as far as the hint says it in plain types."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, types.UnionType) or origin is typing.Union:
+        return any(_fits(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return len(each) == len(value) and all(map(_fits, value, each))
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if hint in (None, type(None)):
+        return value is None
+    if isinstance(hint, type) and is_dataclass(hint):
+        return isinstance(value, hint)
+    # a protocol (a network, data), which no dictionary or list fulfils
+    return not isinstance(value, dict | list | tuple | str | int | float) or hint is Any
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from srnn import _files
 from srnn._check import ConfigError, RunError
+from srnn._files import _json, _tensors
 from srnn.datasets import Recordings, Sample
 from srnn.nn.networks import Stack
 from srnn.tasks import load as load_task
@@ -40,6 +41,68 @@ CHECKPOINT_SCHEMA = 2
 
 DIVERGED = "diverged.json"
 """What a run that diverged says of it: {"message"}; it is gone where the run went on."""
+
+
+_COUNT = range(2**53)
+_SHARE = (float, None)
+"""null: nothing was there to count, as no recording of a class."""
+
+METRICS = {
+    **dict.fromkeys(("task?", "selected_by?", "data_note?", "compressed_from?"), str),
+    **dict.fromkeys(("simulated?", "input_events?"), bool),
+    **dict.fromkeys(("best_epoch?", "epochs?", "parameters?", "parameters_unused?"), _COUNT),
+    **dict.fromkeys(("validation_recordings?", "test_recordings?"), _COUNT),
+    **dict.fromkeys(("input_rate?", "sops_per_step?", "sops_per_sample?", "seconds?"), float),
+    **dict.fromkeys(("validation_loss?", "test_loss?"), float),
+    **dict.fromkeys(("firing_rate?", "validation_accuracy?", "test_accuracy?"), _SHARE),
+    **dict.fromkeys(("validation_accuracy_labelled?", "test_accuracy_labelled?"), _SHARE),
+    "firing_rates?": [_SHARE],
+    "validation_recall?": [_SHARE],
+    "test_recall?": [_SHARE],
+    "validation_confusion?": [[_COUNT]],
+    "test_confusion?": [[_COUNT]],
+    "classes?": [str],
+    "energy?": {str: {"mac": float, "ac": float, "energy": float}},
+    "published?": [{"what": str, "value": float, "source": str, "protocol?": str, "unused?": int}],
+    "compression?": {"before": dict, "after": dict},
+}
+SCHEMAS: dict[str, Any] = {
+    "task.json": {
+        "schema": int,
+        "task": str,
+        "seed": range(2**63),
+        "data": {str: (str, int)},
+        "resolved": dict,
+    },
+    "env.json": {"device?": str, "backend?": (str, None), "resumed?": [{"started?": str}]},
+    "metrics.json": METRICS,
+    DIVERGED: {"message": str},
+    "sweep.json": {"id?": str},
+}
+"""What the files of a run are, by their names, for `_json`; checked where they are read."""
+
+ROW = {
+    "epoch": _COUNT,
+    **dict.fromkeys(("loss", "train_accuracy", "learning_rate", "seconds"), float),
+    **dict.fromkeys(("validation_loss", "validation_accuracy", "grad_norm_max?"), float),
+    "firing_rates": [_SHARE],
+}
+"""What a line of log.jsonl is."""
+
+CHECKPOINT = {
+    "schema": int,
+    "epoch?": _COUNT,
+    "validation_accuracy?": _SHARE,
+    "groups?": [dict],
+    "schedule?": dict,
+    "position?": {
+        **dict.fromkeys(("epoch", "batch", "recordings", "correct", "counted"), _COUNT),
+        **dict.fromkeys(("loss", "grad_norm", "seconds"), float),
+        "best": _SHARE,
+        "best_epoch": _COUNT,
+    },
+}
+"""What the JSON of a checkpoint is."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +189,9 @@ class Run:
         stored = self.stored()
         try:
             task = rebuild(load_task(stored["task"]), stored["resolved"])
-        except (ConfigError, TypeError) as error:
+            if not isinstance(task, Task):
+                raise ConfigError("what is resolved there is no task")
+        except (ConfigError, TypeError) as error:  # a field that is missing, or is of another type
             raise RunError(
                 f"{self.path}: this version of srnn cannot express the task of that "
                 f"run ({error}). Start a new run."
@@ -137,22 +202,21 @@ class Run:
                 f"{self.path}: this version of srnn cannot express the task of that "
                 f"run ({'; '.join(changed[:3])}). Start a new run."
             )
-        return task, int(stored["seed"])
+        return task, stored["seed"]
 
     def stored(self) -> dict[str, Any]:
         """Return task.json. Raises `RunError` when it is damaged or of another version."""
-        stored = self.read("task.json")
+        path = self.path / "task.json"
+        try:
+            stored = _json.read(path)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}.") from error
         schema = stored.get("schema") if isinstance(stored, dict) else None
-        if schema != SCHEMA:
+        if schema != SCHEMA or isinstance(schema, bool):
             raise RunError(
-                f"{self.path / 'task.json'} has schema {schema}; this version reads "
-                f"{SCHEMA}.{_newer(schema, SCHEMA)}"
+                f"{path} has schema {schema}; this version reads {SCHEMA}.{_newer(schema, SCHEMA)}"
             )
-        if missing := {"task", "seed", "data", "resolved"} - stored.keys():
-            raise RunError(
-                f"{self.path / 'task.json'} is damaged: it has no {', '.join(sorted(missing))}."
-            )
-        return dict(stored)
+        return dict(self.read("task.json"))
 
     def check_data(self, parts: Parts[Sample]) -> None:
         """Raise `RunError` unless these are the data the run was started on."""
@@ -166,21 +230,31 @@ class Run:
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file atomically. Raises `RunError` when it cannot be written."""
         write_atomically(
-            self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+            self.path / name,
+            (json.dumps(value, indent=1, allow_nan=False) + "\n").encode(),
+            self.path,
         )
 
     def read(self, name: str) -> Any:
-        """Read a JSON file. Raises `RunError` when it is missing or damaged."""
+        """Read a JSON file. Raises `RunError` when it is missing, damaged, or not what a file of
+        that name holds (`SCHEMAS`).
+        """
+        path = self.path / name
         try:
-            return json.loads((self.path / name).read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / name} cannot be read: {error}.") from error
+            return _json.read(path, SCHEMAS.get(name, dict))
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except ValueError as error:
+            damaged = "cannot be read" if isinstance(error, json.JSONDecodeError) else "is damaged"
+            raise RunError(
+                f"{path} {damaged}: {error}. Put back a copy of it, or start a new run."
+            ) from error
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one line to log.jsonl."""
         try:
-            with open(self.path / "log.jsonl", "a") as file:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
+            with _files.append(self.path / "log.jsonl") as file:
+                file.write((json.dumps(row, allow_nan=False) + "\n").encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -189,12 +263,25 @@ class Run:
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of log.jsonl that are whole: a last one may be cut short."""
-        path, rows = self.path / "log.jsonl", []
-        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        """Return the lines of log.jsonl; what is no line of an epoch, as a last one cut short, is
+        left out.
+        """
+        path, rows = self.path / "log.jsonl", list[dict[str, Any]]()
+        try:
+            text = _json.content(path) if path.exists() else b""
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise RunError(f"{path} cannot be read: {said}.") from error
+        lines = text.decode(errors="replace").splitlines()
+        for number, line in enumerate(lines, 1):
             with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                row = _json.parse(line)
+                if isinstance(row, dict) and "epoch" in row:
+                    if (wrong := _json.misfit(row, ROW)) is not None:
+                        raise RunError(
+                            f"{path}, line {number}: {wrong}. Delete that line: the epoch is then "
+                            "not shown, and the run goes on."
+                        )
                     rows.append(row)
         return rows
 
@@ -214,6 +301,8 @@ class Run:
     def in_use(self) -> bool:
         """Whether a process has this run."""
         try:
+            if not (self.path / ".lock").is_file():
+                return False
             with open(self.path / ".lock") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
@@ -229,7 +318,7 @@ class Run:
         Raises `RunError` when another one has it.
         """
         try:
-            file = open(self.path / ".lock", "w")  # noqa: SIM115 (closed below)
+            file = _files.append(self.path / ".lock")
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be locked: {error.strerror}. A run needs a "
@@ -248,7 +337,8 @@ class Run:
                     f"{self.path} cannot be locked: {error.strerror}. Choose a folder "
                     "on another file system with --out."
                 ) from error
-            for part in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+            folders = (self.path, self.path / "checkpoints")
+            for part in (p for f in folders if not f.is_symlink() for p in f.glob(".*.part")):
                 part.unlink(missing_ok=True)
             yield
 
@@ -295,13 +385,14 @@ def _stillborn(path: Path) -> bool:
     )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, inside: Path | None = None) -> None:
     """Write a file under a temporary name, flush it to disk, and rename it.
 
-    Raises `RunError`; nothing half-written stays behind.
+    inside: a folder that no symbolic link may lead it out of. Raises `RunError`; nothing
+    half-written stays behind.
     """
     try:
-        _files.write(path, content)
+        _files.write(path, content, inside=inside)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error.strerror}. What was there before is unchanged."
@@ -310,7 +401,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     """Write tensors and JSON state as one safetensors file, with a checksum, atomically."""
-    write_atomically(path, _files.pack(tensors, {"schema": CHECKPOINT_SCHEMA, **state}))
+    packed = _tensors.pack(tensors, {"schema": CHECKPOINT_SCHEMA, **state})
+    write_atomically(path, packed, path.parent.parent)
 
 
 def _newer(schema: Any, known: int) -> str:
@@ -335,22 +427,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
         raise RunError(f"There is no checkpoint {path}. {fix}")
     try:
-        tensors, state, checked = _files.unpack(path)
-        schema = state["schema"]
-    except (OSError, ValueError, KeyError) as error:
+        tensors, state = _tensors.unpack(path, CHECKPOINT, unchecked=1)
+    except (OSError, ValueError) as error:
         raise RunError(
-            f"{path} is damaged or no checkpoint of srnn: {error}. Start the run again, or put "
-            "back a copy of that file."
+            f"{path} is damaged or no checkpoint of srnn ({error}). Start the run "
+            "again, or put back a copy of that file."
         ) from error
-    if schema not in (1, CHECKPOINT_SCHEMA):
+    if (schema := state["schema"]) not in (1, CHECKPOINT_SCHEMA):
         raise RunError(
             f"{path} has schema {schema}; this version reads "
             f"{CHECKPOINT_SCHEMA}.{_newer(schema, CHECKPOINT_SCHEMA)}"
-        )
-    if schema > 1 and not checked:
-        raise RunError(
-            f"{path} is damaged: it has no checksum. Start the run again, or put back a copy of "
-            "that file."
         )
     return tensors, state
 

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 import torch.distributed
 
-from srnn import __version__, processes
-from srnn._check import ConfigError, check_choice, whole_number
+from srnn import __version__, _files, processes
+from srnn._check import ConfigError, RunError, check_choice, whole_number
 from srnn.kernels.scan import Choice
 
 
@@ -282,6 +282,10 @@ def tensorboard_writer(
         return
     from torch.utils.tensorboard import SummaryWriter
 
+    try:
+        _files.check_inside(folder / "events", folder.parent)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {error.strerror}.") from error
     with SummaryWriter(str(folder), purge_step=epochs_done + 1) as writer:
 
         def write(row: dict[str, Any]) -> None:

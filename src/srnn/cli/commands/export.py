@@ -8,9 +8,12 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srnn import _files
 from srnn._check import ConfigError, check_choice, check_range
 from srnn.cli import options
 from srnn.cli.forms import c, exchange
@@ -101,8 +104,7 @@ def run(args: argparse.Namespace) -> int:
     parts = task.load(args.data_dir)
     run_.check_data(parts)
     test = [parts.test[k] for k in range(min(args.recordings or len(parts.test), len(parts.test)))]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
+    with _beside(folder, None if args.out else args.run) as work:
         player, more = form.write(Given(net, task, seed, parts.train, test, args), Path(work))
         data: dict[str, Any] = {
             "format": args.to,
@@ -113,8 +115,8 @@ def run(args: argparse.Namespace) -> int:
         data["bytes"] = {file.name: file.stat().st_size for file in sorted(Path(work).iterdir())}
         if player is not None:
             data |= {"part": "test", **compare(net, player, task, test).as_dict()}
-            (Path(work) / "fidelity.json").write_text(
-                json.dumps(data, indent=1, allow_nan=False) + "\n"
+            _files.write(
+                Path(work) / "fidelity.json", json.dumps(data, indent=1, allow_nan=False) + "\n"
             )
         _place(Path(work), folder)
     show(
@@ -123,6 +125,22 @@ def run(args: argparse.Namespace) -> int:
         tables.plain(_title(task, args, folder), ("what", "value"), form.rows(data)),
     )
     return 0
+
+
+@contextmanager
+def _beside(folder: Path, inside: Path | None) -> Iterator[str]:
+    """Give a new folder beside `folder`, which goes in the end; what the disk refuses is told."""
+    try:
+        _files.check_inside(folder, inside)
+        _files.check_inside(folder / "any", inside)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
+            yield work
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror or error}. Choose another folder with "
+            "--out."
+        ) from error
 
 
 def _place(work: Path, folder: Path) -> None:

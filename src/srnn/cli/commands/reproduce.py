@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, RunError, SrnnError, check_range
 from srnn.cli import options
-from srnn.cli.shared import console, show
+from srnn.cli.shared import MOST_THREADS, console, show
 
 if TYPE_CHECKING:
     from srnn.papers import Table
@@ -182,7 +182,7 @@ def _results(args: argparse.Namespace, table: Table) -> int:
     from srnn import tables
     from srnn.papers import draw, jobs, pool, report, results
 
-    check_range("--jobs", args.jobs, 1)
+    check_range("--jobs", args.jobs, 1, MOST_THREADS)
     seeds = args.seeds if args.seeds is not None else [0] if table.folds else [0, 1, 2]
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: one is given twice.")

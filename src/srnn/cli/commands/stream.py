@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnn._check import ConfigError, check_choice, check_range
+from srnn._check import LARGEST, ConfigError, check_choice, check_range
 from srnn.cli.shared import console, set_threads
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _check(args: argparse.Namespace) -> None:
         "longest_gap",
     ):
         if getattr(args, name) is not None:
-            check_range(f"--{name.replace('_', '-')}", getattr(args, name), 1)
+            check_range(f"--{name.replace('_', '-')}", getattr(args, name), 1, LARGEST)
     for name in ("rate", "speed"):
         if getattr(args, name) is not None:
             check_range(f"--{name}", getattr(args, name), 0.0, open_low=True)

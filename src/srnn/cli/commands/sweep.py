@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from srnn._check import ConfigError, SrnnError, check_range
 from srnn.cli import options
-from srnn.cli.shared import as_given, mode_of, show, task_of
+from srnn.cli.shared import MOST_THREADS, as_given, mode_of, show, task_of
 
 if TYPE_CHECKING:
     from srnn.search.study import Sweep
@@ -101,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from srnn.training.session import find_device, signals_interrupt
 
     task = task_of(args, args.task)
-    check_range("--jobs", args.jobs, 1)
-    check_range("--threads", args.threads, 1)
+    check_range("--jobs", args.jobs, 1, MOST_THREADS)
+    check_range("--threads", args.threads, 1, MOST_THREADS)
     find_device(args.device)
     if args.journal is not None and args.storage is not None:
         raise ConfigError("--journal and --storage: give one of them.")

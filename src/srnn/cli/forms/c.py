@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srnn import _files
 from srnn._check import ConfigError
 from srnn.cli.forms.form import Form, Given, Written
 
@@ -94,11 +95,12 @@ class C(Form):
 
 def _write_example(folder: Path, x: Tensor, scores: Tensor) -> None:
     """Write a recording (T, C) as main.c reads it, and what it must print for it."""
-    (folder / "example.txt").write_text(
-        "".join(" ".join(f"{v:.9g}" for v in step) + "\n" for step in x.tolist())
+    _files.write(
+        folder / "example.txt",
+        "".join(" ".join(f"{v:.9g}" for v in step) + "\n" for step in x.tolist()),
     )
     lines = (
         f"{max(range(len(step)), key=step.__getitem__)} {' '.join(f'{v:.9g}' for v in step)}\n"
         for step in scores.tolist()
     )
-    (folder / "expected.txt").write_text("".join(lines))
+    _files.write(folder / "expected.txt", "".join(lines))
