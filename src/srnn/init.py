@@ -120,7 +120,11 @@ class Uniform:
 
     def __post_init__(self) -> None:
         """Refuse an empty or infinite range."""
-        if not (self.low <= self.high and math.isfinite(self.low) and math.isfinite(self.high)):
+        try:
+            fits = self.low <= self.high and math.isfinite(self.low) and math.isfinite(self.high)
+        except (TypeError, ValueError, RuntimeError):  # no numbers
+            fits = False
+        if not fits:
             raise ConfigError(
                 f"Uniform: got the range [{self.low}, {self.high}]; expected two "
                 "finite numbers, low ≤ high."
