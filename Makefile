@@ -67,6 +67,7 @@ soak: $(READY)  ## an hour of faults, leaks and streams: what a training survive
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.fuzz --tries 10000 --most 60
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.random_neurons --cases 2000
 	$(if $(RUN),$(BIN)/python -m benchmarks.stream_soak --run $(RUN),@echo "stream_soak: give a run with RUN=…")
 
 bench: $(READY)  ## speed and memory of training, measured side by side; BENCH="--shape SHD --rounds 9" passes options

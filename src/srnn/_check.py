@@ -229,11 +229,13 @@ def check_finite(who: str, x: Tensor, valid: Tensor | None) -> None:
 
 def values_hidden() -> bool:
     """Whether values may not be looked at, so that checks of values are left out: torch.compile is
-    reading this, or a CUDA graph is captured.
+    reading this, torch.func transforms it, or a CUDA graph is captured.
     """
     import torch
 
-    return torch.compiler.is_compiling() or (
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    return (
         torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
     )
 

@@ -48,16 +48,30 @@ class Activation:
 
 
 class _Apply(torch.autograd.Function):
+    """`forward` forward, `grad` as its derivative: backward, forward mode, and under torch.func."""
+
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: Activation) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.activation = activation
+    def forward(x: Tensor, activation: Activation) -> Tensor:
         return activation.forward(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Activation], output: Tensor) -> None:
+        x, ctx.activation = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return grad * ctx.activation.grad(x), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slope: Tensor = ctx.activation.grad(x)
+        return tangent * slope
 
 
 @dataclass(frozen=True)

@@ -392,20 +392,6 @@ def test_every_form_follows_another_activation():
     assert described(net)[0].binary
 
 
-def test_an_activation_whose_call_is_its_own_is_refused():
-    class Louder(Spike):
-        def __call__(self, x):
-            return 2 * super().__call__(x)
-
-    class Half(Identity):
-        def forward(self, x):
-            return x / 2
-
-    for activation in (Louder(), Half()):
-        with pytest.raises(ConfigError, match="has a __call__ that is not Activation's"):
-            Layer(C, N, ALIF(), activation)
-
-
 def test_a_spike_of_ones_own_is_no_spike_of_nir():
     class Double(Spike):
         def forward(self, x):
@@ -417,3 +403,25 @@ def test_a_spike_of_ones_own_is_no_spike_of_nir():
 
 def test_layers_with_a_layer_norm_are_plain():
     assert len(described(Stack(Layer(C, N, ALIF(), norm=LayerNorm()), Readout(N, K)))) == 2
+
+
+def test_an_activation_with_a_call_of_its_own_runs_on_the_reference_loop():
+    class Doubled(Identity):
+        def __call__(self, x):
+            return 2 * x
+
+    x = signal()
+    soft = Layer(C, N, Leaky(), Doubled(), recurrent=False)
+    plain = Layer(C, N, Leaky(), Identity(), recurrent=False)
+    plain.load_state_dict(soft.state_dict())
+    assert soft.which_backend().name == "reference"
+    assert "Doubled has a __call__ beside forward" in soft.which_backend().reason
+    torch.testing.assert_close(soft(x).output, 2 * plain(x).output)
+    with pytest.raises(ConfigError, match="__call__ beside forward"):
+        soft(x, backend="cpu")
+
+    class Half(Identity):  # whose __call__ does not call it
+        def forward(self, x):
+            return x / 2
+
+    assert Layer(C, N, ALIF(), Half()).which_backend().name == "reference"

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srnn.activations import Activation
+from srnn.activations import Activation, Identity, Soft
 from srnn.init import Fixed
 from srnn.kernels.graph import Builder, Graph, Value, currents
 from srnn.kernels.graph import Program as Program
@@ -186,6 +186,11 @@ class _Activation:
     """
 
     def __init__(self, activation: Activation) -> None:
+        kind = type(activation)
+        if kind.__call__ is not Activation.__call__ and kind not in (Identity, Soft):
+            raise TraceError(
+                f"{kind.__name__} has a __call__ beside forward and grad, of which a kernel is made"
+            )
         self.activation = activation
         self.numbers = tuple(f"a.{path}" for path in numbers(activation))
         inner = [type(v).__name__ for v in vars(activation).values() if dataclasses.is_dataclass(v)]

@@ -27,7 +27,7 @@ from srnn._check import (
     check_sizes,
     values_hidden,
 )
-from srnn.activations import Activation, Identity, Soft, Spike
+from srnn.activations import Activation, Identity, Spike
 from srnn.kernels import cpu, scan
 from srnn.kernels.fixed_weights import check_bits, rounded
 from srnn.neuron import (
@@ -450,12 +450,6 @@ class Readout(Layer):
 
 
 def _check_activation(who: str, neuron: Neuron, activation: Activation) -> None:
-    kind = type(activation)
-    if kind.__call__ is not Activation.__call__ and kind not in (Identity, Soft):
-        raise ConfigError(
-            f"{who}: {kind.__name__} has a __call__ that is not Activation's, which kernels do "
-            "not see. Derive it from srnn.activations.Activation, with forward and grad."
-        )
     if neuron.hard_reset and not activation.unit:
         raise ConfigError(
             f"{who}: {type(activation).__name__} with a hard reset: (1 - "
