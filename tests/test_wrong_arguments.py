@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from srnn._check import SrnnError
+import srnn
+from srnn._check import ConfigError, ShapeError, SrnnError
 
 MODULES = (
     *("srnn", "srnn.init", "srnn.surrogates", "srnn.activations", "srnn.neurons", "srnn.cells"),
@@ -77,6 +78,25 @@ def called(made: Any, value: Any) -> None:
         elif p.default is p.empty and p.kind is p.KEYWORD_ONLY:
             names[p.name] = value
     made(*places, **names)
+
+
+def test_layers_of_short_numbers_work_and_other_types_are_refused() -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        layer = srnn.Layer(3, 4, srnn.ALIF(), dtype=dtype)
+        out = layer(torch.randn(2, 5, 3).to(dtype))
+        assert out.output.dtype == dtype
+        eye = (layer.recurrent @ layer.recurrent.T).float()
+        assert torch.allclose(eye, torch.eye(4), atol=0.05)
+        with pytest.raises(ConfigError, match="float32 and float64, not"):
+            layer(torch.zeros(1, 2, 3, dtype=dtype), backend="cpu")
+        with pytest.raises(ShapeError, match=r"Pass x\.to"):
+            srnn.Layer(3, 4, srnn.ALIF())(torch.zeros(1, 2, 3, dtype=dtype))
+    with pytest.raises(ConfigError, match="dtype is 'half'"):
+        srnn.Layer(3, 4, srnn.ALIF(), dtype="half")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="weight_init is 3"):
+        srnn.Layer(3, 4, srnn.ALIF(), weight_init=3)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="expected integers"):
+        srnn.metrics.confusion(torch.zeros(2, 3), torch.zeros(2))
 
 
 def test_wrong_arguments_give_checked_errors(

@@ -242,6 +242,8 @@ def values_hidden() -> bool:
 
 def check_real_type(who: str, dtype: torch.dtype) -> None:
     """Raise `ConfigError` for a layer of another number type than real ones."""
+    if not hasattr(dtype, "is_floating_point"):
+        raise ConfigError(f"{who}: dtype is {dtype!r}; expected one such as torch.float32.")
     if not dtype.is_floating_point:
         raise ConfigError(
             f"{who}: the number type is {dtype}; weights, inputs and outputs are real numbers, as "

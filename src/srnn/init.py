@@ -206,7 +206,11 @@ class Orthogonal:
 
     def __call__(self, weight: Tensor) -> None:
         """Fill `weight` in place."""
-        torch.nn.init.orthogonal_(weight, gain=self.gain)
+        if weight.dtype in (torch.float32, torch.float64):
+            torch.nn.init.orthogonal_(weight, gain=self.gain)
+        else:  # torch has no QR decomposition of shorter numbers
+            wide = torch.empty_like(weight, dtype=torch.float32)
+            weight.copy_(torch.nn.init.orthogonal_(wide, gain=self.gain))
 
 
 @dataclass(frozen=True)

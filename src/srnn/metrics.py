@@ -40,6 +40,8 @@ def confusion(scores: Tensor, labels: Tensor) -> Tensor:
     labels: (...).
     """
     _check_shapes(scores, labels)
+    if labels.is_floating_point() or labels.is_complex():
+        raise ShapeError(f"metrics: labels are {labels.dtype}; expected integers.")
     k, labelled = scores.shape[-1], labels >= 0
     truth, guess = labels[labelled], scores.argmax(-1)[labelled]
     if truth.numel() and int(truth.max()) >= k:

@@ -228,6 +228,10 @@ class Layer(Part):
     def _fill(self, what: str, weight: Tensor) -> None:
         """Let an initialiser fill a matrix, gate by gate; refuse one that leaves values unset."""
         fill = getattr(self, what)
+        if not callable(fill):
+            raise ConfigError(
+                f"{self._who()}: {what} is {fill!r}; expected a callable such as Orthogonal()."
+            )
         weight.fill_(torch.nan)
         for block in weight.chunk(self.neuron.gates):
             fill(block)
