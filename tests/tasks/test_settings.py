@@ -121,8 +121,8 @@ def test_rates_are_set_by_the_path_of_the_parameter():
             "network.hiden=3",
             "--set network.hiden: AdaptiveNetwork has no setting 'hiden'. Did "
             "you mean 'hidden'? "
-            "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, hidden, "
-            "neuron, norm, output, recurrent, recurrent_start, shared, "
+            "Known: activation, adaptive, b0, beta, beta_out, bidirectional, dropout, eta0, "
+            "hidden, neuron, norm, output, recurrent, recurrent_start, shared, "
             "sparsity, surrogate, tau_adp, tau_adp_out, tau_m, tau_min, tau_out, trained, "
             "weight_gain.",
         ),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from srnn._check import ConfigError, ShapeError
+from srnn._check import ConfigError, ShapeError, check_instance
 from srnn.analysis.labels import spread_labels
 from srnn.analysis.style import (
     LINES,
@@ -49,7 +49,9 @@ def compare(
     in [0, 1]). published: the same nesting, drawn as short lines. log: logarithmic axis. Returns
     mean, sd, n and the values, in the numbers' own unit.
     """
-    not_empty("compare", values and any(values.values()), "{series: {category: numbers}}")
+    wanted = "{series: {category: numbers}}"
+    not_empty("compare", values, wanted)
+    not_empty("compare", {k: v for k, v in values.items() if v}, wanted)
     published = published or {}
     if unknown := [s for s in published if s not in values]:
         raise ConfigError(
@@ -155,6 +157,9 @@ def heat_map(
     (seeds, rows, columns); NaN = that run failed, and stays empty. The best mean accuracy is
     framed. Returns the means over seeds and the best cell.
     """
+    for what, values in (("rows", rows), ("columns", columns)):
+        kinds = (Sequence, np.ndarray)
+        check_instance("heat_map", what, values, kinds, "the values of a setting, a list")
     figure = new_figure(figsize=(2.6 + 1.05 * len(columns), 1.4 + 0.42 * len(rows)))
     means = []
     for axis, given, what, scale, form, colours in zip(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from srnn._check import ConfigError, ShapeError
+from srnn._check import ConfigError, ShapeError, check_instance
 from srnn.analysis.style import (
     DASHES,
     LINES,
@@ -110,6 +110,7 @@ def activity(
     recordings_per_step (T,), spikes_per_recording (B,), and the means sops_per_sample and
     sops_per_step.
     """
+    check_instance("activity", "trace", trace, Trace, "the trace of net(x, record=True)")
     layers = [
         o.detach() for o, spiking in zip(trace.outputs, trace.spiking, strict=True) if spiking
     ]

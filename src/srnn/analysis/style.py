@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from srnn._check import ConfigError, ShapeError, SrnnError
+from srnn._check import ConfigError, ShapeError, SrnnError, check_instance
 
 COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#BBBBBB")
 """Colour of each class (Paul Tol's bright scheme: told apart by colour-blind readers,
@@ -91,18 +91,26 @@ def array(who: str, values: Any, dims: tuple[int, ...], shape: str) -> Any:
 
     Raises `ShapeError` unless it has one of the numbers of dimensions.
     """
-    made = (
-        values.detach().cpu().double().numpy()
-        if isinstance(values, Tensor)
-        else np.asarray(values, dtype=np.float64)
-    )
+    try:
+        if isinstance(values, Tensor) and values.is_complex():
+            raise TypeError("complex numbers")
+        made = (
+            values.detach().cpu().double().numpy()
+            if isinstance(values, Tensor)
+            else np.asarray(values, dtype=np.float64)
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(
+            f"{who} is no array of real numbers ({error}); expected {shape}."
+        ) from None
     if made.ndim not in dims or not made.size:
         raise ShapeError(f"{who} has shape {made.shape}; expected {shape}.")
     return made
 
 
 def not_empty(who: str, given: Any, what: str) -> None:
-    """Raise `ConfigError` where there is nothing to draw."""
+    """Raise `ConfigError` where there is no dictionary, or nothing in it to draw."""
+    check_instance(who, "what to draw", given, Mapping, what)
     if not given:
         raise ConfigError(f"{who}: there is nothing to draw; expected {what}.")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from srnn._check import ConfigError, ShapeError
+from srnn._check import ConfigError, ShapeError, check_instance
 from srnn.analysis.style import LINES, Drawn, array, finish, new_figure, plain, tidy
 from srnn.nn.layers import Layer
 from srnn.nn.networks import Stack
@@ -34,6 +34,8 @@ def constants_of(net: Weights) -> dict[str, dict[str, Any]]:
                     for name, v in module.constants().items()
                 }
         return found
+    wanted = "a network, srnn.Stack(…), or a state dictionary"
+    check_instance("time_constants", "net", net, Mapping, wanted)
     for path, value in net.items():
         layer, sep, name = path.removeprefix("net.").partition(".constants.")
         if sep:

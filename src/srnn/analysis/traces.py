@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from srnn import init
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_instance
 from srnn.activations import Activation, Spike
 from srnn.analysis.style import (
     LINES,
@@ -48,6 +48,7 @@ def record_neuron(
     a step, before a postponed reset: where u is above the threshold, the neuron spikes. Random
     constants are drawn once.
     """
+    check_instance("record_neuron", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
     if neuron.gates != 1:
         raise ConfigError(
             f"record_neuron: {type(neuron).__name__} has {neuron.gates} gates; "

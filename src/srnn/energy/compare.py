@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from srnn import cells, init
-from srnn._check import check_range
+from srnn._check import check_instance, check_range
 from srnn.activations import Identity
 from srnn.energy.counting import count
 from srnn.energy.process import INT8, Memory, Process
@@ -32,6 +32,7 @@ def reasons(published: Count, other: Count) -> dict[str, float]:
 
     They add up to the difference of the energies.
     """
+    _check_counts(published, other)
     a, b = published.items(), other.items()
     found: dict[str, float] = {}
     for what in dict.fromkeys((*a, *b)):
@@ -44,6 +45,11 @@ def reasons(published: Count, other: Count) -> dict[str, float]:
     return dict(
         sorted(((k, v) for k, v in found.items() if abs(v) > 1e-9), key=lambda item: -abs(item[1]))
     )
+
+
+def _check_counts(*counts: Count) -> None:
+    for given in counts:
+        check_instance("energy", "a count", given, Count, "what srnn.energy.count gives")
 
 
 def explain(published: Count, other: Count) -> str:
@@ -116,6 +122,7 @@ def dense_lstm(net: Stack) -> Stack:
 
     A network of one layer has no hidden one: an LSTM of its size stands for it.
     """
+    check_instance("dense_lstm", "net", net, Stack, "a network, srnn.Stack(…)")
     parts, layers = net.parts(), list[Layer | Bidirectional]()
     for part in (p for p in parts[:-1] or parts if not isinstance(p, Exponential)):
         units = part.forward_layer.neurons if isinstance(part, Bidirectional) else part.outputs

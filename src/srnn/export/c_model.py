@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_instance
 from srnn.export.c_float import float_source
 from srnn.export.c_integer import integer_source
 from srnn.export.described import Described, check_finite_numbers, described
@@ -36,6 +36,8 @@ def to_c(
     calibration: (B, T, C) recordings that show which values occur; integer models need it.
     Raises `ConfigError` naming a part that has no form in C, and why.
     """
+    check_instance("to_c", "net", net, (Stack, IntegerStack), "a network, srnn.Stack(…)")
+    check_instance("to_c", "folder", folder, (str, Path), "a folder, a text or a Path")
     checked_name(name)
     if bits is not None and isinstance(net, Stack):
         if calibration is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from srnn._check import ConfigError, check_finite, check_lengths, check_signal
+from srnn._check import ConfigError, check_finite, check_instance, check_lengths, check_signal
 from srnn.export.calibrate import Ranges, ranges
 from srnn.export.described import Described, check_finite_numbers, described
 from srnn.export.fold import currents_folded
@@ -193,7 +193,8 @@ def to_integer(net: Stack, bits: int, calibration: Tensor) -> IntegerStack:
     calibration: (B, T, C) recordings that show which values occur: they fix where the points stand.
     Raises `ConfigError` naming what has no integer form, and why.
     """
-    if bits not in (4, 8):
+    check_instance("to_integer", "net", net, Stack, "a network, srnn.Stack(…)")
+    if not isinstance(bits, int) or bits not in (4, 8):
         raise ConfigError(f"bits is {bits!r}; expected 8 or 4.")
     check_signal("to_integer: calibration", calibration, net.inputs)
     check_finite("to_integer: calibration", calibration, None)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from srnn import _files
-from srnn._check import ConfigError, check_choice, check_range
+from srnn._check import ConfigError, check_choice, check_instance, check_range
 from srnn.activations import Spike
 from srnn.export.nir_nodes import (
     RULES,
@@ -47,6 +47,7 @@ def to_nir(
     Raises `ConfigError` naming the layer and the reason where it cannot be expressed.
     """
     check_plain("to_nir", net)
+    check_instance("to_nir", "net", net, Stack, "a network, srnn.Stack(…)")
     check_range("to_nir: dt", dt, 0.0, open_low=True)
     clock = Clock(dt, check_choice("to_nir: rule", rule, RULES))  # type: ignore[arg-type]
     nodes: dict[str, Any] = {"input": nir.Input(np.array([net.inputs]))}

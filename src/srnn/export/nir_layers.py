@@ -37,6 +37,10 @@ class Affine(NamedTuple):
 
 def flat(value: Any, who: str, n: int | None = None) -> Any:
     """Return a parameter as (N,) float64."""
+    if np.asarray(value).dtype.kind not in "fiu":
+        raise ConfigError(
+            f"{who} has parameters of type {np.asarray(value).dtype}; expected real numbers."
+        )
     flat = np.atleast_1d(np.asarray(value, np.float64))
     if flat.ndim != 1 or (n is not None and flat.size not in (1, n)):
         raise ConfigError(
@@ -46,20 +50,33 @@ def flat(value: Any, who: str, n: int | None = None) -> Any:
     return flat if n is None else np.broadcast_to(flat, (n,))
 
 
-def affine_of(node: Any, who: str) -> Affine:
-    """Return the product of an Affine, Linear or Scale node."""
+def affine_of(node: Any, who: str, n: int | None = None) -> Affine:
+    """Return the product of an Affine, Linear or Scale node; n: of a neuron with itself."""
     if isinstance(node, nir.Scale):
         return Affine(np.diag(flat(node.scale, who)), None)
-    if np.ndim(node.weight) != 2:
-        raise ConfigError(f"{who} has a weight of shape {np.shape(node.weight)}; expected (N, C).")
-    return Affine(
-        np.asarray(node.weight), np.asarray(node.bias) if isinstance(node, nir.Affine) else None
-    )
+    weight = np.asarray(node.weight)
+    bias = np.asarray(node.bias) if isinstance(node, nir.Affine) else None
+    if weight.ndim != 2 or (n is not None and weight.shape != (n, n)):
+        wanted = "(N, C)" if n is None else f"({n}, {n}), of {n} neurons with themselves"
+        raise ConfigError(f"{who} has a weight of shape {weight.shape}; expected {wanted}.")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ConfigError(
+            f"{who} has a bias of shape {bias.shape} for a weight of {weight.shape}; expected "
+            f"({len(weight)},)."
+        )
+    for array in (weight, bias):
+        if array is not None and array.dtype.kind not in "fiu":
+            raise ConfigError(f"{who} has numbers of type {array.dtype}; expected real ones.")
+    return Affine(weight, bias)
 
 
-def at(waiting: Affine | None, n: int) -> Affine:
-    """Return the weights in front of a neuron: those that wait for it, or the identity."""
-    return waiting if waiting is not None else Affine(np.eye(n), None)
+def at(waiting: Affine | None, n: int, who: str) -> Affine:
+    """Return the weights in front of n neurons: those that wait for them, or the identity."""
+    if waiting is None:
+        return Affine(np.eye(n), None)
+    if (rows := waiting.weight.shape[0]) != n:
+        raise ConfigError(f"{who} has {n} neurons, and the weights before it give {rows} currents.")
+    return waiting
 
 
 @torch.no_grad()
@@ -109,7 +126,8 @@ def neuron_layer(
     # the neuron here takes I as it is
     own_gain = not leaks or (spikes and np.allclose(r * in_u, 1, rtol=_NEAR, atol=0))
     scale = r * in_u if own_gain else r
-    affine, recurrent = at(waiting, n), None if loop is None else affine_of(loop, who)
+    affine = at(waiting, n, who)
+    recurrent = None if loop is None else affine_of(loop, f"{who}: its recurrence", n)
     biases = [part.bias for part in (affine, recurrent) if part and part.bias is not None]
     bias = sum(biases, np.zeros(n)) if biases else None
     if not np.allclose(scale, 1, rtol=_NEAR, atol=0):

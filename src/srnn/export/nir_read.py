@@ -18,7 +18,14 @@ import numpy as np
 import torch
 
 from srnn import cells
-from srnn._check import ConfigError, DataError, check_choice, check_range
+from srnn._check import (
+    ConfigError,
+    DataError,
+    check_choice,
+    check_instance,
+    check_range,
+    check_real_type,
+)
 from srnn._files import _limit
 from srnn.activations import Spike
 from srnn.datasets.spikes_h5 import check_heaps
@@ -56,6 +63,9 @@ def from_nir(
     Raises `ConfigError` for a graph that has no equal here, naming node and type, `DataError` for a
     file that is no NIR graph.
     """
+    check_instance("from_nir", "source", source, (nir.NIRGraph, str, Path), "a file or a NIRGraph")
+    check_instance("from_nir", "dtype", dtype, torch.dtype, "a number type such as torch.float32")
+    check_real_type("from_nir", dtype)
     graph = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
     dt = dt if dt is not None else graph.metadata.get("srnn_dt")
     rule = rule if rule is not None else graph.metadata.get("srnn_rule", "exponential")
@@ -64,8 +74,12 @@ def from_nir(
             "from_nir: the graph does not say how long a step is; NIR is in "
             "continuous time. Pass dt=, in seconds."
         )
+    try:
+        dt = float(dt)
+    except (TypeError, ValueError):
+        raise ConfigError(f"from_nir: dt is {dt!r}; expected seconds, such as 1e-3.") from None
     clock = Clock(
-        check_range("from_nir: dt", float(dt), 0.0, open_low=True),
+        check_range("from_nir: dt", dt, 0.0, open_low=True),
         check_choice("from_nir: rule", str(rule), RULES),  # type: ignore[arg-type]
     )
     layers, waiting = list[Part](), None
@@ -78,7 +92,23 @@ def from_nir(
         layers.append(filled(last, waiting))
     if not layers:
         raise ConfigError("from_nir: the graph has no node between its input and its output.")
-    return Stack(*layers).to(dtype).eval()
+    net = Stack(*layers)
+    for kind, width in ((nir.Input, net.inputs), (nir.Output, net.outputs)):
+        _check_end(graph, kind, width)
+    return net.to(dtype).eval()
+
+
+def _check_end(graph: Any, kind: Any, width: int) -> None:
+    """Refuse an input or output node of another width than the network's; it may say none."""
+    for name, node in graph.nodes.items():
+        shape = next(iter((node.input_type or {}).values()), None)
+        if not isinstance(node, kind) or shape is None or None in np.atleast_1d(shape):
+            continue
+        if (said := int(np.prod(shape))) != width:
+            raise ConfigError(
+                f"from_nir: node {name} ({kind.__name__}) has {said} channels, and the nodes "
+                f"beside it {width}."
+            )
 
 
 def _read(path: Path) -> Any:
@@ -155,7 +185,9 @@ def _take(
     if isinstance(node, nir.NIRGraph):
         node, loop, inside = _inside(node, who, clock)
         if inside is not None:
-            given = at(waiting, len(inside.threshold))
+            given = at(waiting, len(inside.threshold), who)
+            if loop is not None:
+                affine_of(loop, f"{who}: its recurrence", len(inside.threshold))
             return [composed_layer(inside, loop, given, who, clock)], None
     if isinstance(node, nir.CubaLI | nir.CubaLIF) and loop is None:
         return current_based(node, waiting, who, clock), None
@@ -163,7 +195,7 @@ def _take(
         return [neuron_layer(node, loop, waiting, who, clock)], None
     if isinstance(node, nir.Threshold):
         theta = flat(node.threshold, who)
-        weight, bias = at(waiting, len(theta))
+        weight, bias = at(waiting, len(theta), who)
         layer = Layer(
             weight.shape[1], len(theta), cells.Dense(), Spike(), recurrent=False, dtype=WIDE
         )

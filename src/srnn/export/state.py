@@ -45,7 +45,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from srnn import _files
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_instance
 from srnn.kernels.graph import Graph
 from srnn.kernels.pairs import split
 from srnn.kernels.trace import numbers, trace_program
@@ -64,6 +64,8 @@ def to_state(net: Stack, path: str | Path) -> tuple[Path, Path]:
 
     Raises `ConfigError` for another ending, `TraceError` for a neuron whose step cannot be traced.
     """
+    check_instance("to_state", "net", net, Stack, "a network, srnn.Stack(…)")
+    check_instance("to_state", "path", path, (str, Path), "a file, a text or a Path")
     target = Path(path)
     if target.suffix != ".safetensors":
         raise ConfigError(

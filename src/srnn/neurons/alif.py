@@ -9,6 +9,8 @@ u and θ share one arbitrary unit; τ_m and τ_adp are in steps. The order is th
 code: the new θ resets the spike of the step before. Nothing is detached: the gradient flows through
 θ, η, the reset and both time constants. No constant is clamped. β = 0 is the papers' non-adaptive
 neuron (the hidden layer of their ECG network): η is still integrated, but nothing reads it.
+
+η starts at eta0, as given, never trained: 0 here, 0.01 or b0 in the published scripts.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from srnn._check import ConfigError, check_range
 from srnn.init import Init, Normal
 from srnn.neuron import Coeffs, Neuron, Params, State
 
@@ -25,15 +28,26 @@ from srnn.neuron import Coeffs, Neuron, Params, State
 @dataclass(frozen=True)
 class ALIF(Neuron):
     """Adaptive LIF. tau_m, tau_adp: time constants (steps); b0: base threshold; beta: strength of
-    the adaptation.
+    the adaptation; eta0: the adaptation before the first step, one number and no constant of the
+    layer.
     """
 
     tau_m: Init = Normal(20.0, 5.0)
     tau_adp: Init = Normal(150.0, 10.0)
     b0: Init = 0.01
     beta: Init = 1.8
+    eta0: float = 0.0
 
     states = ("u", "eta")
+
+    def __post_init__(self) -> None:
+        """Refuse a start that is no finite number."""
+        if isinstance(self.eta0, bool) or not isinstance(self.eta0, int | float):
+            raise ConfigError(f"ALIF: eta0 is {self.eta0!r}; expected one number.")
+        check_range("ALIF: eta0", self.eta0)
+
+    def constants(self) -> dict[str, Init]:
+        return {name: value for name, value in super().constants().items() if name != "eta0"}
 
     def coeffs(self, p: Params) -> Coeffs:
         return {
@@ -42,6 +56,9 @@ class ALIF(Neuron):
             "b0": p["b0"],
             "beta": p["beta"],
         }
+
+    def start(self, n: int) -> dict[str, float | Tensor]:
+        return {"u": 0.0, "eta": float(self.eta0)}
 
     def step(self, I: Tensor, s: Tensor, state: State, c: Coeffs) -> tuple[Tensor, State]:
         eta = c["rho"] * state["eta"] + (1 - c["rho"]) * s

@@ -37,13 +37,13 @@ from srnn.neuron import (
     State,
     as_complex,
     coefficients,
-    complex_states,
     complex_type,
     same_constants,
     start_takes_constants,
     started,
 )
 from srnn.neurons import Leaky
+from srnn.nn import contract
 from srnn.nn.norm import BatchNorm as BatchNorm
 from srnn.nn.norm import LayerNorm as LayerNorm
 from srnn.nn.norm import normalised
@@ -66,17 +66,12 @@ class Constants(nn.Module):
     ) -> None:
         super().__init__()
         self._bounds = {name: init.bounds(value) for name, value in neuron.constants().items()}
-        for name, value in neuron.init(n).items():
+        for name, value in contract.initial(neuron, n).items():
             kwargs: dict[str, Any] = {
                 "device": device,
                 "dtype": dtype or torch.get_default_dtype(),
                 "copy": True,
             }
-            if isinstance(value, Tensor) and value.is_complex():
-                raise ConfigError(
-                    f"{type(neuron).__name__}.init: {name} is complex, and constants are real. "
-                    "Make it two of them, and write torch.complex(re, im) in coeffs."
-                )
             if isinstance(value, init.Fixed):
                 self.register_buffer(name, value.tensor().to(**kwargs))
             else:
@@ -224,54 +219,19 @@ class Layer(Part):
 
     @torch.no_grad()
     def _check_neuron(self) -> None:
-        """Run one step and compare what comes with the contract of `srnn.neuron`.
-
-        Raises `ConfigError` saying what to mend.
-        """
-        neuron, who, names = self.neuron, type(self.neuron).__name__, set(self.neuron.states)
-        given = self._given(2)
-        state = {k: v.real for k, v in given.items()}
-        s = state["s"]
-        whole, x, new = complex_states(neuron, state, self.coeffs())
-        self._probed = neuron, whole
-        if set(new) != names:
-            raise ConfigError(
-                f"{who}.step returns the states {', '.join(sorted(new)) or '(none)'}; "
-                f"expected {', '.join(sorted(names))}, as in `states`."
-            )
-        for name, value in {"x": x, **new}.items():
-            if value.shape != s.shape:
-                raise ConfigError(
-                    f"{who}.step: {name} has shape {tuple(value.shape)} for input "
-                    f"{tuple(s.shape)}; every operation must be elementwise."
-                )
-            wanted = complex_type(s.dtype) if name in whole else s.dtype
-            if value.dtype != wanted and (value.is_complex() or not value.is_floating_point()):
-                real = " It is complex: take its .real, .imag or .abs()." if name == "x" else ""
-                raise ConfigError(
-                    f"{who}.step: {name} is {value.dtype} in a layer of {s.dtype}; expected "
-                    f"{wanted}.{real if value.is_complex() else f' Write .to({wanted}).'}"
-                )
-        for name, value in given.items():
-            if value.is_complex() and name not in whole:
-                raise ConfigError(
-                    f"{who}.start: {name} is complex, and "
-                    + ("s is real." if name == "s" else "step returns it as a real number.")
-                )
-        if "u" not in names and type(neuron).potential is Neuron.potential:
-            raise ConfigError(
-                f"{who} has no state 'u'; name the membrane potential 'u', or "
-                "define potential(s, state)."
-            )
-        if whole and neuron.potential(s, new).is_complex():
-            raise ConfigError(
-                f"{who}: its potential is complex; define potential(s, state) and return "
-                'something real, such as state["u"].real.'
-            )
+        """Compare the neuron with the contract of `srnn.neuron`; note its complex states."""
+        whole = contract.check(
+            self.neuron, self.constants().keys(), lambda: self._given(2), self.coeffs
+        )
+        self._probed = self.neuron, whole
 
     def _fill(self, what: str, weight: Tensor) -> None:
         """Let an initialiser fill a matrix, gate by gate; refuse one that leaves values unset."""
         fill = getattr(self, what)
+        if not callable(fill):
+            raise ConfigError(
+                f"{self._who()}: {what} is {fill!r}; expected a callable such as Orthogonal()."
+            )
         weight.fill_(torch.nan)
         for block in weight.chunk(self.neuron.gates):
             fill(block)
@@ -291,6 +251,7 @@ class Layer(Part):
     @neuron.setter
     def neuron(self, neuron: Neuron) -> None:
         check_instance("Layer", "neuron", neuron, Neuron, "a neuron such as srnn.ALIF()")
+        neuron.constants()  # which refuses what can be none
         built = "constants" in self._modules
         if built and not same_constants(self._neuron, neuron):
             raise ConfigError(

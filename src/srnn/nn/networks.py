@@ -371,6 +371,7 @@ def count_parameters(net: Stack) -> tuple[int, int]:
     everything trained, the input and a graded start drawn at random) and counting the zeros of the
     gradient: the count depends on how the network is built, not on the values it holds.
     """
+    check_instance("count_parameters", "net", net, Stack, "a network, srnn.Stack(…)")
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         probe = copied(net).cpu().double().eval().requires_grad_()

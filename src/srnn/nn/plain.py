@@ -21,7 +21,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from srnn._check import ConfigError
+from srnn._check import ConfigError, check_instance
 
 _M = TypeVar("_M", bound=nn.Module)
 
@@ -71,6 +71,7 @@ def check_plain(who: str, net: nn.Module, *, computed: bool = True) -> None:
 
     computed: weights may be computed from other parameters.
     """
+    check_instance(who, "net", net, nn.Module, "a network such as srnn.Stack(…)")
     settle(net)
     found = departures(net)
     if not computed:

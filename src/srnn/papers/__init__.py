@@ -6,7 +6,7 @@ A paper is a module with TABLES; a table is called PAPER-table2 or PAPER-fig4a.
 
 from __future__ import annotations
 
-from srnn._check import ConfigError, suggest
+from srnn._check import ConfigError, check_instance, suggest
 from srnn.papers.table import Row as Row
 from srnn.papers.table import Table as Table
 
@@ -20,6 +20,7 @@ def tables() -> tuple[Table, ...]:
 
 def load(name: str) -> Table:
     """Return the table called `name`, capitals aside. Raises `ConfigError` with the known names."""
+    check_instance("papers.load", "name", name, str, "the name of a table")
     known = {table.name: table for table in tables()}
     by_name = {n.lower(): table for n, table in known.items()}
     if name.lower() not in by_name:

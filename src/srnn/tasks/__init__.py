@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from srnn._check import ConfigError, suggest
+from srnn._check import ConfigError, check_instance, suggest
 
 if TYPE_CHECKING:
     from srnn.tasks.task import Task as Task
@@ -40,6 +40,7 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Task:
     """Return the task called `name`. Raises `ConfigError` with the known names."""
+    check_instance("tasks.load", "name", name, str, "the name of a task, such as 'ecg'")
     if name not in names():
         raise ConfigError(f"There is no task {name!r}.{suggest(name, names())}")
     task: Task = importlib.import_module(f"{__name__}.{name}").TASK

@@ -14,7 +14,8 @@ validation), all other words as unknown, classes balanced by drawing; Adam with 
 32 (64), 30 epochs (70): `--variant paper`. The recurrent matrix starts by Kaiming's normal rule.
 The script divides the features by their deviation over each batch once more, so that scores depend
 on the neighbours: left out here. Potentials and adaptation start at zero (published: adaptation at
-1.6). The checkpoint is selected on the official validation part (published: on the test part).
+1.6, `--set network.eta0=1.6`). The checkpoint is selected on the official validation part
+(published: on the test part).
 
 `--set data.split=speakers` takes a folder of test-set clips alone (the part of corpus 0.02 that
 comes with few megabytes), and splits it by speaker across all classes; nothing measured so is

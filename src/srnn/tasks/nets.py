@@ -80,10 +80,11 @@ class AdaptiveNetwork:
     trained). adaptive: fraction of the hidden ALIF, drawn at random, that adapt; the others have β
     = 0 (with `trained=[]` an LSNN, Bellec et al. 2018).
     b0, beta: base threshold and strength of adaptation, 0 = none; beta_out: that of a spiking
-    output where it differs. Time constants (steps) start at N(mean, sd), one a neuron, and are kept
-    at tau_min or more (None = never clamped, as published): tau_m and tau_adp of the hidden neurons
-    and of a spiking output (tau_adp_out where that differs), tau_out of leaky read-outs. trained:
-    which of them are; shared: one for a whole layer.
+    output where it differs; eta0: the adaptation before the first step.
+    Time constants (steps) start at N(mean, sd), one a neuron, and are kept at tau_min or more (None
+    = never clamped, as published): tau_m and tau_adp of the hidden neurons and of a spiking output
+    (tau_adp_out where that differs), tau_out of leaky read-outs. trained: which of them are;
+    shared: one for a whole layer.
     surrogate: of the spikes. activation: "relu" makes the non-spiking twin. weight_gain: factor on
     the Xavier start of the matrices between layers.
     recurrent_start: how the recurrent matrices start, one for all or one a layer. dropout: fraction
@@ -101,6 +102,7 @@ class AdaptiveNetwork:
     b0: float = 0.01
     beta: float = 1.8
     beta_out: float | None = None
+    eta0: float = 0.0
     tau_m: tuple[float, float] = (20.0, 5.0)
     tau_adp: tuple[float, float] = (150.0, 10.0)
     tau_adp_out: tuple[float, float] | None = None
@@ -126,6 +128,12 @@ class AdaptiveNetwork:
                 )
         for name in ("dropout", "adaptive", "sparsity"):
             check_range(f"network.{name}", getattr(self, name), 0.0, 1.0)
+        check_range("network.eta0", self.eta0)
+        if self.eta0 and self.neuron != "ALIF":
+            raise ConfigError(
+                f"network.eta0={self.eta0:g}: {self.neuron} does not adapt. "
+                "Use network.neuron=ALIF."
+            )
         if self.activation == "relu" and self.neuron != "ALIF":
             raise ConfigError(
                 f"network.activation=relu: {self.neuron} resets by (1 - s)·u, which turns "
@@ -149,10 +157,10 @@ class AdaptiveNetwork:
         )
         beta = self.beta_out if out and self.beta_out is not None else self.beta
         if out or self.adaptive == 1:
-            return ALIF(tau_m, tau_adp, self.b0, beta)
+            return ALIF(tau_m, tau_adp, self.b0, beta, self.eta0)
         adapts = torch.zeros(n)
         adapts[torch.randperm(n)[: round(self.adaptive * n)]] = beta
-        return ALIF(tau_m, tau_adp, self.b0, init.Fixed(adapts.tolist()))
+        return ALIF(tau_m, tau_adp, self.b0, init.Fixed(adapts.tolist()), self.eta0)
 
     def build(self, inputs: int, classes: int) -> Stack:
         """Return the network."""

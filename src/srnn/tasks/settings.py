@@ -8,7 +8,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 from srnn._check import LARGEST, ConfigError, suggest
@@ -332,3 +332,26 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
             found += differences(a.get(key), b.get(key), f"{path}.{key}" if path else key)
         return found
     return [] if a == b else [f"{path}: {a!r} → {b!r}"]
+
+
+def completed(description: Any, now: Any) -> Any:
+    """Return a description with the settings that it does not know yet, for they came later: those
+    that are at the default of their class in `now`.
+    """
+    if is_dataclass(now) and isinstance(description, dict):
+        if description.get("is") != type(now).__name__:
+            return description
+        added = {
+            f.name: describe(f.default)
+            for f in fields(now)
+            if f.name not in description
+            and f.default is not MISSING
+            and getattr(now, f.name) == f.default
+        }
+        return added | {
+            k: completed(v, getattr(now, k, None)) if k != "is" else v
+            for k, v in description.items()
+        }
+    if isinstance(now, tuple) and isinstance(description, list) and len(now) == len(description):
+        return [completed(*pair) for pair in zip(description, now, strict=True)]
+    return description

@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from srnn import _files
-from srnn._check import ConfigError, RunError
+from srnn._check import ConfigError, RunError, check_instance
 from srnn._files import _json, _tensors
 from srnn.datasets import Recordings, Sample
 from srnn.nn.networks import Stack
 from srnn.tasks import load as load_task
-from srnn.tasks.settings import describe, differences, rebuild
+from srnn.tasks.settings import completed, describe, differences, rebuild
 from srnn.tasks.task import Parts, Task
 
 SCHEMA = 1
@@ -196,7 +196,7 @@ class Run:
                 f"{self.path}: this version of srnn cannot express the task of that "
                 f"run ({error}). Start a new run."
             ) from error
-        changed = differences(stored["resolved"], describe(task))
+        changed = differences(completed(stored["resolved"], task), describe(task))
         if changed:
             raise RunError(
                 f"{self.path}: this version of srnn cannot express the task of that "
@@ -480,11 +480,14 @@ def load_weights(net: Stack, tensors: dict[str, Tensor]) -> None:
         raise RunError(f"The checkpoint does not fit the network: {error}") from error
 
 
-def load_run(path: Path, device: str | torch.device = "cpu") -> tuple[Run, Task, int, Stack]:
+def load_run(path: str | Path, device: str | torch.device = "cpu") -> tuple[Run, Task, int, Stack]:
     """Return a finished or stopped run: folder, task, seed, and the network with the weights of its
     best checkpoint, in evaluation mode.
+
+    Raises `RunError` where there is none, `ConfigError` where path is no path.
     """
-    run = Run.open(path)
+    check_instance("load_run", "path", path, (str, Path), "the folder of a run, a text or a Path")
+    run = Run.open(Path(path))
     task, seed = run.task()
     net = task.build()
     tensors, _ = load_checkpoint(run.checkpoint("best"))

@@ -20,7 +20,7 @@ from srnn._check import ConfigError, RunError, check_range
 from srnn.datasets import Sample
 from srnn.kernels import lockstep
 from srnn.nn.networks import Stack, count_parameters
-from srnn.tasks.settings import describe, differences, not_comparable
+from srnn.tasks.settings import completed, describe, differences, not_comparable
 from srnn.tasks.task import Parts, Task
 from srnn.training.evaluate import assess
 from srnn.training.graphed import Graphed
@@ -218,7 +218,7 @@ def _check_same(run: Run, task: Task, seed: int) -> None:
             f"{run.path} is a run of task {stored['task']!r}, not {task.name!r}. "
             "Resume it as that task, or choose another --out."
         )
-    changed = differences(stored["resolved"], describe(task)) + differences(
+    changed = differences(completed(stored["resolved"], task), describe(task)) + differences(
         {"seed": stored["seed"]}, {"seed": seed}
     )
     if changed:
