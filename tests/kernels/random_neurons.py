@@ -124,8 +124,8 @@ def mismatch(seed: int) -> str | None:
     inputs, n = draw.choice((1, 3)), draw.choice((1, 5, 17))
     activation: Activation = draw.choice((Identity(), Soft(FastSigmoid())))
     both, recurrent = draw.random() < 0.2, draw.random() < 0.7
-    lengths = draw.choice((None, torch.randint(0, steps + 1, (batch,))))
     torch.manual_seed(seed)
+    lengths = draw.choice((None, torch.randint(0, steps + 1, (batch,))))
     layer: Any = Layer(inputs, n, neuron_of(case), activation, recurrent=recurrent, dtype=dtype)
     choice = layer.which_backend()
     if choice.name != "cpu":

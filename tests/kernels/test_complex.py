@@ -553,7 +553,7 @@ def changed(**methods: Any) -> type[Neuron]:
         ),
         (
             lambda: changed(
-                coeffs=lambda self, p: {"turn": torch.exp(1j * p["omega"].double())},
+                step=lambda self, I, s, state, c: (I, {"z": state["z"].to(torch.complex128) + I}),
             ),
             r"step: z is torch.complex128 in a layer of torch.float32; expected torch.complex64",
         ),
