@@ -29,7 +29,7 @@ test: $(READY)  ## all tests, in two processes
 # What a test runs is kept in .testmondata: the first time all run, to learn it; after a change those that run what was changed, the quick ones first, until
 # the time is up. What was left over is said, and runs the next time.
 quick: $(READY)  ## after each change, within a minute: lint, types, the tests of what was changed (pytest-testmon)
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --testmon --seconds 40
 
@@ -44,7 +44,7 @@ test-triton: $(TRITON)/.ready  ## the GPU kernels, under Triton's interpreter: p
 	TRITON_INTERPRET=1 $(TRITON)/bin/python -m pytest -q -n 2 -p no:warnings tests/kernels/test_parity.py tests/kernels/test_triton.py tests/kernels/test_scan.py
 
 check: $(READY)  ## lint, format, types, import floors, file sizes
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -437,6 +437,7 @@ def _safetensors_mutated(data: bytes, draw: random.Random) -> bytes:
     """Change the JSON beside the tensors, or a tensor, and give the file a right checksum."""
     import torch
     from safetensors.torch import load, save
+
     from srnn._files._tensors import checksum
 
     size = int.from_bytes(data[:8], "little")

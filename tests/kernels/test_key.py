@@ -5,6 +5,7 @@ seen at the next call; a tensor from outside is refused.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +107,53 @@ class InADefault(Plain):
         return gain * I
 
 
+class InAnArray(Plain):
+    def current(self, I):
+        return float(LIST[0]) * I
+
+
+class Called(Plain):
+    """Whatever FUNCTION is."""
+
+    def current(self, I):
+        return FUNCTION(I)
+
+
+class InAContainer(Plain):
+    def current(self, I):
+        for function, _ in HOLDER.functions:
+            I = function(I)
+        return I
+
+
+class Gain:
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+
+    def times(self, I):
+        return self.gain * I
+
+    def __call__(self, I):
+        return self.times(I)
+
+
+def times(gain, I):
+    return gain * I
+
+
+def two(I):
+    return 2.0 * I
+
+
+def three(I):
+    return 3.0 * I
+
+
+FUNCTION: Any = two
+HOLDER: Any = types.SimpleNamespace(functions=((two, ()),))
+LIST: Any = np.array([2.0])
+
+
 def closed(gain: float) -> Callable[[float], None]:
     class Closed(Plain):
         def current(self, I):
@@ -133,6 +182,22 @@ CASES = {
     "a default": (
         InADefault,
         lambda p, v: p.setattr(InADefault.current, "__defaults__", (v,)),
+    ),
+    "an array": (InAnArray, lambda p, v: p.setitem(globals(), "LIST", np.array([v]))),
+    "a function": (Called, lambda p, v: p.setitem(globals(), "FUNCTION", two if v == 2 else three)),
+    "a function of torch": (
+        Called,
+        lambda p, v: p.setitem(globals(), "FUNCTION", torch.sin if v == 2 else torch.tanh),
+    ),
+    "a function with arguments": (
+        Called,
+        lambda p, v: p.setitem(globals(), "FUNCTION", functools.partial(times, v)),
+    ),
+    "a method": (Called, lambda p, v: p.setitem(globals(), "FUNCTION", Gain(v).times)),
+    "an object that is called": (Called, lambda p, v: p.setitem(globals(), "FUNCTION", Gain(v))),
+    "functions in a tuple of an object": (
+        InAContainer,
+        lambda p, v: p.setattr(HOLDER, "functions", ((two if v == 2 else three, ()),)),
     ),
     "in coeffs": (InCoeffs, of_this_module("GAIN")),
     "a closure": (closed(2.0), lambda p, v: None),

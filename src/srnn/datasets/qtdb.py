@@ -2,8 +2,7 @@
 
 Two forms of the same records:
 
-- `encoded`: the level-crossing events that Yin et al. 2020 and 2021 publish and train on (MATLAB
-  files, 618 + 141 sequences of 1301 steps);
+- `encoded`: the level-crossing events of Yin et al. 2020, 2021 (MATLAB, 618 + 141 x 1301 steps);
 - `read_record`, `segments`: the raw records of PhysioNet with the cardiologists' marks (annotator
   q1c, 30 to 100 beats a record).
 

@@ -16,6 +16,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 _FOREIGN = ("torch", "numpy", "math", "builtins", "typing", "dataclasses", "functools")
@@ -105,38 +107,54 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*code.co_names, *inner)))
 
 
-def _read(
-    function: types.FunctionType, owner: Any, seen: tuple[types.CodeType, ...] = ()
-) -> Iterator[str]:
-    """Yield the numbers that a function reads from outside, and those of the functions it calls."""
+def _read(function: types.FunctionType, owner: Any, seen: tuple[Any, ...] = ()) -> Iterator[str]:
+    """Yield the values that a function reads from outside, and those of the functions it calls."""
     code = function.__code__
-    if code in seen:
+    if any(code is known for known in seen):
         return
     names, seen = _names(code), (*seen, code)
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        if _plain(default):
-            yield f"{function.__qualname__}({default!r})"
+        yield from _value(f"{function.__qualname__}()", default, names, seen)
     fields = {f.name for f in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else ()
     for name in names:  # self.scale that is no field: an attribute of the class
-        if name not in fields and _plain(value := _attribute(owner, name)):
-            yield f"self.{name}={value!r}"
+        if name not in fields:
+            yield from _value(f"self.{name}", _attribute(owner, name), names, seen)
     cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
     known = {n: c.cell_contents for n, c in cells if _filled(c)}
     known |= {n: function.__globals__[n] for n in names if n in function.__globals__}
     for name, value in known.items():
-        if _plain(value):
-            yield f"{name}={value!r}"
-        elif isinstance(value, types.FunctionType) and not _foreign(value.__module__):
-            yield f"{name}@{_digest(_code(value.__code__))}"
-            yield from _read(value, owner, seen)
-        elif not isinstance(value, Tensor) and not _foreign(_module(value)):
-            for attribute in names:
-                inner = _attribute(value, attribute)
-                if _plain(inner):
-                    yield f"{name}.{attribute}={inner!r}"
-                elif isinstance(inner, types.FunctionType) and not _foreign(inner.__module__):
-                    yield f"{name}.{attribute}@{_digest(_code(inner.__code__))}"
-                    yield from _read(inner, owner, seen)
+        yield from _value(name, value, names, seen)
+
+
+def _value(name: str, value: Any, names: tuple[str, ...], seen: tuple[Any, ...]) -> Iterator[str]:
+    """Yield what a value from outside is: a number; a function, and what it reads in turn; a few of
+    them; or an object, by its attributes of these names.
+    """
+    if value is None or isinstance(value, Tensor) or any(value is known for known in seen):
+        return
+    if _plain(value):
+        text = repr(value)
+        yield f"{name}={text if len(text) < 1000 else _digest(text)}"
+    elif isinstance(value, np.ndarray):
+        yield f"{name}=array@{_digest(repr((value.dtype, value.shape, value.tobytes())))}"
+    elif isinstance(value, tuple | list | set | frozenset | dict):
+        for k, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _value(f"{name}[{k!r}]", part, names, (*seen, value))
+    elif isinstance(value, functools.partial):
+        yield from _value(name, (value.func, value.args, value.keywords), names, seen)
+    elif isinstance(value, types.FunctionType | types.MethodType):
+        if not _foreign(value.__module__):
+            function: Any = getattr(value, "__func__", value)
+            yield f"{name}@{_digest(_code(function.__code__))}"
+            yield from _read(function, getattr(value, "__self__", None), seen)
+        else:
+            yield f"{name}={value.__module__}.{value.__qualname__}"
+    elif not _foreign(_module(value)):
+        for attribute in (*names, "__call__"):
+            inner = _attribute(value, attribute)
+            yield from _value(f"{name}.{attribute}", inner, names, (*seen, value))
+    elif isinstance(value, types.BuiltinFunctionType):
+        yield f"{name}={value.__qualname__}"
 
 
 def _filled(cell: types.CellType) -> bool:
@@ -164,10 +182,10 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    """Return whether a value is a number, a text, or a few of them: what `repr` says whole."""
+    """Return whether a value is a number, a text, a dtype, or some of them: `repr` says it all."""
     if isinstance(value, tuple | list | set | frozenset):
-        return len(value) <= 1000 and all(_plain(v) for v in value)
+        return all(_plain(v) for v in value)
     if isinstance(value, dict):
-        return len(value) <= 1000 and all(_plain(k) and _plain(v) for k, v in value.items())
-    number = isinstance(value, int | float | complex | str | bytes | bool)
+        return all(_plain(k) and _plain(v) for k, v in value.items())
+    number = isinstance(value, int | float | complex | str | bytes | bool | torch.dtype)
     return number or (type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0)
