@@ -107,6 +107,7 @@ def test_three_seeds_together_are_each_as_alone(name, tmp_path, launches):
         same(tmp_path / f"together{seed}", tmp_path / f"alone{seed}")
     assert Run(tmp_path / "together1").read("env.json")["together"] == 3
     assert len({r["test_loss"] for r in together}) == 3
+    assert torch._C._is_fwd_grad_enabled()  # what torch keeps for everybody is as it was
 
 
 def test_by_the_reference_too(tmp_path):

@@ -26,6 +26,7 @@ from srnn.activations import Activation
 from srnn.kernels import memory, programs
 from srnn.kernels.key import described, outside
 from srnn.kernels.print_c import print_neuron
+from srnn.kernels.reference import finite
 from srnn.kernels.trace import Program, TraceError, numbers, trace_program
 from srnn.neuron import Neuron
 from srnn.surrogates import Surrogate
@@ -37,7 +38,7 @@ SPARSE = 0
 
 All give the same bits; tests set it.
 """
-_DENSE = 2
+_GATHERED, _DENSE = 1, 2
 
 _HERE = Path(__file__).parent / "c"
 _HEADERS = (_HERE / "srnn.h", _HERE / "neuron.h", _HERE / "functions.h")
@@ -250,8 +251,15 @@ class Kernel:
         job.x, job.weight, job.bias, job.recurrent, job.constants, job.state, job.lengths = map(
             _pointer, given
         )
-        job.sparse, job.threads = SPARSE, threads()
+        job.sparse, job.threads = skipping(given.weight, given.recurrent), threads()
         return job
+
+
+def skipping(*weights: Tensor | None) -> int:
+    """Return which products skip zeros: as the number of them says, and all where a weight is not
+    finite, for a dense product would be NaN there.
+    """
+    return SPARSE if finite(*(w for w in weights if w is not None)) else _GATHERED
 
 
 # ── kernels by key: what a graph, a copied module or another process can hold instead of a library
@@ -300,12 +308,17 @@ def _trained(activation: Activation) -> list[str]:
     return [k for k, v in numbers(activation).items() if isinstance(v, Tensor) and v.requires_grad]
 
 
+def registered(key: str) -> tuple[Neuron, Activation]:
+    """Return a neuron and an activation of a key."""
+    return _REGISTERED[key]
+
+
 def traced(key: str) -> Program:
     """Return the program of a key.
 
     Raises `TraceError` where its step or its activation cannot be a kernel's.
     """
-    neuron, activation = _REGISTERED[key]
+    neuron, activation = registered(key)
     if trained := _trained(activation):
         raise TraceError(
             f"{type(activation).__name__}: {trained[0]} is trained, and the kernels "
@@ -394,7 +407,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool =
         c_long(rows),
         c_long(inputs),
         c_long(outputs),
-        c_int(_DENSE if transposed else SPARSE),
+        c_int(_DENSE if transposed else skipping(weight)),
         c_int(threads()),
     )
     return y

@@ -101,11 +101,12 @@ class _Request(NamedTuple):
 
 class _State:
     """What torch keeps for everybody and a model has for itself: random numbers, whether gradients
-    are wanted, types of products, determinism.
+    are wanted (and those of forward mode), types of products, determinism.
     """
 
     def __init__(self) -> None:
         self.random, self.gradients = torch.get_rng_state(), torch.is_grad_enabled()
+        self.forward = torch._C._is_fwd_grad_enabled()
         self.cuda = (
             None
             if not torch.cuda.is_initialized() or torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
@@ -129,6 +130,7 @@ class _State:
 
     def put_modes(self) -> None:
         torch.set_grad_enabled(self.gradients)
+        torch._C._set_fwd_grad_enabled(self.forward)
         for device, (enabled, dtype) in self.autocast.items():
             torch.set_autocast_enabled(device, enabled)
             torch.set_autocast_dtype(device, dtype)

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srnn._check import ConfigError
-from srnn.kernels import cpu
+from srnn._check import ConfigError, values_hidden
+from srnn.kernels import cpu, reference
+from srnn.kernels.pairs import join, split
+from srnn.kernels.reference import defined, finite, weight_gradient
+from srnn.kernels.trace import truths, with_numbers
 
 INPUTS = (
     "Tensor x, Tensor? weight, Tensor? bias, Tensor? recurrent, Tensor constants, Tensor "
@@ -114,6 +117,72 @@ def gradients(operation: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tup
     return back
 
 
+def _scan_gradients(key: str, *given: Any) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...] = _scan_backward(key, *given)
+    # a tensor without values, while torch traces
+    if values_hidden() or type(found[-1]) is not Tensor or defined(*found):
+        return found
+    return _by_definition(key, cpu.Inputs(*given[:7]), given[10:13], given[13])
+
+
+def _by_definition(
+    key: str, given: cpu.Inputs, grads: Sequence[Tensor | None], needs_x: bool
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a scan by the reference loop.
+
+    Where one is NaN, autograd and a kernel may differ: a term that the loss never reaches is
+    absent in the one, and 0 times something in the other.
+    """
+    neuron, activation = cpu.registered(key)
+    program = cpu.traced(key)
+    leaves = [None if t is None else t.detach().requires_grad_() for t in given[:6]]
+    x, weight, bias, recurrent, constants, before = leaves
+    assert x is not None
+    assert constants is not None
+    assert before is not None
+    with torch.enable_grad():
+        held = dict(zip(program.constants, constants, strict=True))
+        coeffs = {k.removeprefix("c."): v for k, v in held.items() if k in program.coeffs}
+        coeffs |= {k: coeffs[k] != 0 for k in truths(neuron)}
+        numbers = {
+            k.removeprefix("a."): v.detach() for k, v in held.items() if k not in program.coeffs
+        }
+        output, seen, final = reference.run(
+            neuron,
+            with_numbers(activation, numbers),
+            x,
+            recurrent,
+            join(coeffs),
+            join(dict(zip((*program.states, "s"), before, strict=True))),
+            weight=weight,
+            bias=bias,
+            lengths=given.lengths,
+            potential=grads[1] is not None,
+        )
+        last = split({k: final[k] for k in (*neuron.states, "s")})
+        made = (output, seen, torch.stack(list(last.values())))
+        reached = [
+            (y, g) for y, g in zip(made, grads, strict=True) if y is not None and g is not None
+        ]
+    asked = [t for t in leaves if t is not None]
+    found = iter(
+        torch.autograd.grad(
+            [y for y, _ in reached], asked, [g for _, g in reached], materialize_grads=True
+        )
+        if reached
+        else map(torch.zeros_like, asked)
+    )
+    below, *weights, g_constants, g_state = (
+        x.new_empty(0) if t is None else next(found) for t in leaves
+    )
+    return (
+        below if needs_x else x.new_empty(0),
+        *weights,
+        g_constants[: len(program.coeffs)].contiguous(),
+        g_state,
+    )
+
+
 @torch.library.custom_op(
     "srnn::linear", mutates_args=(), schema="(Tensor x, Tensor weight, Tensor? bias) -> Tensor"
 )
@@ -140,6 +209,8 @@ def _linear_backward(
         if needs[1] or needs[2]
         else (grad.new_empty(0), grad.new_empty(0))
     )
+    if not finite(g_weight):
+        g_weight = weight_gradient(x.flatten(0, -2), grad.flatten(0, -2)).contiguous()
     return below, g_weight if needs[1] else grad.new_empty(0), g_bias
 
 
@@ -181,7 +252,7 @@ def nothing(ctx: Any, inputs: Any, output: Any) -> None:
     """Keep nothing for a derivative that is refused."""
 
 
-_scan.register_autograd(gradients(_scan_backward), setup_context=keep)
+_scan.register_autograd(gradients(_scan_gradients), setup_context=keep)
 _linear.register_autograd(_linear_gradients, setup_context=_linear_keep)
 for _op in (_scan_backward, _linear_backward):
     _op.register_autograd(no_second_derivative, setup_context=nothing)

@@ -1,5 +1,5 @@
-"""Run any neuron over time. The reference loop below is the definition of a layer; every other
-backend is compared with it.
+"""Run any neuron over time. The loop of `kernels.reference` is the definition of a layer; every
+other backend is compared with it.
 
 The driver owns what a neuron does not: the products, the activation, the lengths, the choice of
 backend.
@@ -24,8 +24,9 @@ from torch.nn import functional
 from srnn._build import BuildError
 from srnn._check import ConfigError, check_choice
 from srnn.activations import Activation
-from srnn.kernels import cpu, gpu
+from srnn.kernels import cpu, gpu, reference
 from srnn.kernels.pairs import join, split
+from srnn.kernels.reference import transformed as transformed
 from srnn.kernels.trace import TraceError, numbers
 from srnn.neuron import Coeffs, Neuron, State
 
@@ -99,18 +100,6 @@ def _operations(name: str) -> None:
         from srnn.kernels import ops  # noqa: F401
 
 
-def transformed() -> bool:
-    """Return whether torch.func or forward-mode differentiation is at work, which the kernels
-    cannot take part in.
-    """
-    if torch.compiler.is_compiling():
-        return False
-    return (
-        torch.autograd.forward_ad._current_level >= 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
-
-
 def _why_not_cpu(key: str, device: str, dtype: torch.dtype) -> str | None:
     if device != "cpu":
         return f"the cpu kernels are for the CPU, x is on {device}"
@@ -136,7 +125,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, backend: str) -> T
                 gpu.rounded_to(x.to(weight.dtype), product), gpu.rounded_to(weight, product), bias
             )
     if backend != "cpu":
-        return functional.linear(x, weight, bias)
+        return reference.product(x, weight, bias)
     y: Tensor = torch.ops.srnn.linear(x.contiguous(), weight.contiguous(), bias)
     return y
 
@@ -246,18 +235,19 @@ def _in_pairs(job: Job) -> Job:
 
 
 def _by_reference(job: Job) -> Scanned:
-    current = (
-        job.current if job.weight is None else functional.linear(job.current, job.weight, job.bias)
-    )
-    return _reference(
-        job.neuron,
-        job.activation,
-        current,
-        job.recurrent,
-        job.coeffs,
-        job.state,
-        job.lengths,
-        job.potential,
+    return Scanned(
+        *reference.run(
+            job.neuron,
+            job.activation,
+            job.current,
+            job.recurrent,
+            job.coeffs,
+            job.state,
+            weight=job.weight,
+            bias=job.bias,
+            lengths=job.lengths,
+            potential=job.potential,
+        )
     )
 
 
@@ -350,46 +340,4 @@ def constants_of(activation: Activation, coeffs: Coeffs, like: Tensor) -> Tensor
         torch.stack([*(c.to(like.dtype).expand(n) for c in split(coeffs).values()), *held])
         if coeffs or held
         else like.new_empty(0, n)
-    )
-
-
-def _reference(
-    neuron: Neuron,
-    activation: Activation,
-    current: Tensor,
-    recurrent: Tensor | None,
-    coeffs: Coeffs,
-    state: State,
-    lengths: Tensor | None,
-    potential: bool,
-) -> Scanned:
-    s, h = state["s"], {name: state[name] for name in neuron.states}
-    outputs, potentials = [], []
-    steps = current.shape[1]
-    valids = (
-        [None] * steps
-        if lengths is None
-        else [(t < lengths.to(current.device)).unsqueeze(-1) for t in range(steps)]
-    )
-    # not current[:, t]: its backward would be quadratic in T
-    for I, v in zip(current.unbind(1), valids, strict=True):
-        if recurrent is not None:
-            I = torch.addmm(I, s, recurrent.t())
-        x, new = neuron.step(I if neuron.gates == 1 else I.chunk(neuron.gates, -1), s, h, coeffs)
-        out = activation(x)
-        pot = neuron.potential(out, new) if potential else None
-        if v is None:
-            s, h = out, new
-        else:
-            s, h = (
-                torch.where(v, out, s),
-                {name: torch.where(v, new[name], h[name]) for name in neuron.states},
-            )
-            out = torch.where(v, out, 0.0)
-            pot = torch.where(v, pot, 0.0) if pot is not None else None
-        outputs.append(out)
-        if pot is not None:
-            potentials.append(pot)
-    return Scanned(
-        torch.stack(outputs, 1), torch.stack(potentials, 1) if potential else None, {**h, "s": s}
     )

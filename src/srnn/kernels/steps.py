@@ -110,7 +110,9 @@ class Steps:
         self._job.x, self._job.potential, self._job.output = map(
             _address, (self._x, self._potential, self._output)
         )
-        self._job.sparse, self._job.threads, self._job.check = cpu.SPARSE, cpu.threads(), 1
+        matrices = (m for layer in layers for m in (layer.weight, layer.recurrent))
+        self._job.sparse = cpu.skipping(*matrices)
+        self._job.threads, self._job.check = cpu.threads(), 1
         self._reference = ctypes.byref(self._job)
 
     def _packed(self, layer: LayerArrays) -> _Layer:
@@ -176,7 +178,7 @@ class Steps:
         )
         job = _Steps.from_buffer_copy(self._job)
         job.T, job.x, job.potential, job.output = steps, *map(_address, (x, potential, output))
-        job.sparse, job.threads, job.check = cpu.SPARSE, cpu.threads(), check
+        job.threads, job.check = cpu.threads(), check
         if lengths is not None:
             lengths = np.ascontiguousarray(lengths, np.int64)
             job.lengths = _address(lengths)

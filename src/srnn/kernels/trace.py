@@ -76,6 +76,11 @@ def trace_program(neuron: Neuron, activation: Activation) -> Program:
     )
 
 
+def truths(neuron: Neuron) -> frozenset[str]:
+    """Return the names of the coefficients that are truth values; a kernel has them as numbers."""
+    return frozenset(k.removeprefix("c.") for k in _Model(neuron).truths)
+
+
 class _Model:
     """The functions of a neuron on plain tensors, traced."""
 
@@ -107,7 +112,7 @@ class _Model:
         except Exception:  # whatever a user's code may raise: the trace says it with its place
             self._complex = frozenset()
         self.coeffs = tuple(f"c.{k}" for k in split(c))
-        self._truths = {f"c.{k}" for k, v in c.items() if v.dtype is torch.bool}
+        self.truths = {f"c.{k}" for k, v in c.items() if v.dtype is torch.bool}
         self.states = tuple(
             f"state.{k}{part}"
             for k in neuron.states
@@ -116,7 +121,7 @@ class _Model:
 
     def _step(self, v: dict[str, Tensor]) -> list[Any]:
         I: Any = v["I"] if self.neuron.gates == 1 else tuple(v[k] for k in self.currents)
-        c = {k.removeprefix("c."): v[k] != 0 if k in self._truths else v[k] for k in self.coeffs}
+        c = {k.removeprefix("c."): v[k] != 0 if k in self.truths else v[k] for k in self.coeffs}
         with Tracing():
             x, new = self.neuron.step(I, v["s"], self._state(v), pair(c))
         return [
